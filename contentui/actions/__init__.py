@@ -1,0 +1,1 @@
+"""Everything that destroys or changes: plan, run, journal."""

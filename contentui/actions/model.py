@@ -1,0 +1,98 @@
+"""What an action would do, and what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contentui.content.errors import ContentError
+    from contentui.content.model import Holder, Info, Status
+    from contentui.images.model import Need
+
+
+class Verb(StrEnum):
+    """Everything that destroys or changes."""
+
+    ABORT = "abort"
+    TRUNCATE = "truncate"
+    DELETE = "delete"
+
+
+class Concern(StrEnum):
+    """Why an item asks for more than a plain yes."""
+
+    LIVE_WRITER = "live writer"
+    MOVING = "moving"
+    HOLDER_UNKNOWN = "holder unknown"
+    NEEDED = "needed"
+    NEEDS_UNKNOWN = "needs unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One item of a plan."""
+
+    verb: Verb
+    target: Status | Info
+    """The item as it was shown: what it is compared with before anything happens."""
+    lost_bytes: int
+    """Bytes that will be gone."""
+    effect: str
+    """What will happen, as a sentence, the live writer included; holds no text from the store."""
+    holder: Holder | None = None
+    needs: tuple[Need, ...] | None = ()
+    """Who needs the blob after this plan has run; None: unknown."""
+    concerns: frozenset[Concern] = frozenset()
+    refusal: str = ""
+    """Why it will not be done at all; empty when it will."""
+
+    @property
+    def name(self) -> str:
+        """The ref, ``id:…`` or the digest; hostile text."""
+        from contentui.content.model import ref_argument
+
+        if hasattr(self.target, "digest"):
+            return str(self.target.digest)
+        return ref_argument(self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a verb would do to a set of items. Pure data: nothing has happened."""
+
+    verb: Verb
+    source: str
+    steps: tuple[Step, ...]
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes lost by the steps that are not refused."""
+        return sum(step.lost_bytes for step in self.steps if not step.refusal)
+
+    @property
+    def concerns(self) -> frozenset[Concern]:
+        """The concerns of the steps that are not refused."""
+        return frozenset().union(*(step.concerns for step in self.steps if not step.refusal))
+
+
+class Result(StrEnum):
+    """How a step ended."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    """It changed, moved or vanished since it was shown."""
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A step and how it ended."""
+
+    step: Step
+    result: Result
+    reason: str = ""
+    """Why it was not done; empty when it was. May quote names: hostile text."""
+    error: ContentError | None = None

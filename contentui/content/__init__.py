@@ -1,0 +1,1 @@
+"""What a content store is: values and contracts, without I/O."""

@@ -1,0 +1,95 @@
+"""Everything that a store can refuse, as one tree.
+
+::
+
+    ContentError
+    ├── InvalidArgument       the request makes no sense: a bad digest, ref, filter or size
+    ├── NotFound              no such blob or ingest
+    ├── AlreadyExists         a blob of this digest is there
+    ├── Locked                a live writer holds the ref (never Unavailable: retrying is not the cure)
+    ├── FailedPrecondition    size or digest differ, a writer is closed, the store can't do this
+    │   ├── Changed           the item is no longer what was shown
+    │   └── ReadOnly          this store must not be changed from here
+    ├── OutOfRange            an offset beyond the content
+    ├── DataLoss              stored bytes are not what their name or their writer says
+    ├── PermissionDenied      the operating system refuses
+    ├── ResourceExhausted     no space, no quota, no descriptors
+    └── Unavailable           the store can't be reached now
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contentui.content.model import Holder
+
+
+class ContentError(Exception):
+    """A refusal, told for people.
+
+    Attributes:
+        message: what happened, and to what.
+        advice: what to do now; empty when there is nothing to add.
+    """
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+
+class InvalidArgument(ContentError):
+    """The request makes no sense."""
+
+
+class NotFound(ContentError):
+    """No such blob or ingest."""
+
+
+class AlreadyExists(ContentError):
+    """A blob of this digest is in the store."""
+
+
+class Locked(ContentError):
+    """A live writer holds the ref.
+
+    Attributes:
+        holder: who, as far as it can be told; None when only the fact is known.
+    """
+
+    def __init__(self, message: str, *, holder: Holder | None = None, advice: str = "") -> None:
+        super().__init__(message, advice=advice)
+        self.holder = holder
+
+
+class FailedPrecondition(ContentError):
+    """Size or digest differ, a writer is closed, or the store lacks the ability."""
+
+
+class Changed(FailedPrecondition):
+    """The item is no longer what was shown when the action was chosen."""
+
+
+class ReadOnly(FailedPrecondition):
+    """This store must not be changed from here."""
+
+
+class OutOfRange(ContentError):
+    """An offset lies beyond the content."""
+
+
+class DataLoss(ContentError):
+    """Stored bytes are not what their name or their writer says."""
+
+
+class PermissionDenied(ContentError):
+    """The operating system refuses access."""
+
+
+class ResourceExhausted(ContentError):
+    """No space, quota or descriptors left."""
+
+
+class Unavailable(ContentError):
+    """The store can't be reached now."""

@@ -1,0 +1,1 @@
+"""A store as a stream of frozen snapshots."""

@@ -1,0 +1,133 @@
+"""The frozen pictures that the monitor makes of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from contentui.content.model import Holder, Info, IngestId, Status, Usage
+    from contentui.images.model import Kind, Need
+
+
+class Verdict(StrEnum):
+    """How an ingest is doing, worst last."""
+
+    MOVING = "moving"
+    COMPLETE = "complete"
+    """All bytes are there, not committed yet."""
+    HOLDER_UNKNOWN = "holder unknown"
+    """Silent, and nobody can say whether its writer lives."""
+    TRICKLE = "trickle"
+    STALLED = "stalled"
+    """Silent, while a live writer holds it."""
+    ABANDONED = "abandoned"
+    """Silent, and nobody holds it."""
+    POISONED = "poisoned"
+    """Complete with the wrong digest: every retry fails until it is removed."""
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When silence becomes a verdict. All are settings."""
+
+    stalled_after_s: float = 30.0
+    """Silence in seconds before stalled or abandoned; 120 for stores written by buffering clients."""
+    trickle_bytes_s: float = 16_000.0
+    """A rate in bytes per second below which an ingest trickles."""
+    trickle_window_s: float = 120.0
+    """Seconds over which that rate is measured."""
+
+
+class Liveness(StrEnum):
+    """Whether a live writer holds the ref."""
+
+    HELD = "held"
+    FREE = "free"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRow:
+    """An ingest as seen at one moment. A row that did not change is the same object again."""
+
+    status: Status
+    verdict: Verdict
+    reason: str
+    """The verdict as a sentence that ends with what to do; holds no text from the store."""
+    liveness: Liveness
+    holder: Holder | None = None
+    rate: float = 0.0
+    """Bytes per second, smoothed."""
+    eta_s: float | None = None
+    """Seconds to the end at this rate; None when total or rate is unknown or nothing moves."""
+    last_byte_ns: int = 0
+    """Wall clock, nanoseconds, when we saw the offset grow last, or `Status.updated_ns` before."""
+
+    @property
+    def key(self) -> IngestId:
+        return self.status.id
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRow:
+    """A blob as seen at one moment. A row that did not change is the same object again."""
+
+    info: Info
+    kind: Kind | None = None
+    """None: not looked at yet."""
+    needs: tuple[Need, ...] | None = None
+    """Who needs it; None: unknown or not looked at yet, which is never 'nobody'."""
+
+    @property
+    def key(self) -> str:
+        return str(self.info.digest)
+
+
+class View(StrEnum):
+    """Whether what is shown is what is there."""
+
+    LIVE = "live"
+    """Changes are announced by the kernel, and reconciled every few seconds."""
+    POLLING = "polling"
+    """No announcements; looked at on a timer."""
+    STALE = "stale"
+    """The last looks failed: this is an old picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    view: View
+    reason: str = ""
+    """Why it isn't live; may quote the operating system, never the store's content."""
+    since_ns: int = 0
+    """Wall clock of the last good look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A store at one moment, whole and immutable."""
+
+    seq: int
+    taken_ns: int
+    """Wall clock, nanoseconds."""
+    source: str
+    """The store's name; hostile text."""
+    read_only_reason: str
+    ingests: tuple[IngestRow, ...]
+    blobs: tuple[BlobRow, ...]
+    """The very same tuple as before when no blob came, went or changed."""
+    counts: Mapping[Verdict, int]
+    blob_bytes: int
+    rate: float
+    """Bytes per second that arrive in all ingests together, committed ones included."""
+    history: tuple[float, ...]
+    """`rate` once a second, oldest first, five minutes at most."""
+    health: Health
+    usage: Usage | None = None
+    events: tuple[str, ...] = field(default=())
+    """What came, went or changed since the snapshot before, as sentences; for streams."""

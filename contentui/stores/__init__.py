@@ -1,0 +1,1 @@
+"""Where content lives, each kind behind `contentui.content.store.Store`."""

@@ -1,0 +1,1 @@
+"""A content store in a directory, with the layout of containerd."""
