@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from contentui.content.model import Status, ref_argument
+
 if TYPE_CHECKING:
     from contentui.content.errors import ContentError
-    from contentui.content.model import Holder, Info, Status
+    from contentui.content.model import Holder, Info
     from contentui.images.model import Need
 
 
@@ -51,11 +53,9 @@ class Step:
     @property
     def name(self) -> str:
         """The ref, ``id:…`` or the digest; hostile text."""
-        from contentui.content.model import ref_argument
-
-        if hasattr(self.target, "digest"):
-            return str(self.target.digest)
-        return ref_argument(self.target)
+        if isinstance(self.target, Status):
+            return ref_argument(self.target)
+        return str(self.target.digest)
 
 
 @dataclass(frozen=True, slots=True)

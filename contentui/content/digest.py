@@ -40,7 +40,7 @@ class Digest(str):
         return cls(text)
 
     @classmethod
-    def find(cls, text: str) -> Digest | None:
+    def found_in(cls, text: str) -> Digest | None:
         """The last digest that occurs in ``text``, as in ``layer-sha256:…``; None without one."""
         found = _FORM.findall(text)
         return cls(found[-1]) if found else None

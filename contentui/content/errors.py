@@ -6,7 +6,7 @@
     ├── InvalidArgument       the request makes no sense: a bad digest, ref, filter or size
     ├── NotFound              no such blob or ingest
     ├── AlreadyExists         a blob of this digest is there
-    ├── Locked                a live writer holds the ref (never Unavailable: retrying is not the cure)
+    ├── Locked                a live writer holds the ref (not Unavailable: it can last)
     ├── FailedPrecondition    size or digest differ, a writer is closed, the store can't do this
     │   ├── Changed           the item is no longer what was shown
     │   └── ReadOnly          this store must not be changed from here
@@ -72,7 +72,7 @@ class Changed(FailedPrecondition):
 
 
 class ReadOnly(FailedPrecondition):
-    """This store must not be changed from here."""
+    """The store must not be changed from here."""
 
 
 class OutOfRange(ContentError):

@@ -118,7 +118,7 @@ class Status(NamedTuple):
     damage: str = ""
     """What is wrong with the ingest's files; empty for a sound one."""
     refused: Digest | None = None
-    """The digest that these very bytes have, when a commit refused them for it: a poisoned ingest."""
+    """The digest of these very bytes, when a commit refused them for it: a poisoned ingest."""
 
 
 class Holder(NamedTuple):

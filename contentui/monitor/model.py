@@ -36,7 +36,7 @@ class Thresholds:
     """When silence becomes a verdict. All are settings."""
 
     stalled_after_s: float = 30.0
-    """Silence in seconds before stalled or abandoned; 120 for stores written by buffering clients."""
+    """Silence in seconds before stalled or abandoned; 120 where clients buffer what they write."""
     trickle_bytes_s: float = 16_000.0
     """A rate in bytes per second below which an ingest trickles."""
     trickle_window_s: float = 120.0
@@ -101,6 +101,8 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
+    """How much the picture can be trusted."""
+
     view: View
     reason: str = ""
     """Why it isn't live; may quote the operating system, never the store's content."""
