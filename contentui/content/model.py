@@ -7,6 +7,7 @@ would cost a plain verb more than the verb itself.
 from __future__ import annotations
 
 import hashlib
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -134,6 +135,14 @@ class Holder(NamedTuple):
     """When it took the ref; 0 when unknown."""
     foreign: bool = False
     """The pid belongs to another pid namespace (another container): don't look for it here."""
+
+
+class Liveness(StrEnum):
+    """Whether a live writer holds a ref."""
+
+    HELD = "held"
+    FREE = "free"
+    UNKNOWN = "unknown"
 
 
 class Usage(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from contentui.content.model import Holder, Info, IngestId, Status, Usage
+    from contentui.content.model import Holder, Info, IngestId, Liveness, Status, Usage
     from contentui.images.model import Kind, Need
 
 
@@ -41,14 +41,6 @@ class Thresholds:
     """A rate in bytes per second below which an ingest trickles."""
     trickle_window_s: float = 120.0
     """Seconds over which that rate is measured."""
-
-
-class Liveness(StrEnum):
-    """Whether a live writer holds the ref."""
-
-    HELD = "held"
-    FREE = "free"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

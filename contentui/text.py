@@ -1,0 +1,100 @@
+"""Numbers and names as people read them; every name from outside passes through `visible`."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from contentui.content.errors import InvalidArgument
+
+_HOSTILE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e0fff]"
+)
+"""C0, C1, DEL, bidi and other invisible controls, line separators, lone surrogates."""
+
+_SIZE_UNITS = "kMGTPE"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x80:
+        return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code, f"\\x{code:02x}")
+    if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte, kept by surrogateescape
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def visible(text: str, limit: int = 4096) -> str:
+    """``text`` made safe for a terminal: one line, controls as escapes, at most ``limit`` long."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return text if text.isascii() and text.isprintable() else _HOSTILE.sub(_escape, text)
+
+
+def human_size(size: float) -> str:
+    """Bytes in decimal units with three digits, as ``ctr`` has them: ``0 B``, ``34.3 MB``."""
+    if size < 1000:
+        return f"{int(size)} B"
+    for unit in _SIZE_UNITS:
+        size /= 1000
+        if size < 999.5 or unit == "E":
+            return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f} {unit}B"
+    raise AssertionError
+
+
+def human_rate(rate: float) -> str:
+    """Bytes per second: ``9.80 MB/s``; ``0 B/s`` below one."""
+    return human_size(max(rate, 0)) + "/s"
+
+
+def human_duration(seconds: float) -> str:
+    """A length of time in one unit, rounded down: ``8s``, ``41m``, ``3h``, ``12d``, ``2y``."""
+    for unit, length in (("y", 31_557_600), ("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(int(seconds), 0)}s"
+
+
+def human_age(then_ns: int, now_ns: int) -> str:
+    """How long ago: ``now`` below a second, ``?`` for an unknown time, ``future`` for a later one."""
+    if then_ns <= 0:
+        return "?"
+    age = (now_ns - then_ns) / 1e9
+    if age < -2:
+        return "future"
+    return "now" if age < 1 else human_duration(age)
+
+
+def rfc3339(time_ns: int) -> str | None:
+    """A time in UTC with nanoseconds, for machines; None when unknown."""
+    if time_ns <= 0:
+        return None
+    seconds, fraction = divmod(time_ns, 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction:09d}Z"
+
+
+def local_time(time_ns: int) -> str:
+    """A time in this machine's zone, to the second, for people; ``unknown`` without one."""
+    if time_ns <= 0:
+        return "unknown"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns // 10**9))
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in ``10m``, ``1h30m``, ``500ms`` or a bare number of seconds.
+
+    Raises:
+        InvalidArgument: anything else.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise InvalidArgument(
+            f"{text!r} is not a length of time", advice="write it as 30s, 10m, 2h"
+        )
+    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
