@@ -1,0 +1,306 @@
+"""Bytes into a store with resumption, and out of it with verification.
+
+Convention: `Writer.append_from` reads from the source's *logical* position, ``source.tell()``
+where there is one. A raw file (``io.FileIO``) may be read through its descriptor; a buffered
+one may hold bytes that its descriptor has left behind, and is read through its own methods.
+`write_blob` hands over the raw file, positioned, wherever it can.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol, cast
+
+from contentui.content.digest import new_hash
+from contentui.content.errors import AlreadyExists, DataLoss, InvalidArgument, Locked, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from contentui.content.digest import Digest
+    from contentui.content.model import Info
+    from contentui.content.store import Progress, Store, Writer
+
+MIB = 1024 * 1024
+_BACKOFF_FIRST_S = 0.010
+_BACKOFF_MOST_S = 0.500
+
+
+class RandomAccess(Protocol):
+    """A source that can be read anywhere: a `BlobReader`, for one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def read_at(self, size: int, offset: int, /) -> bytes: ...
+
+
+class Written(NamedTuple):
+    """What `write_blob` did."""
+
+    info: Info
+    outcome: Literal["created", "existed", "resumed"]
+    resumed_from: int
+    """Bytes that an earlier session had left and that were kept; 0 for a start from nothing."""
+
+
+def open_writer(
+    store: Store,
+    ref: str,
+    *,
+    total: int = 0,
+    expected: Digest | None = None,
+    labels: Mapping[str, str] | None = None,
+    wait_s: float | None = 0.0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Writer:
+    """`Store.writer`, waiting up to ``wait_s`` seconds for the ref's lock; None waits for ever.
+
+    Raises:
+        Locked: still held when the time was over.
+        AlreadyExists, InvalidArgument: as `Store.writer`.
+    """
+    deadline = None if wait_s is None else clock() + wait_s
+    delay = _BACKOFF_FIRST_S
+    while True:
+        try:
+            return store.writer(ref, total=total, expected=expected, labels=labels)
+        except Locked:
+            left = delay if deadline is None else deadline - clock()
+            if left <= 0:
+                raise
+        # Random, so that many waiters don't come back together.
+        sleep(min(left, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
+        delay = min(delay * 2, _BACKOFF_MOST_S)
+
+
+def write_blob(
+    store: Store,
+    ref: str,
+    source: BinaryIO | RandomAccess,
+    *,
+    size: int | None = None,
+    expected: Digest | None = None,
+    labels: Mapping[str, str] | None = None,
+    wait_s: float | None = 0.0,
+    progress: Progress | None = None,
+) -> Written:
+    """Store all that ``source`` holds from where it stands, going on where a session broke off.
+
+    A file starts at its current position, a random-access source at 0. What an earlier session
+    left is kept only if it can be of this source: with ``expected`` the digest decides, at the
+    end, and the whole source is read once more if it says no; without, the stored bytes are
+    compared with the source's first ones. A source that can't be rewound starts over. When it
+    fails or is interrupted, the ingest stays, resumable.
+
+    Args:
+        store: where to.
+        ref: the ingest's name, or its `IngestId`.
+        source: a binary file, or a random-access object.
+        size: bytes that must arrive; None takes any number (a random-access source's own size
+            counts, a file's does not: it may be growing).
+        expected: the digest that the bytes must have.
+        labels: the blob's labels; a blob that exists keeps its own.
+        wait_s: seconds to wait for the ref's lock; None for ever.
+        progress: told the offset after each piece.
+
+    Raises:
+        Locked: a live writer has the ref.
+        FailedPrecondition: size or digest differ.
+    """
+    feed = _feed(source)
+    size = feed.size if size is None else size
+    try:
+        if expected is not None and (there := _existing(store, expected)) is not None:
+            return Written(there, "existed", 0)
+        writer = open_writer(
+            store, ref, total=size or 0, expected=expected, labels=labels, wait_s=wait_s
+        )
+    except AlreadyExists:
+        if expected is None:
+            raise
+        return Written(store.info(expected), "existed", 0)
+    with writer:
+        kept = _fill(writer, feed, size, expected, progress)
+        digest = expected or writer.digest()
+        try:
+            info = writer.commit(size, expected, labels)
+        except AlreadyExists:
+            return Written(store.info(digest), "existed", kept)
+    return Written(info, "resumed" if kept else "created", kept)
+
+
+def verified_chunks(store: Store, digest: Digest, chunk_size: int = MIB) -> Iterator[bytes]:
+    """A whole blob in pieces of ``chunk_size`` bytes, checked against its digest at the end.
+
+    Raises:
+        NotFound: no such blob.
+        DataLoss: after the last piece, when the bytes are not what the digest says.
+    """
+    if chunk_size <= 0:
+        raise InvalidArgument(f"a chunk of {chunk_size} bytes can't be read")
+    return _verified(store, digest, chunk_size)
+
+
+def verify(store: Store, digest: Digest, progress: Progress | None = None) -> None:
+    """Read a blob and check it.
+
+    Raises:
+        NotFound: no such blob.
+        DataLoss: the bytes are not what the digest says.
+    """
+    offset = 0
+    for chunk in verified_chunks(store, digest):
+        offset += len(chunk)
+        if progress is not None:
+            progress(offset)
+
+
+def _verified(store: Store, digest: Digest, chunk_size: int) -> Iterator[bytes]:
+    size = store.info(digest).size
+    running = new_hash(digest.algorithm)
+    offset = 0
+    with store.reader(digest) as reader:
+        # One byte past the known end is asked for, so that a longer file is noticed.
+        while chunk := reader.read_at(chunk_size, offset):
+            offset += len(chunk)
+            running.update(chunk)
+            yield chunk
+            if offset > size:
+                break
+    if offset != size:
+        more = "more than" if offset > size else f"{offset} of"
+        raise _altered(digest, f"it has {more} its {size} bytes")
+    if running.hexdigest() != digest.encoded:
+        raise _altered(digest, f"its {size} bytes hash to {digest.algorithm}:{running.hexdigest()}")
+
+
+def _altered(digest: Digest, why: str) -> DataLoss:
+    return DataLoss(
+        f"blob {digest} is damaged: {why}", advice="delete it and ingest or pull it again"
+    )
+
+
+def _existing(store: Store, digest: Digest) -> Info | None:
+    try:
+        return store.info(digest)
+    except NotFound:
+        return None
+
+
+def _fill(
+    writer: Writer,
+    feed: _Feed,
+    size: int | None,
+    expected: Digest | None,
+    progress: Progress | None,
+) -> int:
+    """Bring all of the source into the writer; return how many stored bytes were kept."""
+    kept = _usable_prefix(writer, feed, size, expected)
+    if kept == 0 and (writer.offset > 0 or writer.status().refused):
+        writer.truncate(0)
+    writer.append_from(feed.at(kept), progress)
+    if kept and _is_foreign(writer, size, expected):
+        kept = 0
+        writer.truncate(0)
+        writer.append_from(feed.at(0), progress)
+    return kept
+
+
+def _usable_prefix(writer: Writer, feed: _Feed, size: int | None, expected: Digest | None) -> int:
+    """The writer's offset if its bytes may be this source's first ones, else 0."""
+    offset = writer.offset
+    if offset == 0 or not feed.rewindable or (size is not None and offset > size):
+        return 0
+    if writer.status().refused is not None:
+        return 0
+    if expected is None and not _begins_with(feed.at(0), offset, writer.digest()):
+        return 0
+    return offset
+
+
+def _is_foreign(writer: Writer, size: int | None, expected: Digest | None) -> bool:
+    """Whether a resumed prefix turned out to be another source's, which only a digest tells.
+
+    A wrong size is no sign of it: it would be as wrong after a start from nothing.
+    """
+    if expected is None or (size is not None and writer.offset != size):
+        return False
+    digest = writer.digest()
+    return digest.algorithm == expected.algorithm and digest != expected
+
+
+def _begins_with(source: BinaryIO, length: int, digest: Digest) -> bool:
+    """Whether the next ``length`` bytes of ``source`` have that digest."""
+    running = new_hash(digest.algorithm)
+    while length > 0:
+        piece = source.read(min(length, MIB))
+        if not piece:
+            return False
+        running.update(piece)
+        length -= len(piece)
+    return running.hexdigest() == digest.encoded
+
+
+class _Feed(NamedTuple):
+    """A source under one roof, whatever kind it is."""
+
+    file: BinaryIO
+    base: int
+    """Where in ``file`` the content begins."""
+    rewindable: bool
+    size: int | None
+    """Bytes, when the source itself knows."""
+
+    def at(self, offset: int) -> BinaryIO:
+        """The file, positioned at ``offset`` of the content."""
+        if self.rewindable:
+            self.file.seek(self.base + offset)
+        return self.file
+
+
+def _feed(source: BinaryIO | RandomAccess) -> _Feed:
+    if hasattr(source, "read_at"):
+        known = source.size
+        return _Feed(cast("BinaryIO", _Window(source)), 0, rewindable=True, size=known)
+    file = cast("BinaryIO", source)
+    seekable = getattr(file, "seekable", None)
+    if seekable is None or not seekable():
+        return _Feed(file, 0, rewindable=False, size=None)
+    base = file.tell()
+    if isinstance(file, io.BufferedReader):
+        # From here on only the raw file is moved: the buffer would not know.
+        file = cast("BinaryIO", file.raw)
+    return _Feed(file, base, rewindable=True, size=None)
+
+
+class _Window(io.RawIOBase):
+    """A random-access source as a file."""
+
+    def __init__(self, source: RandomAccess) -> None:
+        self._source = source
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}
+        self._at = max(start[whence] + offset, 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: Buffer has no len
+        data = self._source.read_at(len(buffer), self._at)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
