@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from contentui.content.model import Status, ref_argument
 
 if TYPE_CHECKING:
+    from contentui.content.digest import Digest
     from contentui.content.errors import ContentError
     from contentui.content.model import Holder, Info
     from contentui.images.model import Need
@@ -46,6 +47,8 @@ class Step:
     holder: Holder | None = None
     needs: tuple[Need, ...] | None = ()
     """Who needs the blob after this plan has run; None: unknown."""
+    freed_by: tuple[Digest, ...] = ()
+    """Blobs that need this one as well, but go in the same plan: it may only go after them."""
     concerns: frozenset[Concern] = frozenset()
     refusal: str = ""
     """Why it will not be done at all; empty when it will."""

@@ -1,0 +1,56 @@
+"""What must be known about ingests before anything is done to them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from contentui.content.model import Holder, Liveness, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from contentui.content.store import Store
+
+
+class IngestFacts(NamedTuple):
+    """An ingest, and whether somebody is writing to it."""
+
+    status: Status
+    liveness: Liveness
+    holder: Holder | None
+    """Who, when ``liveness`` is HELD."""
+    moving: bool
+    """It changed between two looks."""
+
+
+def ingest_facts(
+    store: Store,
+    statuses: Sequence[Status],
+    *,
+    second_look_s: float | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[IngestFacts]:
+    """The facts about each of ``statuses``, in their order, with one look at all the locks.
+
+    With ``second_look_s`` a second look is taken after as many seconds, and tells what moves;
+    the facts then hold the later status. What is gone by then keeps its old one.
+    """
+    later: list[Status | None] = list(statuses)
+    if second_look_s is not None and statuses:
+        sleep(second_look_s)
+        later = store.refresh(statuses)
+    holders = store.holders([status.id for status in statuses]) if statuses else {}
+    facts = []
+    for before, now in zip(statuses, later, strict=True):
+        holder = holders.get(before.id) if holders is not None else None
+        if holders is None:
+            liveness = Liveness.UNKNOWN
+        else:
+            liveness = Liveness.FREE if holder is None else Liveness.HELD
+        moving = now is not None and (now.offset, now.updated_ns) != (
+            before.offset,
+            before.updated_ns,
+        )
+        facts.append(IngestFacts(now or before, liveness, holder, moving))
+    return facts

@@ -1,0 +1,150 @@
+"""Plans: what a verb would do to which items. Pure: nothing is read, nothing happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.actions import words
+from contentui.actions.model import Concern, Plan, Step, Verb
+from contentui.content.model import Liveness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from contentui.actions.facts import IngestFacts
+    from contentui.content.digest import Digest
+    from contentui.content.model import Info
+    from contentui.images.model import Need
+
+
+def plan_abort(source: str, facts: Iterable[IngestFacts], *, read_only_reason: str = "") -> Plan:
+    """Remove ingests. Held ones as well, which is a concern."""
+    steps = (
+        Step(
+            Verb.ABORT,
+            fact.status,
+            fact.status.offset,
+            words.abort_effect(fact),
+            holder=fact.holder,
+            concerns=_writer_concerns(fact),
+            refusal=read_only_reason,
+        )
+        for fact in _once(facts)
+    )
+    return Plan(Verb.ABORT, source, tuple(steps))
+
+
+def plan_truncate(source: str, facts: Iterable[IngestFacts], *, read_only_reason: str = "") -> Plan:
+    """Drop the bytes of ingests and keep them. Held ones are refused."""
+    steps = (
+        Step(
+            Verb.TRUNCATE,
+            fact.status,
+            fact.status.offset,
+            words.truncate_effect(fact),
+            holder=fact.holder,
+            concerns=_writer_concerns(fact),
+            refusal=read_only_reason or words.truncate_refusal(fact),
+        )
+        for fact in _once(facts)
+    )
+    return Plan(Verb.TRUNCATE, source, tuple(steps))
+
+
+def _once(facts: Iterable[IngestFacts]) -> Iterable[IngestFacts]:
+    """Each ingest once, however often it was named."""
+    return {fact.status.id: fact for fact in facts}.values()
+
+
+def _writer_concerns(facts: IngestFacts) -> frozenset[Concern]:
+    found = set()
+    if facts.liveness is Liveness.HELD:
+        found.add(Concern.LIVE_WRITER)
+    if facts.liveness is Liveness.UNKNOWN:
+        found.add(Concern.HOLDER_UNKNOWN)
+    if facts.moving:
+        found.add(Concern.MOVING)
+    return frozenset(found)
+
+
+def plan_delete(
+    source: str,
+    infos: Iterable[Info],
+    needs: Callable[[Digest], tuple[Need, ...] | None],
+    *,
+    certain: Callable[[Digest], bool] | None = None,
+    read_only_reason: str = "",
+) -> Plan:
+    """Delete blobs, those first that need others of the same plan.
+
+    What goes in the same plan doesn't count as needing anything. ``needs`` answers None where it
+    doesn't know; ``certain`` tells whether what it did answer is all that there is to know (left
+    out: it is). Both as in `contentui.images.index.ContentIndex`.
+    """
+    chosen = {info.digest: info for info in infos}
+    steps = {
+        digest: _delete_step(info, chosen, needs(digest), certain is None or certain(digest))
+        for digest, info in chosen.items()
+    }
+    if read_only_reason:
+        return Plan(Verb.DELETE, source, tuple(_refused(steps, read_only_reason)))
+    return Plan(Verb.DELETE, source, tuple(steps[digest] for digest in _parents_first(steps)))
+
+
+def _refused(steps: Mapping[Digest, Step], reason: str) -> Iterable[Step]:
+    from dataclasses import replace
+
+    return (replace(step, refusal=reason) for step in steps.values())
+
+
+def _delete_step(
+    info: Info, chosen: Mapping[Digest, Info], found: tuple[Need, ...] | None, certain: bool
+) -> Step:
+    """The plan for one blob among the ``chosen`` ones."""
+    known = certain and found is not None
+    remaining = tuple(need for need in found or () if need.digest not in chosen)
+    freed_by = dict.fromkeys(
+        need.digest
+        for need in found or ()
+        if need.digest is not None and need.digest in chosen and need.digest != info.digest
+    )
+    concerns = set()
+    if remaining:
+        concerns.add(Concern.NEEDED)
+    if not known:
+        concerns.add(Concern.NEEDS_UNKNOWN)
+    effect = words.delete_effect(
+        info.size, needed=bool(remaining), known=known, freed=bool(freed_by)
+    )
+    return Step(
+        Verb.DELETE,
+        info,
+        info.size,
+        effect,
+        needs=remaining if remaining or known else None,
+        freed_by=tuple(freed_by),
+        concerns=frozenset(concerns),
+    )
+
+
+def _parents_first(steps: Mapping[Digest, Step]) -> list[Digest]:
+    """The steps' digests such that what needs a blob goes before it, as far as that can be.
+
+    Where blobs need each other in a circle, the one that was named first goes first.
+    """
+    order: dict[Digest, None] = {}
+    for start in steps:
+        trail = [(start, iter(steps[start].freed_by))]
+        entered = {start}
+        while trail:
+            digest, parents = trail[-1]
+            parent = next(
+                (each for each in parents if each not in order and each not in entered), None
+            )
+            if parent is None:
+                order.setdefault(digest)
+                trail.pop()
+            else:
+                entered.add(parent)
+                trail.append((parent, iter(steps[parent].freed_by)))
+    return list(order)

@@ -1,0 +1,104 @@
+"""What destroying something means, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.actions.model import Concern
+from contentui.content.model import Liveness
+from contentui.text import human_size, visible
+
+if TYPE_CHECKING:
+    from contentui.actions.facts import IngestFacts
+    from contentui.content.model import Holder, Status
+
+INTO_THE_VOID = (
+    "keeps writing into the void and notices nothing until its commit, which fails; "
+    "the ref stays locked until it ends"
+)
+"""What a live writer makes of an abort (content-store.md 6.3)."""
+
+CONCERNS = {
+    Concern.LIVE_WRITER: "a live writer holds it",
+    Concern.MOVING: "it is moving",
+    Concern.HOLDER_UNKNOWN: "it can't be known whether a writer is live",
+    Concern.NEEDED: "something needs it",
+    Concern.NEEDS_UNKNOWN: "it can't be known whether something needs it",
+}
+"""Each concern as the half of a sentence."""
+
+
+def is_complete(status: Status) -> bool:
+    """Whether all bytes that were announced have arrived."""
+    return status.total > 0 and status.offset == status.total
+
+
+def holder_words(holder: Holder | None) -> str:
+    """Who holds a ref, safe to print: ``pid 4711 (curl …)``."""
+    if holder is None or not holder.pid:
+        return "a process that can't be told"
+    where = " of another container" if holder.foreign else ""
+    command = f" ({visible(holder.command, 200)})" if holder.command else ""
+    return f"pid {holder.pid}{where}{command}"
+
+
+def abort_effect(facts: IngestFacts) -> str:
+    """What an abort does, to the bytes and to the writer."""
+    return f"{_lost_by_abort(facts.status)}{_writer_after_abort(facts)}"
+
+
+def _lost_by_abort(status: Status) -> str:
+    size = human_size(status.offset)
+    if status.damage:
+        return "Its files are damaged; removing them lets the next attempt start clean."
+    if status.refused is not None:
+        return (
+            f"Its {size} have the wrong digest, so nothing good is lost, "
+            "and the next attempt can succeed."
+        )
+    if is_complete(status):
+        return f"All its {size} have arrived and only the commit is missing: they are thrown away."
+    if status.offset == 0:
+        return "Nothing has arrived yet; the ingest is removed."
+    return f"Its {size} are lost; the next attempt starts from zero."
+
+
+def _writer_after_abort(facts: IngestFacts) -> str:
+    if facts.liveness is Liveness.HELD:
+        return f" Its live writer {INTO_THE_VOID}."
+    if facts.liveness is Liveness.UNKNOWN or facts.moving:
+        return f" If a writer is live, it {INTO_THE_VOID}."
+    return ""
+
+
+def truncate_effect(facts: IngestFacts) -> str:
+    """What dropping the bytes of an idle ingest does."""
+    size = human_size(facts.status.offset)
+    bad = " with the wrong digest" if facts.status.refused is not None else ""
+    gap = " If a writer is live, the store refuses." if facts.liveness is Liveness.UNKNOWN else ""
+    return f"Drops its {size}{bad} and keeps the ingest; the next writer starts from zero.{gap}"
+
+
+def truncate_refusal(facts: IngestFacts) -> str:
+    """Why an ingest can't be truncated; empty when it can."""
+    if facts.liveness is Liveness.HELD:
+        return (
+            f"a live writer holds it: {holder_words(facts.holder)}; "
+            "wait until it ends, or abort the ingest instead"
+        )
+    if facts.status.damage:
+        return "its files are damaged; abort it instead"
+    return ""
+
+
+def delete_effect(size: int, *, needed: bool, known: bool, freed: bool) -> str:
+    """What deleting a blob of ``size`` bytes does to it and to what needs it."""
+    words = f"Its {human_size(size)} are gone until they are fetched or ingested again."
+    if needed:
+        words += " What needs it stays behind, incomplete."
+    if not known:
+        more = "else " if needed else ""
+        words += f" Something {more}may need it: that can't be known here."
+    if freed:
+        words += " What needed it goes first, in this very plan."
+    return words
