@@ -1,0 +1,79 @@
+"""Progress bars and sparklines as strings of block characters."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_LEVELS = " ▁▂▃▄▅▆▇█"
+
+
+@lru_cache(maxsize=128)
+def _bars(width: int) -> tuple[str, ...]:
+    """All bars of one width, from empty to full, an eighth of a cell apart."""
+    ready = []
+    for eighths in range(width * 8 + 1):
+        full, rest = divmod(eighths, 8)
+        bar = "█" * full + (_EIGHTHS[rest] if rest else "")
+        ready.append(bar.ljust(width))
+    return tuple(ready)
+
+
+def bar(fraction: float, width: int) -> str:
+    """A bar of ``width`` cells; empty only at 0 and full only at 1 and above."""
+    if width <= 0:
+        return ""
+    bars = _bars(width)
+    last = len(bars) - 1
+    if fraction <= 0:
+        return bars[0]
+    if fraction >= 1:
+        return bars[last]
+    return bars[min(max(int(fraction * last), 1), last - 1)]
+
+
+@lru_cache(maxsize=128)
+def unknown_bar(width: int) -> str:
+    """The bar of something whose end nobody declared: a pattern that claims no share."""
+    return ("╺╸ " * (width // 3 + 1))[:width]
+
+
+def resample(samples: Sequence[float], width: int) -> list[float]:
+    """The newest samples as at most ``width`` values: as they are, or the peak of each group."""
+    count = len(samples)
+    if width <= 0 or count <= width:
+        return list(samples) if width > 0 else []
+    edges = [count * step // width for step in range(width + 1)]
+    return [max(samples[a:b]) for a, b in pairwise(edges)]
+
+
+def columns_of(
+    samples: Sequence[float], width: int, height: int, top: float | None = None
+) -> list[int]:
+    """Heights in eighths of a cell of ``width`` columns, newest right; not 0 where bytes came."""
+    values = resample(samples, width)
+    peak = max(values, default=0.0) if top is None else top
+    full = height * 8
+    if peak <= 0:
+        return [0] * width
+    heights = [min(full, max(1, round(v / peak * full))) if v > 0 else 0 for v in values]
+    return [0] * (width - len(heights)) + heights
+
+
+def sparkline(samples: Sequence[float], width: int, top: float | None = None) -> str:
+    """``samples`` as one line of blocks, newest right; ``top``: the value of a full block."""
+    return "".join(_LEVELS[height] for height in columns_of(samples, width, 1, top))
+
+
+def area(samples: Sequence[float], width: int, height: int, top: float | None = None) -> list[str]:
+    """``samples`` as ``height`` lines of blocks, the uppermost first."""
+    columns = columns_of(samples, width, height, top)
+    return [
+        "".join(_LEVELS[min(8, max(0, column - floor * 8))] for column in columns)
+        for floor in range(height - 1, -1, -1)
+    ]

@@ -1,0 +1,62 @@
+"""Text cut and padded to terminal cells, wide characters included."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+
+ELLIPSIS = "…"
+_MAX_CHARS_PER_CELL = 4
+"""Combining marks take no cells: a name may not bring hundreds of them into one."""
+
+
+def take(text: str, width: int) -> str:
+    """The longest start of ``text`` that fits ``width`` cells."""
+    if text.isascii():
+        return text[:width]
+    text = text[: width * _MAX_CHARS_PER_CELL]
+    while text and cell_len(text) > width:
+        text = text[: -max(1, (cell_len(text) - width) // 2)]
+    return text
+
+
+def take_end(text: str, width: int) -> str:
+    """The longest end of ``text`` that fits ``width`` cells."""
+    if width <= 0:
+        return ""
+    if text.isascii():
+        return text[-width:]
+    text = text[-width * _MAX_CHARS_PER_CELL :]
+    while text and cell_len(text) > width:
+        text = text[max(1, (cell_len(text) - width) // 2) :]
+    return text
+
+
+def fits(text: str, width: int) -> bool:
+    """Whether ``text`` fits ``width`` cells, and isn't made of invisible characters."""
+    if text.isascii():
+        return len(text) <= width
+    return len(text) <= width * _MAX_CHARS_PER_CELL and cell_len(text) <= width
+
+
+def elide(text: str, width: int) -> str:
+    """``text`` with its end left out where it doesn't fit ``width`` cells."""
+    if fits(text, width):
+        return text
+    return take(text, width - 1) + ELLIPSIS if width > 0 else ""
+
+
+def elide_middle(text: str, width: int, tail: int = 4) -> str:
+    """``text`` with its middle left out: ``layer-sha256:8f7c…90d1``; ``tail`` cells stay."""
+    if fits(text, width):
+        return text
+    if width < tail + 3:
+        return elide(text, width)
+    return take(text, width - 1 - tail) + ELLIPSIS + take_end(text, tail)
+
+
+def pad(text: str, width: int, right: bool = False) -> str:
+    """``text``, which fits, filled with spaces to exactly ``width`` cells."""
+    if text.isascii():
+        return text.rjust(width) if right else text.ljust(width)
+    blank = " " * (width - cell_len(text))
+    return blank + text if right else text + blank

@@ -1,0 +1,335 @@
+"""What the two tables show: their columns, and how these share a width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from contentui.content.model import ref_argument
+from contentui.images.model import Kind
+from contentui.monitor.model import BlobRow, IngestRow, Verdict
+from contentui.text import human_age, human_duration, human_rate, human_size, visible
+from contentui.tui.bars import bar, unknown_bar
+from contentui.tui.cells import elide, elide_middle, fits, pad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+GAP = 1
+"""Cells between two columns."""
+
+
+class Keyed(Protocol):
+    """A row of a table: ``key`` says what it is, wherever it stands."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=Keyed)
+KeyedRow = TypeVar("KeyedRow", bound=Keyed)
+
+
+def _base(_row: Any) -> str:
+    return "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """One column: what it says about a row, how it looks, how it sorts, how wide it is."""
+
+    key: str
+    title: str
+    text: Callable[[Row, int], str]
+    """(row, wall clock in nanoseconds) -> its whole text, safe for a terminal."""
+    sort_key: Callable[[Row], Any]
+    weight: int
+    """What it matters on a narrow screen: the column with the least goes first."""
+    min_width: int
+    """Cells under which it isn't shown at all."""
+    ideal_width: int
+    max_width: int = 0
+    """Cells up to which it takes what others leave; 0: its ideal width."""
+    style: Callable[[Row], str] = _base
+    """The word of the component class that it is painted with: ``base``, ``bad``, …"""
+    right: bool = False
+    """Aligned right, as numbers are."""
+    cut: str = ""
+    """How a text that is too long loses cells: in the ``middle``, at the ``end``; empty: never."""
+    live: bool = False
+    """Its sort key moves all the time: a table sorts by it once a second at most."""
+    descending: bool = False
+    """The direction in which people want it first."""
+    paint: Callable[[Row, int], str] | None = None
+    """(row, width) -> exactly that many cells, for what isn't text: a bar."""
+
+    def cell(self, row: Row, now_ns: int, width: int) -> str:
+        """Its text for a row, exactly ``width`` cells wide."""
+        if self.paint is not None:
+            return self.paint(row, width)
+        text = self.text(row, now_ns)
+        if not fits(text, width):
+            # A number loses its digits all or none.
+            text = {"middle": elide_middle, "end": elide}.get(self.cut, _unfit)(text, width)
+        return pad(text, width, self.right)
+
+
+def _unfit(_text: str, _width: int) -> str:
+    return "…"
+
+
+SHAPES = {
+    Verdict.MOVING: "▸",
+    Verdict.COMPLETE: "✓",
+    Verdict.HOLDER_UNKNOWN: "?",
+    Verdict.TRICKLE: "▹",
+    Verdict.STALLED: "◌",
+    Verdict.ABANDONED: "✕",
+    Verdict.POISONED: "!",
+    Verdict.DAMAGED: "⊗",
+}
+"""A shape for each verdict, none of which any terminal draws two cells wide or as an emoji."""
+
+VERDICT_STYLES = {
+    Verdict.MOVING: "good",
+    Verdict.COMPLETE: "good",
+    Verdict.HOLDER_UNKNOWN: "warn",
+    Verdict.TRICKLE: "warn",
+    Verdict.STALLED: "warn",
+    Verdict.ABANDONED: "bad",
+    Verdict.POISONED: "bad",
+    Verdict.DAMAGED: "bad",
+}
+_SEVERITY = {verdict: place for place, verdict in enumerate(Verdict)}
+_WORDS = {verdict: verdict.value for verdict in Verdict} | {Verdict.HOLDER_UNKNOWN: "holder ?"}
+
+
+def ref_text(row: IngestRow) -> str:
+    """An ingest's name as people read it; ``id:…`` for a ref that is lost."""
+    return visible(row.status.ref or ref_argument(row.status))
+
+
+def _ref_cell(row: IngestRow, _now_ns: int) -> str:
+    return ref_text(row)
+
+
+def fraction(row: IngestRow) -> float | None:
+    """The share that has arrived; None when nobody declared a total."""
+    status = row.status
+    return status.offset / status.total if status.total > 0 else None
+
+
+def _progress(row: IngestRow, width: int) -> str:
+    share = fraction(row)
+    return unknown_bar(width) if share is None else bar(share, width)
+
+
+def percent_text(row: IngestRow) -> str:
+    """``63%``, rounded down; empty when nobody declared a total."""
+    status = row.status
+    if status.total <= 0:
+        return ""
+    percent = status.offset * 100 // status.total
+    return f"{percent}%" if percent <= 100 else ">100%"
+
+
+def _percent(row: IngestRow, _now_ns: int) -> str:
+    return percent_text(row)
+
+
+def _offset(row: IngestRow, _now_ns: int) -> str:
+    return human_size(row.status.offset)
+
+
+def _total(row: IngestRow, _now_ns: int) -> str:
+    return human_size(row.status.total) if row.status.total > 0 else "?"
+
+
+def _rate(row: IngestRow, _now_ns: int) -> str:
+    return human_rate(row.rate)
+
+
+_LONGEST_ETA_S = 99 * 31_557_600
+
+
+def eta_text(row: IngestRow) -> str:
+    """Time to the end, ``–`` when it can't be told."""
+    if row.eta_s is None:
+        return "–"
+    return ">99y" if row.eta_s > _LONGEST_ETA_S else human_duration(row.eta_s)
+
+
+def _eta(row: IngestRow, _now_ns: int) -> str:
+    return eta_text(row)
+
+
+def _started(row: IngestRow, now_ns: int) -> str:
+    return human_age(row.status.started_ns, now_ns)
+
+
+def _updated(row: IngestRow, now_ns: int) -> str:
+    return human_age(row.last_byte_ns or row.status.updated_ns, now_ns)
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """A verdict as a shape and a word."""
+    return f"{SHAPES[verdict]} {_WORDS[verdict]}"
+
+
+def _state(row: IngestRow, _now_ns: int) -> str:
+    return verdict_text(row.verdict)
+
+
+def _verdict_style(row: IngestRow) -> str:
+    return VERDICT_STYLES[row.verdict]
+
+
+def _bar_style(row: IngestRow) -> str:
+    if row.status.total <= 0:
+        return "bar-unknown"
+    style = VERDICT_STYLES[row.verdict]
+    return "bar" if style == "good" else f"bar-{style}"
+
+
+def _muted(_row: Any) -> str:
+    return "muted"
+
+
+def _rate_style(row: IngestRow) -> str:
+    return "base" if row.rate >= 1 else "muted"
+
+
+def ingest_haystack(row: IngestRow) -> str:
+    """What a filter looks at in an ingest: its ref, its id, its verdict."""
+    return f"{ref_text(row)} {visible(row.key)} {row.verdict.value}"
+
+
+INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
+    Column("ref", "REF", _ref_cell, ref_text, 100, 16, 28, 96, cut="middle"),
+    Column(
+        "progress", "PROGRESS", _percent, lambda r: fraction(r) or 0.0, 50, 8, 14, 24,
+        style=_bar_style, live=True, descending=True, paint=_progress,
+    ),
+    Column(
+        "percent", "%", _percent, lambda r: fraction(r) or 0.0, 85, 5, 5,
+        right=True, live=True, descending=True,
+    ),
+    Column(
+        "offset", "OFFSET", _offset, lambda r: r.status.offset, 80, 7, 8,
+        right=True, live=True, descending=True,
+    ),
+    Column(
+        "total", "TOTAL", _total, lambda r: r.status.total, 60, 7, 8,
+        style=_muted, right=True, descending=True,
+    ),
+    Column(
+        "rate", "RATE", _rate, lambda r: r.rate, 90, 9, 10,
+        style=_rate_style, right=True, live=True, descending=True,
+    ),
+    Column(
+        "eta", "ETA", _eta, lambda r: float("inf") if r.eta_s is None else r.eta_s, 70, 4, 5,
+        right=True, live=True,
+    ),
+    Column(
+        "started", "STARTED", _started, lambda r: r.status.started_ns, 30, 7, 8,
+        style=_muted, right=True, descending=True,
+    ),
+    Column(
+        "updated", "UPDATED", _updated, lambda r: r.last_byte_ns or r.status.updated_ns, 40, 7, 8,
+        style=_muted, right=True, live=True, descending=True,
+    ),
+    Column(
+        "state", "STATE", _state, lambda r: _SEVERITY[r.verdict], 95, 11, 11,
+        style=_verdict_style, cut="end", descending=True,
+    ),
+)  # fmt: skip
+
+
+def _digest(row: BlobRow, _now_ns: int) -> str:
+    return row.key
+
+
+def _size(row: BlobRow, _now_ns: int) -> str:
+    return human_size(row.info.size)
+
+
+def _committed(row: BlobRow, now_ns: int) -> str:
+    age = human_age(row.info.committed_ns, now_ns)
+    return age if age in {"now", "?", "future"} else age + " ago"
+
+
+def kind_text(row: BlobRow) -> str:
+    """A blob's kind in words; ``…`` while nobody has looked."""
+    return "…" if row.kind is None else row.kind.value
+
+
+def _kind(row: BlobRow, _now_ns: int) -> str:
+    return kind_text(row)
+
+
+def _kind_style(row: BlobRow) -> str:
+    return "muted" if row.kind in {None, Kind.UNKNOWN, Kind.EMPTY} else "kind"
+
+
+def needs_text(row: BlobRow) -> str:
+    """Who needs a blob, in few words: ``?`` unknown, ``nothing``, a name, a name ``+2``."""
+    if row.needs is None:
+        return "?"
+    if not row.needs:
+        return "nothing"
+    first = visible(row.needs[0].name, 160)
+    return first if len(row.needs) == 1 else f"+{len(row.needs) - 1} {first}"
+
+
+def _used_by(row: BlobRow, _now_ns: int) -> str:
+    return needs_text(row)
+
+
+def _needs_style(row: BlobRow) -> str:
+    return "base" if row.needs else "muted"
+
+
+def blob_haystack(row: BlobRow) -> str:
+    """What a filter looks at in a blob: digest, kind, and the names of what needs it."""
+    names = " ".join(visible(need.name, 400) for need in (row.needs or ())[:20])
+    return f"{row.key} {'' if row.kind is None else row.kind.value} {names}"
+
+
+BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
+    Column("digest", "DIGEST", _digest, lambda r: r.info.digest, 100, 16, 20, 71, cut="middle"),
+    Column(
+        "size", "SIZE", _size, lambda r: r.info.size, 90, 7, 8, right=True, descending=True
+    ),
+    Column(
+        "committed", "COMMITTED", _committed, lambda r: r.info.committed_ns, 60, 9, 10,
+        style=_muted, right=True, descending=True,
+    ),
+    Column("kind", "KIND", _kind, lambda r: kind_text(r), 70, 12, 13, style=_kind_style),
+    Column(
+        "used-by", "USED BY", _used_by, lambda r: -1 if r.needs is None else len(r.needs),
+        80, 8, 16, 64, style=_needs_style, cut="middle", descending=True,
+    ),
+)  # fmt: skip
+
+
+def fit(columns: Sequence[Column[KeyedRow]], width: int) -> list[tuple[Column[KeyedRow], int]]:
+    """The columns that have room in ``width`` cells with `GAP` between them, and their widths.
+
+    The columns that matter least go first; one that may not be cut is whole or not there.
+    """
+    shown = sorted(columns, key=lambda column: -column.weight)
+    while len(shown) > 1 and _least(shown) > width:
+        shown.pop()
+    widths = {column.key: column.min_width for column in shown}
+    spare = width - _least(shown)
+    for column, goal in [(c, c.ideal_width) for c in shown] + [(c, c.max_width) for c in shown]:
+        more = max(0, min(spare, goal - widths[column.key]))
+        widths[column.key] += more
+        spare -= more
+    if spare < 0:  # not even the first column fits
+        widths[shown[0].key] = max(1, width)
+    return [(column, widths[column.key]) for column in columns if column.key in widths]
+
+
+def _least(columns: Sequence[Column[KeyedRow]]) -> int:
+    return sum(column.min_width + GAP for column in columns) - GAP

@@ -1,0 +1,165 @@
+"""Everything about the item under the cursor, unshortened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.content.model import Liveness, ref_argument
+from contentui.monitor.model import BlobRow, IngestRow
+from contentui.text import human_age, human_rate, human_size, local_time, visible
+from contentui.tui.bars import sparkline
+from contentui.tui.columns import VERDICT_STYLES, eta_text, kind_text, ref_text, verdict_text
+from contentui.tui.text_view import Line, TextView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from contentui.images.model import Need
+
+_LABEL_CELLS = 10
+_MAX_NEEDS = 100
+_SPARK_CELLS = 60
+_NAME_LIMIT = 65_536
+
+
+def _bytes(count: int) -> str:
+    from humanize import intcomma
+
+    return intcomma(count)
+
+
+def _when(time_ns: int, now_ns: int) -> str:
+    age = human_age(time_ns, now_ns)
+    if age == "?":
+        return "unknown"
+    if age not in {"now", "future"}:
+        age += " ago"
+    return f"{age} ({local_time(time_ns)})"
+
+
+def _progress(row: IngestRow) -> str:
+    status = row.status
+    if status.total <= 0:
+        return f"{_bytes(status.offset)} bytes; nobody said how many there will be"
+    share = f"{status.offset * 100 / status.total:.1f}%"
+    return f"{_bytes(status.offset)} of {_bytes(status.total)} bytes ({share})"
+
+
+def _holder(row: IngestRow, now_ns: int) -> str:
+    holder = row.holder
+    if holder is None:
+        return {
+            Liveness.FREE: "nobody",
+            Liveness.UNKNOWN: "unknown",
+            Liveness.HELD: "a live writer that can't be named",
+        }[row.liveness]
+    words = [f"pid {holder.pid}" if holder.pid else "a process without a known pid"]
+    if holder.foreign:
+        words.append("in another container")
+    if holder.command:
+        words.append(visible(holder.command))
+    if holder.since_ns:
+        words.append(f"since {_when(holder.since_ns, now_ns)}")
+    return ", ".join(words)
+
+
+def _ingest_lines(
+    row: IngestRow, now_ns: int, history: Sequence[float]
+) -> Iterator[tuple[str, str]]:
+    status = row.status
+    yield "ref", visible(ref_text(row), _NAME_LIMIT)
+    yield "state", f"{verdict_text(row.verdict)}"
+    yield "offset", _progress(row)
+    rate = human_rate(row.rate)
+    yield "rate", rate if row.eta_s is None else f"{rate}, done in {eta_text(row)}"
+    if history:
+        yield "history", sparkline(history, min(len(history), _SPARK_CELLS))
+    yield "started", _when(status.started_ns, now_ns)
+    yield "updated", _when(row.last_byte_ns or status.updated_ns, now_ns)
+    yield "holder", _holder(row, now_ns)
+    yield "expected", str(status.expected) if status.expected else "no digest declared"
+    if status.refused:
+        yield "refused", f"{status.refused}, the digest of these bytes"
+    if status.damage:
+        yield "damage", visible(status.damage)
+    yield "on disk", f"ingest/{visible(status.id)}/"
+    if ref_argument(status) != status.ref:
+        yield "argument", visible(ref_argument(status))
+
+
+def _need(need: Need) -> str:
+    text = f"{need.by} {visible(need.name)}"
+    return text if need.digest is None or need.digest in need.name else f"{text} ({need.digest})"
+
+
+def _blob_lines(row: BlobRow, now_ns: int) -> Iterator[tuple[str, str]]:
+    info = row.info
+    yield "digest", str(info.digest)
+    yield "size", f"{_bytes(info.size)} bytes ({human_size(info.size)})"
+    yield "kind", "not looked at yet" if row.kind is None else kind_text(row)
+    yield "committed", _when(info.committed_ns, now_ns)
+    if info.updated_ns and info.updated_ns != info.committed_ns:
+        yield "labelled", _when(info.updated_ns, now_ns)
+    if row.needs is None:
+        yield "used by", "unknown: it may be needed"
+    elif not row.needs:
+        yield "used by", "nothing that is known here"
+    for place, need in enumerate((row.needs or ())[:_MAX_NEEDS]):
+        yield "" if place else "used by", _need(need)
+    if row.needs and len(row.needs) > _MAX_NEEDS:
+        yield "", f"and {_bytes(len(row.needs) - _MAX_NEEDS)} more"
+    if info.labels is None:
+        yield "labels", "unknown"
+    for place, (key, value) in enumerate(sorted((info.labels or {}).items())):
+        yield "" if place else "labels", f"{visible(key)}={visible(value)}"
+    algorithm, encoded = info.digest.algorithm, info.digest.encoded
+    yield "on disk", f"blobs/{algorithm}/{encoded}"
+
+
+def detail_lines(
+    row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()
+) -> list[tuple[str, str]]:
+    """Every field of a row as (label, value), whole and safe for a terminal.
+
+    A value that belongs to the label above has an empty label. ``history``: an ingest's rate in
+    bytes per second, oldest first. The verdict's sentence is `IngestRow.reason`.
+    """
+    if isinstance(row, IngestRow):
+        return list(_ingest_lines(row, now_ns, history))
+    return list(_blob_lines(row, now_ns))
+
+
+def pane_lines(row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()) -> list[Line]:
+    """`detail_lines` as they are drawn, with an ingest's verdict as a sentence before all."""
+    lines = []
+    if isinstance(row, IngestRow):
+        style = VERDICT_STYLES[row.verdict]
+        lines.append(Line(f"{visible(row.reason)}", style))
+    lines += [
+        Line(value, label=label, hang=_LABEL_CELLS)
+        for label, value in detail_lines(row, now_ns, history)
+    ]
+    return lines
+
+
+class DetailPane(TextView):
+    """The detail of one row; scrolls when it doesn't fit."""
+
+    DEFAULT_CSS = """
+    DetailPane { height: 1fr; background: $surface; color: $foreground; }
+    """
+
+    def show_ingest(self, row: IngestRow, history: Sequence[float], now_ns: int) -> None:
+        """Show an ingest; ``history``: its rate in bytes per second, oldest first."""
+        self._show(pane_lines(row, now_ns, history))
+
+    def show_blob(self, row: BlobRow, now_ns: int) -> None:
+        """Show a blob."""
+        self._show(pane_lines(row, now_ns))
+
+    def show_nothing(self, text: str) -> None:
+        """Show ``text`` where there is no row."""
+        self._show([Line(visible(line), "dim") for line in text.splitlines()])
+
+    def _show(self, lines: list[Line]) -> None:
+        self.show(lines)

@@ -1,0 +1,192 @@
+"""The one line above everything: is anything wrong, what is moving, how much can be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
+
+from contentui.monitor.model import Snapshot, Verdict, View
+from contentui.text import human_duration, human_rate, human_size, visible
+from contentui.tui.bars import sparkline
+from contentui.tui.cells import elide_middle
+from contentui.tui.columns import SHAPES, VERDICT_STYLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_GAP = 2
+_GRAPH_WIDTHS = (8, 48)
+_LOW_DISK = 0.05
+_SOURCE_LEAST = 12
+_TROUBLES = (
+    Verdict.DAMAGED,
+    Verdict.POISONED,
+    Verdict.ABANDONED,
+    Verdict.STALLED,
+    Verdict.TRICKLE,
+    Verdict.HOLDER_UNKNOWN,
+)
+
+
+class Part(NamedTuple):
+    """A word or two of the header."""
+
+    name: str
+    text: str
+    style: str
+    weight: int
+    """What it matters on a narrow screen."""
+
+
+def _health(snapshot: Snapshot, now_ns: int, paused: bool) -> Iterator[Part]:
+    if paused:
+        yield Part("paused", "‖ paused", "warn", 96)
+    health = snapshot.health
+    if health.view is View.STALE:
+        age = human_duration((now_ns - (health.since_ns or snapshot.taken_ns)) / 1e9)
+        yield Part("health", f"✕ stale {age}", "bad", 98)
+    elif health.view is View.POLLING:
+        yield Part("health", "▹ polling", "warn", 70)
+    else:
+        yield Part("health", "▸ live", "good", 70)
+    if snapshot.read_only_reason:
+        yield Part("read-only", "read-only", "badge", 80)
+
+
+def _counts(snapshot: Snapshot) -> Iterator[Part]:
+    for place, verdict in enumerate(_TROUBLES):
+        count = snapshot.counts.get(verdict, 0)
+        if count:
+            text = f"{SHAPES[verdict]} {count} {verdict.value}"
+            yield Part(verdict.name.lower(), text, VERDICT_STYLES[verdict], 95 - place)
+    for verdict, weight in ((Verdict.MOVING, 60), (Verdict.COMPLETE, 45)):
+        count = snapshot.counts.get(verdict, 0)
+        if count or verdict is Verdict.MOVING:
+            text = f"{SHAPES[verdict]} {count} {verdict.value}"
+            yield Part(verdict.value, text, "good" if count else "muted", weight)
+
+
+def _space(snapshot: Snapshot) -> Iterator[Part]:
+    count = len(snapshot.blobs)
+    noun = "blob" if count == 1 else "blobs"
+    text = f"{count:,} {noun} · {human_size(snapshot.blob_bytes)}"
+    yield Part("blobs", text, "base", 50)
+    usage = snapshot.usage
+    if usage is not None:
+        low = usage.free < usage.total * _LOW_DISK
+        text = f"{human_size(usage.free)} free"
+        yield Part("disk", "! " + text if low else text, *(("bad", 97) if low else ("muted", 40)))
+
+
+def header_parts(snapshot: Snapshot, now_ns: int, paused: bool) -> list[Part]:
+    """Everything that the header could say, in the order in which it says it."""
+    return [
+        Part("source", visible(snapshot.source, 400), "source", 75),
+        *_health(snapshot, now_ns, paused),
+        *_counts(snapshot),
+        *_space(snapshot),
+        Part("rate", human_rate(snapshot.rate), "rate", 94),
+    ]
+
+
+def fit_parts(parts: list[Part], width: int) -> list[Part]:
+    """The parts that have room in ``width`` cells; the source gives cells before others go."""
+    kept = sorted(parts, key=lambda part: -part.weight)
+    while len(kept) > 1 and _needed(kept) > width:
+        kept.pop()
+    spare = width - _needed(kept)
+    shown = []
+    for part in parts:
+        if part not in kept:
+            continue
+        if part.name == "source":
+            text = elide_middle(part.text, _least(part) + max(spare, 0), tail=8)
+            part = part._replace(text=text)  # noqa: PLW2901 - the same part, shorter
+        shown.append(part)
+    return shown
+
+
+def _least(part: Part) -> int:
+    length = cell_len(part.text)
+    return min(length, _SOURCE_LEAST) if part.name == "source" else length
+
+
+def _needed(parts: list[Part]) -> int:
+    return sum(_least(part) + _GAP for part in parts)
+
+
+class HeaderBar(Widget):
+    """One line: source, health, trouble, what moves, blobs, disk, and the rate with its graph."""
+
+    ALLOW_SELECT = False
+    STYLES: ClassVar[tuple[str, ...]] = (
+        "base", "source", "muted", "good", "warn", "bad", "badge", "rate", "graph",
+    )  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"header-bar--{word}" for word in STYLES}
+    DEFAULT_CSS = """
+    HeaderBar {
+        height: 1; background: $panel; color: $foreground;
+        .header-bar--source { text-style: bold; }
+        .header-bar--muted { color: $text-muted; }
+        .header-bar--good { color: $text-success; }
+        .header-bar--warn { color: $text-warning; text-style: bold; }
+        .header-bar--bad { color: $text-error; text-style: bold; }
+        .header-bar--badge { background: $warning; color: $text; text-style: bold; }
+        .header-bar--rate { color: $text-primary; text-style: bold; }
+        .header-bar--graph { color: $primary; }
+        &:ansi { .header-bar--badge { text-style: reverse; } }
+    }
+    """
+
+    _snapshot: Snapshot | None = None
+    _now_ns: int = 0
+    _paused: bool = False
+    _shown: tuple[tuple[str, str], ...] = ()
+
+    def show(self, snapshot: Snapshot, now_ns: int, paused: bool = False) -> None:
+        """Show a snapshot; ``paused`` says that the tables do not follow it."""
+        self._snapshot, self._now_ns, self._paused = snapshot, now_ns, paused
+        shown = tuple(self._spans())
+        if shown != self._shown:
+            self._shown = shown
+            self.refresh()
+
+    def on_resize(self) -> None:
+        if self._snapshot is not None:
+            self.show(self._snapshot, self._now_ns, self._paused)
+
+    def _spans(self) -> Iterator[tuple[str, str]]:
+        """(text, style word) from left to right, exactly as wide as the widget."""
+        if self._snapshot is None:
+            return
+        width = self.size.width
+        parts = fit_parts(header_parts(self._snapshot, self._now_ns, self._paused), width)
+        *left, rate = parts
+        used = 1
+        yield " ", "base"
+        for part in left:
+            yield part.text, part.style
+            yield " " * _GAP, "base"
+            used += cell_len(part.text) + _GAP
+        room = max(0, width - used - cell_len(rate.text) - 1)
+        graph = min(room - 1, _GRAPH_WIDTHS[1])
+        if graph >= _GRAPH_WIDTHS[0]:
+            yield " " * (room - graph - 1), "base"
+            yield sparkline(self._snapshot.history[-graph:], graph), "graph"
+            yield " ", "base"
+        else:
+            yield " " * room, "base"
+        yield rate.text, rate.style
+        yield " ", "base"
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - there is one line
+        base = self.rich_style
+        segments = [
+            Segment(text, base + self.get_component_rich_style(f"header-bar--{word}", partial=True))
+            for text, word in self._shown
+        ]
+        return Strip(segments).adjust_cell_length(self.size.width, base)

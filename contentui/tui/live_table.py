@@ -1,0 +1,547 @@
+"""The table of live rows: draws the visible lines itself, and only those that changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
+
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.cache import LRUCache
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from contentui.text import visible
+from contentui.tui.cells import elide, pad
+from contentui.tui.columns import GAP, Column, Row, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.style import Style
+    from textual import events
+
+GUTTER = 2
+"""Cells at the left of each line: the mark, then the cursor."""
+MARK, CURSOR = "▌", "›"
+THUMB = "▐"
+_WHEEL_LINES = 3
+
+
+class Line(NamedTuple):
+    """A line as it is painted: equal lines look the same."""
+
+    cells: tuple[tuple[str, str], ...]
+    """(text, style word) of each column; none for a line below the last row."""
+    cursor: bool = False
+    marked: bool = False
+    thumb: bool = False
+    """The scroll indicator is in this line."""
+
+
+class LiveTable(Widget, Generic[Row], can_focus=True):
+    """A table of rows that change all the time. It knows columns and keys, and no store.
+
+    Feed it with `show`; call `touch` to let times go on. ``cursor_key`` and ``marks`` name rows
+    by their key, so that they stay with their item however the rows are ordered. What marks,
+    sorts and filters is bound elsewhere and calls `toggle_mark`, `mark_all`, `clear_marks`,
+    `sort_by`.
+    """
+
+    ALLOW_SELECT = False
+    STYLES: ClassVar[tuple[str, ...]] = (
+        "base", "strong", "muted", "good", "warn", "bad", "kind", "mark", "pointer", "thumb",
+        "bar", "bar-warn", "bar-bad", "bar-unknown",
+    )  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *(f"live-table--{word}" for word in STYLES),
+        "live-table--header", "live-table--sorted", "live-table--cursor",
+        "live-table--cursor-blurred", "live-table--marked", "live-table--empty",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    LiveTable {
+        height: 1fr; background: $surface; color: $foreground; overflow: hidden hidden;
+        .live-table--header { color: $text-muted; }
+        .live-table--sorted { color: $primary; text-style: bold; }
+        .live-table--strong { text-style: bold; }
+        .live-table--muted { color: $text-muted; }
+        .live-table--empty { color: $text-muted; }
+        .live-table--good { color: $text-success; }
+        .live-table--warn { color: $text-warning; }
+        .live-table--bad { color: $text-error; text-style: bold; }
+        .live-table--kind { color: $text-accent; }
+        .live-table--mark { color: $warning; }
+        .live-table--pointer { color: $primary; text-style: bold; }
+        .live-table--thumb { color: $panel-lighten-2; }
+        .live-table--bar { color: $primary; background: $foreground 10%; }
+        .live-table--bar-warn { color: $warning; background: $foreground 10%; }
+        .live-table--bar-bad { color: $error; background: $foreground 10%; }
+        .live-table--bar-unknown { color: $primary 60%; }
+        .live-table--marked { background: $warning 15%; }
+        .live-table--cursor { background: $primary 30%; text-style: bold; }
+        .live-table--cursor-blurred { background: $foreground 10%; }
+        &:ansi {
+            .live-table--header, .live-table--muted, .live-table--empty { text-style: dim; }
+            .live-table--cursor { text-style: reverse; }
+            .live-table--marked, .live-table--cursor-blurred { text-style: bold; }
+        }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False, id="table.up"),
+        Binding("down,j", "move(1)", "Down", show=False, id="table.down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="table.page-up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="table.page-down"),
+        Binding("home", "edge(-1)", "First", show=False, id="table.first"),
+        Binding("end", "edge(1)", "Last", show=False, id="table.last"),
+        Binding("enter", "choose", "Details", show=False, id="table.choose"),
+    ]
+
+    class TableMessage(Message):
+        """Anything that a table reports."""
+
+        def __init__(self, table: LiveTable[Any]) -> None:
+            super().__init__()
+            self.table = table
+
+        @property
+        def control(self) -> LiveTable[Any]:
+            return self.table
+
+    class CursorMoved(TableMessage):
+        """The cursor is on another item, or on none."""
+
+        def __init__(self, table: LiveTable[Any], key: str | None) -> None:
+            super().__init__(table)
+            self.key = key
+
+    class MarksChanged(TableMessage):
+        """The set of marks changed."""
+
+        def __init__(
+            self, table: LiveTable[Any], marks: frozenset[str], vanished: frozenset[str]
+        ) -> None:
+            super().__init__(table)
+            self.marks = marks
+            self.vanished = vanished
+            """Marks that are gone because their items are; empty when a person changed them."""
+
+    class HeaderClicked(TableMessage):
+        """The header of a column was clicked."""
+
+        def __init__(self, table: LiveTable[Any], column: str) -> None:
+            super().__init__(table)
+            self.column = column
+            """The column's key."""
+
+    class Chosen(TableMessage):
+        """Enter, or a double click, on an item."""
+
+        def __init__(self, table: LiveTable[Any], key: str) -> None:
+            super().__init__(table)
+            self.key = key
+
+    def __init__(
+        self,
+        columns: Sequence[Column[Row]],
+        *,
+        empty_text: str = "",
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - Textual's own word
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._columns = tuple(columns)
+        self._rows: Sequence[Row] = ()
+        self._now_ns = 0
+        self._top = 0
+        self._cursor = 0
+        self._cursor_key: str | None = None
+        self._marks: set[str] = set()
+        self._sort: tuple[str, bool] | None = None
+        self._empty_text = empty_text
+        self._fitted: tuple[int, list[tuple[Column[Row], int]]] = (-1, [])
+        self._seen: dict[int, tuple[Row, int, Line]] = {}  # row number -> row, second, line
+        self._painted: dict[int, Line] = {}  # line on the screen -> what is there
+        self._strips: LRUCache[Any, Strip] = LRUCache(1024)
+        self._styles_ready: dict[str, Style] = {}
+
+    # -- what it shows -----------------------------------------------------------------------
+
+    def show(
+        self,
+        rows: Sequence[Row],
+        now_ns: int,
+        exists: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Show these rows in this order; cheap when it is the same sequence object again.
+
+        ``now_ns`` is the wall clock in nanoseconds, for ages. A mark on an item that isn't among
+        ``rows`` is dropped, unless ``exists`` says that it is only filtered away.
+        """
+        if rows is not self._rows:
+            old, self._rows = self._rows, rows
+            self._follow(old)
+            self._drop_marks(exists)
+        self.touch(now_ns)
+
+    def touch(self, now_ns: int) -> None:
+        """Repaint the visible lines that differ from what is on the screen, and no others."""
+        self._now_ns = now_ns
+        if not self.is_attached or not self.screen.is_current or not self.size:
+            return
+        height, width = self.size.height, self.size.width
+        lines = {y: self._line(y) for y in range(1, height)}
+        dirty = [y for y, line in lines.items() if self._painted.get(y) != line]
+        if not self._rows and self._painted:
+            dirty = list(lines) if any(self._painted[y].cells for y in self._painted) else dirty
+        self._painted = lines
+        if len(dirty) >= height - 1:
+            self.refresh(Region(0, 1, width, height - 1))
+        elif dirty:
+            self.refresh(*(Region(0, y, width, 1) for y in dirty))
+
+    @property
+    def empty_text(self) -> str:
+        """What is said when there are no rows; plain text of one or more lines."""
+        return self._empty_text
+
+    @empty_text.setter
+    def empty_text(self, text: str) -> None:
+        if text != self._empty_text:
+            self._empty_text = text
+            if not self._rows:
+                self.refresh()
+
+    def sort_by(self, column: str | None, descending: bool = False) -> None:
+        """Show the arrow of the order at a column's title. The rows come in order already."""
+        sort = None if column is None else (column, descending)
+        if sort != self._sort:
+            self._sort = sort
+            self.refresh(Region(0, 0, self.size.width, 1))
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All rows, in their order."""
+        return self._rows
+
+    def visible_keys(self) -> list[str]:
+        """The keys of the rows that are on the screen."""
+        return [row.key for row in self._rows[self._top : self._top + self._body_height]]
+
+    # -- cursor and marks --------------------------------------------------------------------
+
+    @property
+    def cursor_key(self) -> str | None:
+        """The key of the item under the cursor; None when there are no rows."""
+        return self._cursor_key
+
+    @cursor_key.setter
+    def cursor_key(self, key: str | None) -> None:
+        place = next((i for i, row in enumerate(self._rows) if row.key == key), None)
+        if place is not None:
+            self._move_to(place)
+
+    @property
+    def cursor_row(self) -> Row | None:
+        """The item under the cursor."""
+        return self._rows[self._cursor] if self._rows else None
+
+    @property
+    def marks(self) -> set[str]:
+        """The keys of the marked items; a copy."""
+        return set(self._marks)
+
+    @marks.setter
+    def marks(self, keys: set[str]) -> None:
+        self._set_marks(set(keys))
+
+    def marked_rows(self) -> list[Row]:
+        """The marked items among the rows, in their order."""
+        return [row for row in self._rows if row.key in self._marks] if self._marks else []
+
+    def toggle_mark(self, key: str | None = None) -> None:
+        """Mark or unmark an item: the one under the cursor, which then goes down one."""
+        target = self._cursor_key if key is None else key
+        if target is None:
+            return
+        self._set_marks(self._marks ^ {target})
+        if key is None:
+            self._move_to(self._cursor + 1)
+
+    def mark_all(self) -> None:
+        """Mark all rows; when all are marked already, none."""
+        shown = {row.key for row in self._rows}
+        self._set_marks(self._marks - shown if shown <= self._marks else self._marks | shown)
+
+    def clear_marks(self) -> None:
+        """Unmark all."""
+        self._set_marks(set())
+
+    def _set_marks(self, marks: set[str], vanished: frozenset[str] = frozenset()) -> None:
+        if marks == self._marks:
+            return
+        self._marks = marks
+        self.post_message(self.MarksChanged(self, frozenset(marks), vanished))
+        self.touch(self._now_ns)
+
+    def _drop_marks(self, exists: Callable[[str], bool] | None) -> None:
+        if not self._marks:
+            return
+        there = {row.key for row in self._rows}
+        gone = {k for k in self._marks - there if exists is None or not exists(k)}
+        self._set_marks(self._marks - gone, frozenset(gone))
+
+    def _follow(self, old: Sequence[Row]) -> None:
+        """Keep the cursor on its item, and the item on its line of the screen."""
+        rows, place, line = self._rows, self._cursor, self._cursor - self._top
+        key = self._cursor_key
+        if not rows:
+            self._cursor = self._top = 0
+        elif key is None:
+            self._cursor = 0
+        elif not (place < len(rows) and rows[place].key == key):
+            self._cursor = self._place_of(key, old)
+        self._top = self._bounded_top(self._cursor - line)
+        self._cursor_is_on(rows[self._cursor].key if rows else None)
+
+    def _place_of(self, key: str, old: Sequence[Row]) -> int:
+        """Where an item is now, or its nearest neighbour of before, the one below first."""
+        places = {row.key: place for place, row in enumerate(self._rows)}
+        if key in places:
+            return places[key]
+        below = (row.key for row in old[self._cursor + 1 :])
+        above = (row.key for row in reversed(old[: self._cursor]))
+        for neighbours in (below, above):
+            for neighbour in neighbours:
+                if neighbour in places:
+                    return places[neighbour]
+        return min(self._cursor, len(self._rows) - 1)
+
+    def _cursor_is_on(self, key: str | None) -> None:
+        if key != self._cursor_key:
+            self._cursor_key = key
+            self.post_message(self.CursorMoved(self, key))
+
+    def _move_to(self, place: int) -> None:
+        if not self._rows:
+            return
+        self._cursor = max(0, min(place, len(self._rows) - 1))
+        self._cursor_is_on(self._rows[self._cursor].key)
+        self._scroll(self._top)
+
+    def _scroll(self, top: int) -> None:
+        """Scroll to ``top``, or as near to it as keeps the cursor on the screen."""
+        height = max(self._body_height, 1)
+        top = min(max(top, self._cursor - height + 1), self._cursor)
+        self._top = self._bounded_top(top)
+        self.touch(self._now_ns)
+
+    def _bounded_top(self, top: int) -> int:
+        return max(0, min(top, len(self._rows) - self._body_height))
+
+    # -- keys and mouse ----------------------------------------------------------------------
+
+    def action_move(self, lines: int) -> None:
+        self._move_to(self._cursor + lines)
+
+    def action_page(self, pages: int) -> None:
+        step = pages * max(self._body_height - 1, 1)
+        self._top = self._bounded_top(self._top + step)
+        self._move_to(self._cursor + step)
+
+    def action_edge(self, side: int) -> None:
+        self._move_to(0 if side < 0 else len(self._rows) - 1)
+
+    def action_choose(self) -> None:
+        if self._cursor_key is not None:
+            self.post_message(self.Chosen(self, self._cursor_key))
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        if offset.y == 0:
+            column = self._column_at(offset.x)
+            if column is not None:
+                self.post_message(self.HeaderClicked(self, column.key))
+            return
+        place = self._top + offset.y - 1
+        if place >= len(self._rows):
+            return
+        self._move_to(place)
+        if offset.x < GUTTER:
+            self.toggle_mark(self._cursor_key)
+        elif event.chain == 2:
+            self.action_choose()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self._wheel(_WHEEL_LINES)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self._wheel(-_WHEEL_LINES)
+
+    def _wheel(self, lines: int) -> None:
+        """Scroll; the cursor comes along, so that no key can hit an item out of sight."""
+        if not self._rows:
+            return
+        self._top = self._bounded_top(self._top + lines)
+        last = min(self._top + max(self._body_height, 1), len(self._rows)) - 1
+        self._move_to(max(self._top, min(self._cursor, last)))
+
+    def on_focus(self) -> None:
+        self.touch(self._now_ns)
+        self._repaint_cursor()
+
+    def on_blur(self) -> None:
+        self._repaint_cursor()
+
+    def _repaint_cursor(self) -> None:
+        self.refresh(Region(0, 1 + self._cursor - self._top, self.size.width, 1))
+
+    def on_resize(self) -> None:
+        self._scroll(self._top)
+        self.refresh()
+
+    # -- painting ----------------------------------------------------------------------------
+
+    @property
+    def _body_height(self) -> int:
+        return max(self.size.height - 1, 0)
+
+    def _fit(self) -> list[tuple[Column[Row], int]]:
+        width = self.size.width
+        if self._fitted[0] != width:
+            self._fitted = (width, fit(self._columns, max(width - GUTTER - 1, 1)))
+            self._seen.clear()
+        return self._fitted[1]
+
+    def _column_at(self, x: int) -> Column[Row] | None:
+        left = GUTTER
+        for column, width in self._fit():
+            if left <= x < left + width + GAP:
+                return column
+            left += width + GAP
+        return None
+
+    def _line(self, y: int) -> Line:
+        """What line ``y`` of the widget, 1 or more, has to look like now."""
+        fitted = self._fit()
+        place = self._top + y - 1
+        thumb = self._has_thumb(y)
+        if place >= len(self._rows):
+            return Line((), thumb=thumb)
+        row, second = self._rows[place], self._now_ns // 1_000_000_000
+        cursor, marked = place == self._cursor, row.key in self._marks
+        seen = self._seen.get(y)
+        if seen is not None and seen[0] is row and seen[1] == second:
+            line = seen[2]
+            if line[1:] == (cursor, marked, thumb):
+                return line
+            line = Line(line.cells, cursor, marked, thumb)
+        else:
+            now_ns = self._now_ns
+            cells = tuple([(c.cell(row, now_ns, width), c.style(row)) for c, width in fitted])
+            line = Line(cells, cursor, marked, thumb)
+        self._seen[y] = (row, second, line)
+        return line
+
+    def _has_thumb(self, y: int) -> bool:
+        height, count = self._body_height, len(self._rows)
+        if count <= height:
+            return False
+        length = max(1, height * height // count)
+        start = self._top * (height - length) // (count - height)
+        return start <= y - 1 < start + length
+
+    def render_line(self, y: int) -> Strip:
+        if y == 0:
+            return self._header()
+        if not self._rows:
+            self._painted[y] = Line(())
+            return self._empty_line(y)
+        line = self._painted[y] = self._line(y)
+        key = (line, self.size.width, self.has_focus if line.cursor else False)
+        strip = self._strips.get(key)
+        if strip is None:
+            strip = self._strips[key] = self._paint(line)
+        return strip
+
+    def _paint(self, line: Line) -> Strip:
+        width = self.size.width
+        look = ""
+        if line.cursor:
+            look = "cursor" if self.has_focus else "cursor-blurred"
+        elif line.marked:
+            look = "marked"
+        style = self._style
+        segments = [
+            Segment(MARK if line.marked else " ", style("mark", look)),
+            Segment(CURSOR if line.cursor else " ", style("pointer", look)),
+        ]
+        blank = Segment(" " * GAP, style("base", look))
+        for text, word in line.cells:
+            segments.append(Segment(text, style(word, look)))
+            segments.append(blank)
+        strip = Strip(segments).adjust_cell_length(max(width - 1, 0), style("base", look))
+        end = Segment(THUMB if line.thumb else " ", style("thumb", look))
+        return Strip.join([strip, Strip([end], 1)]).adjust_cell_length(width)
+
+    def _header(self) -> Strip:
+        style, base = self._style("header"), self._style("base")
+        segments = [Segment(" " * GUTTER, style)]
+        for column, width in self._fit():
+            title = pad(elide(column.title, width), width, column.right) + " " * GAP
+            if self._sort is not None and self._sort[0] == column.key:
+                segments += self._sorted_title(column, width, segments)
+            else:
+                segments.append(Segment(title, style))
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def _sorted_title(
+        self, column: Column[Row], width: int, before: list[Segment]
+    ) -> list[Segment]:
+        """The title with its arrow, which may use the gap beside it."""
+        arrow = "↓" if self._sort and self._sort[1] else "↑"
+        style, header = self._style("sorted"), self._style("header")
+        if not column.right:
+            title = elide(column.title, width) + arrow
+            return [Segment(title, style), Segment(" " * (width + GAP - len(title)), header)]
+        if len(column.title) >= width:
+            before[-1] = Segment(before[-1].text[:-1], before[-1].style)
+            width += 1
+        title = arrow + elide(column.title, width - 1)
+        blank = " " * (width - len(title))
+        return [Segment(blank, header), Segment(title, style), Segment(" " * GAP, header)]
+
+    def _empty_line(self, y: int) -> Strip:
+        width, style = self.size.width, self._style("empty")
+        lines = self._empty_text.splitlines()
+        first = max(1, (self.size.height - len(lines)) // 2)
+        block = max((len(line) for line in lines), default=0)
+        left = max(0, (width - block) // 2)
+        if not first <= y < first + len(lines):
+            return Strip.blank(width, self._style("base"))
+        text = " " * left + elide(visible(lines[y - first]), width - left)
+        return Strip([Segment(text, style)]).adjust_cell_length(width, style)
+
+    # -- styles ------------------------------------------------------------------------------
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles_ready.clear()
+        self._strips.clear()
+
+    def _style(self, word: str, look: str = "") -> Style:
+        """A component's style, on the line's own look."""
+        ready = self._styles_ready.get(word + look)
+        if ready is None:
+            ready = self.rich_style
+            for name in (look, word) if word.startswith("bar") else (word, look):
+                if name and name != "base":
+                    ready += self.get_component_rich_style(f"live-table--{name}", partial=True)
+            self._styles_ready[word + look] = ready
+        return ready
