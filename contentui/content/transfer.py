@@ -201,7 +201,7 @@ def _fill(
 ) -> int:
     """Bring all of the source into the writer; return how many stored bytes were kept."""
     kept = _usable_prefix(writer, feed, size, expected)
-    if kept == 0 and (writer.offset > 0 or writer.status().refused):
+    if kept == 0 and writer.offset > 0:
         writer.truncate(0)
     writer.append_from(feed.at(kept), progress)
     if kept and _is_foreign(writer, size, expected):
@@ -265,9 +265,9 @@ class _Feed(NamedTuple):
 
 def _feed(source: BinaryIO | RandomAccess) -> _Feed:
     if hasattr(source, "read_at"):
-        known = source.size
-        return _Feed(cast("BinaryIO", _Window(source)), 0, rewindable=True, size=known)
-    file = cast("BinaryIO", source)
+        known = cast("RandomAccess", source)
+        return _Feed(cast("BinaryIO", _Window(known)), 0, rewindable=True, size=known.size)
+    file = source
     seekable = getattr(file, "seekable", None)
     if seekable is None or not seekable():
         return _Feed(file, 0, rewindable=False, size=None)

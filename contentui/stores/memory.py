@@ -1,0 +1,507 @@
+"""A store in memory with containerd's semantics: the model that other stores are compared with."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from contentui.content.digest import Digest, new_hash
+from contentui.content.errors import (
+    AlreadyExists,
+    Changed,
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    Locked,
+    NotFound,
+    OutOfRange,
+)
+from contentui.content.filters import info_filter, status_filter
+from contentui.content.model import (
+    Holder,
+    Info,
+    IngestId,
+    Status,
+    ingest_id,
+    ref_argument,
+    ref_bytes,
+)
+from contentui.content.store import Capability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from typing import BinaryIO, Self
+
+    from contentui.content.model import Usage
+    from contentui.content.store import Progress
+
+MAX_REF = 64 * 1024
+"""Bytes that a ref may have."""
+MAX_LABEL = 4096
+"""Bytes that a label's key and value may have together (content-store.md 1.3)."""
+_PIECE = 1024 * 1024
+
+
+class _Ingest:
+    """What is known of one ref between and during sessions."""
+
+    def __init__(self, ref: str, now: int) -> None:
+        self.ref = ref
+        self.data = bytearray()
+        self.total = 0
+        self.started_ns = now
+        self.updated_ns = now
+        self.expected: Digest | None = None
+        self.refused: Digest | None = None
+
+    def status(self) -> Status:
+        return Status(
+            self.ref,
+            len(self.data),
+            self.total,
+            self.started_ns,
+            self.updated_ns,
+            self.expected,
+            ingest_id(self.ref),
+            refused=self.refused,
+        )
+
+    def clear(self, now: int) -> None:
+        # A new buffer: the old one may be under someone's eyes, and can't shrink then.
+        self.data = bytearray()
+        self.refused = None
+        self.updated_ns = now
+
+
+class MemoryStore:
+    """Blobs and ingests in this process's memory; safe to use from many threads.
+
+    ``clock`` gives wall time in nanoseconds. Everything is gone with the object.
+    """
+
+    capabilities = Capability.WRITE | Capability.LABELS | Capability.HOLDERS
+    read_only_reason = ""
+
+    def __init__(self, name: str = "memory", clock: Callable[[], int] = time.time_ns) -> None:
+        self.name = name
+        self._clock = clock
+        self._mutex = threading.RLock()
+        self._blobs: dict[Digest, tuple[Info, bytes]] = {}
+        self._ingests: dict[IngestId, _Ingest] = {}
+        self._held: dict[IngestId, Holder] = {}
+        self._version = 0
+
+    # Blobs
+
+    def info(self, digest: Digest) -> Info:
+        """Raises NotFound."""
+        return self._blob(digest)[0]
+
+    def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
+        """All blobs that any filter matches, as they are now."""
+        matches = info_filter(filters)
+        with self._mutex:
+            infos = [info for info, _ in self._blobs.values()]
+        return filter(matches, infos) if matches else iter(infos)
+
+    def reader(self, digest: Digest) -> MemoryReader:
+        """Raises NotFound."""
+        return MemoryReader(self._blob(digest)[1])
+
+    def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
+        """Change labels by field mask (content-store.md 4.4).
+
+        Raises:
+            NotFound: no such blob.
+            InvalidArgument: a path that is no label, or a label that is too long.
+        """
+        with self._mutex:
+            info, data = self._blob(digest)
+            changed = _masked(info.labels or {}, labels, mask)
+            info = info._replace(labels=checked_labels(changed), updated_ns=self._clock())
+            self._blobs[digest] = info, data
+            return info
+
+    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
+        """Raises NotFound, Changed."""
+        with self._mutex:
+            info = self.info(digest)
+            if seen and (info.size, info.committed_ns) != (seen.size, seen.committed_ns):
+                raise Changed(f"blob {digest} has been replaced")
+            del self._blobs[digest]
+            self._version += 1
+
+    def put(
+        self,
+        data: bytes,
+        *,
+        expected: Digest | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Info:
+        """Store whole content; what exists keeps its labels.
+
+        Raises:
+            FailedPrecondition: ``data`` has another digest than ``expected``.
+        """
+        digest = Digest.of(data, expected.algorithm if expected else "sha256")
+        if expected not in {None, digest}:
+            raise FailedPrecondition(f"unexpected digest {digest}, expected {expected}")
+        with self._mutex:
+            if digest not in self._blobs:
+                self._add(digest, bytes(data), labels)
+            return self.info(digest)
+
+    def put_many(
+        self, items: Iterable[bytes], *, labels: Mapping[str, str] | None = None
+    ) -> list[Info]:
+        """`put` for many."""
+        return [self.put(item, labels=labels) for item in items]
+
+    def version(self) -> Hashable:
+        """Differs after blobs came or went."""
+        return self._version
+
+    def digests(self) -> list[Digest]:
+        """The digests of all blobs."""
+        with self._mutex:
+            return list(self._blobs)
+
+    def usage(self) -> Usage | None:
+        """None: memory has no file system."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    # Ingests
+
+    def writer(
+        self,
+        ref: str,
+        *,
+        total: int = 0,
+        expected: Digest | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> MemoryWriter:
+        """Open the ref's one writer.
+
+        Raises:
+            Locked, AlreadyExists, InvalidArgument: as `Store.writer`.
+            NotFound: an `IngestId` of which there is no ingest.
+        """
+        if total < 0:
+            raise InvalidArgument(f"a total of {total} bytes can't be")
+        checked_ref(ref)
+        checked_labels(labels or {})
+        with self._mutex:
+            if expected in self._blobs:
+                raise AlreadyExists(f"content {expected}: already exists")
+            ident = ingest_id(ref)
+            self._refuse_held(ident)
+            ingest = self._opened(ident, ref, total)
+            ingest.expected = expected
+            self._held[ident] = _this_process(self._clock())
+        return MemoryWriter(self, ingest, expected, labels)
+
+    def status(self, ref: str) -> Status:
+        """Raises NotFound."""
+        with self._mutex:
+            return self._ingest(ref).status()
+
+    def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
+        """All ingests that any filter matches."""
+        matches = status_filter(filters)
+        with self._mutex:
+            found = [ingest.status() for ingest in self._ingests.values()]
+        return [status for status in found if matches(status)] if matches else found
+
+    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+        """Each of ``seen`` as it is now, None where it is gone."""
+        with self._mutex:
+            found = [self._ingests.get(status.id) for status in seen]
+            return [ingest.status() if ingest else None for ingest in found]
+
+    def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder]:
+        """Who holds which of these ingests: always this process."""
+        with self._mutex:
+            return {ident: self._held[ident] for ident in ids if ident in self._held}
+
+    def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
+        """Raises NotFound, Changed, and Locked without ``force``."""
+        with self._mutex:
+            ingest = self._ingest(ref)
+            if not force:
+                self._refuse_held(ingest_id(ref))
+            _refuse_changed(ingest, seen)
+            del self._ingests[ingest_id(ref)]
+
+    def truncate(self, ref: str, *, seen: Status | None = None) -> None:
+        """Raises NotFound, Locked, Changed."""
+        with self._mutex:
+            ingest = self._ingest(ref)
+            self._refuse_held(ingest_id(ref))
+            _refuse_changed(ingest, seen)
+            ingest.clear(self._clock())
+
+    # Inside
+
+    def _blob(self, digest: Digest) -> tuple[Info, bytes]:
+        with self._mutex:
+            try:
+                return self._blobs[digest]
+            except KeyError:
+                raise NotFound(f"content {digest}: not found") from None
+
+    def _add(self, digest: Digest, data: bytes, labels: Mapping[str, str] | None) -> Info:
+        now = self._clock()
+        info = Info(digest, len(data), now, now, checked_labels(labels or {}))
+        self._blobs[digest] = info, data
+        self._version += 1
+        return info
+
+    def _ingest(self, ref: str) -> _Ingest:
+        try:
+            return self._ingests[ingest_id(ref)]
+        except KeyError:
+            raise NotFound(f"ingest {ref[:160]!r}: not found") from None
+
+    def _opened(self, ident: IngestId, ref: str, total: int) -> _Ingest:
+        ingest = self._ingests.get(ident)
+        if ingest is None and isinstance(ref, IngestId):
+            raise NotFound(f"ingest {ref[:160]!r}: not found")
+        if ingest is None or (total and ingest.total and total != ingest.total):
+            ingest = _Ingest(ingest.ref if ingest else ref, self._clock())
+            self._ingests[ident] = ingest
+        ingest.total = total or ingest.total
+        return ingest
+
+    def _refuse_held(self, ident: IngestId) -> None:
+        holder = self._held.get(ident)
+        if holder is None:
+            return
+        ingest = self._ingests.get(ident)
+        name = ref_argument(ingest.status()) if ingest else f"id:{ident}"
+        raise Locked(
+            f"ref {name[:160]} is locked by process {holder.pid}",
+            holder=holder,
+            advice="wait for that writer, or end it",
+        )
+
+    def _end(self, ingest: _Ingest) -> None:
+        del self._held[ingest_id(ingest.ref)]
+
+    def _is_current(self, ingest: _Ingest) -> bool:
+        return self._ingests.get(ingest_id(ingest.ref)) is ingest
+
+
+class MemoryReader:
+    """A blob's bytes; they outlive the blob's deletion."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Raises OutOfRange for a negative offset."""
+        if offset < 0:
+            raise OutOfRange(f"there is no byte at {offset}")
+        return self._data[offset : offset + max(size, 0)]
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class MemoryWriter:
+    """The one live session on an ingest."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        ingest: _Ingest,
+        expected: Digest | None,
+        labels: Mapping[str, str] | None,
+    ) -> None:
+        self._store = store
+        self._ingest = ingest
+        self._expected = expected
+        self._labels = labels
+        self._algorithm = expected.algorithm if expected else "sha256"
+        self._hash = new_hash(self._algorithm, bytes(ingest.data))
+        self._closed = False
+
+    @property
+    def ref(self) -> str:
+        return self._ingest.ref
+
+    @property
+    def offset(self) -> int:
+        return len(self._ingest.data)
+
+    def digest(self) -> Digest:
+        """The digest of the bytes so far."""
+        return Digest(f"{self._algorithm}:{self._hash.hexdigest()}")
+
+    def status(self) -> Status:
+        with self._store._mutex:  # noqa: SLF001 - one class in two parts
+            return self._ingest.status()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Raises FailedPrecondition when closed."""
+        self._refuse_closed("write to")
+        with self._store._mutex:  # noqa: SLF001
+            self._ingest.data += data
+            self._hash.update(data)
+            self._ingest.updated_ns = self._store._clock()  # noqa: SLF001
+            if len(data):
+                self._ingest.refused = None
+
+    def append_from(self, source: BinaryIO, progress: Progress | None = None) -> int:
+        """Append everything that ``source`` still yields; return how many bytes that was."""
+        before = self.offset
+        while piece := source.read(_PIECE):
+            self.write(piece)
+            if progress is not None:
+                progress(self.offset)
+        return self.offset - before
+
+    def truncate(self, size: int) -> None:
+        """Raises InvalidArgument unless ``size`` is 0."""
+        self._refuse_closed("truncate")
+        if size != 0:
+            raise InvalidArgument(f"an ingest can be truncated to 0 only, not to {size}")
+        with self._store._mutex:  # noqa: SLF001
+            self._ingest.clear(self._store._clock())  # noqa: SLF001
+            self._hash = new_hash(self._algorithm)
+
+    def commit(
+        self,
+        size: int | None = None,
+        expected: Digest | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Info:
+        """Make the bytes a blob and end the session; errors as `Writer.commit`."""
+        self._refuse_closed("commit on")
+        with self, self._store._mutex:  # noqa: SLF001
+            if not self._store._is_current(self._ingest):  # noqa: SLF001
+                raise DataLoss(f"ingest {self.ref[:160]!r} was removed under its writer")
+            chosen = checked_labels((self._labels if labels is None else labels) or {})
+            digest = self._checked(size, expected or self._expected)
+            return self._moved(digest, chosen)
+
+    def close(self) -> None:
+        """End the session and keep the ingest. Twice is fine."""
+        with self._store._mutex:  # noqa: SLF001
+            if not self._closed:
+                self._closed = True
+                self._store._end(self._ingest)  # noqa: SLF001
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _refuse_closed(self, what: str) -> None:
+        if self._closed:
+            raise FailedPrecondition(f"cannot {what} closed writer of {self.ref[:160]!r}")
+
+    def _checked(self, size: int | None, expected: Digest | None) -> Digest:
+        """The blob's digest, if size and digest are the wanted ones."""
+        if size is not None and size != self.offset:
+            raise FailedPrecondition(f"unexpected commit size {self.offset}, expected {size}")
+        if expected is None:
+            return self.digest()
+        digest = Digest.of(bytes(self._ingest.data), expected.algorithm)
+        if digest != expected:
+            if self.offset >= self._ingest.total:
+                self._ingest.refused = digest
+            raise FailedPrecondition(f"unexpected commit digest {digest}, expected {expected}")
+        return digest
+
+    def _moved(self, digest: Digest, labels: Mapping[str, str]) -> Info:
+        store = self._store
+        del store._ingests[ingest_id(self.ref)]  # noqa: SLF001
+        if digest in store._blobs:  # noqa: SLF001
+            raise AlreadyExists(f"content {digest}: already exists")
+        return store._add(digest, bytes(self._ingest.data), labels)  # noqa: SLF001
+
+
+def checked_ref(ref: str) -> None:
+    """Refuse a ref that no store takes.
+
+    Raises:
+        InvalidArgument: it is empty, has more than `MAX_REF` bytes, or can't be bytes at all.
+    """
+    try:
+        length = len(ref_bytes(ref))
+    except UnicodeEncodeError:
+        raise InvalidArgument("a ref can't hold half a surrogate pair") from None
+    if not 0 < length <= MAX_REF:
+        raise InvalidArgument(
+            f"a ref has between 1 and {MAX_REF} bytes, not {length}",
+            advice="name the ingest, for instance by the digest it will have",
+        )
+
+
+def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels to store: those with a value.
+
+    Raises:
+        InvalidArgument: an empty key, text that UTF-8 can't carry, or key and value with more than
+            `MAX_LABEL` bytes together.
+    """
+    for key, value in labels.items():
+        try:
+            size = len(key.encode()) + len(value.encode())
+        except UnicodeEncodeError:
+            raise InvalidArgument(f"label {key[:40]!r} is not valid text") from None
+        if not key or size > MAX_LABEL:
+            raise InvalidArgument(
+                f"label key and value length ({size} bytes) must be between 1 and {MAX_LABEL},"
+                f" the key not empty: {key[:40]!r}"
+            )
+    return {key: value for key, value in labels.items() if value}
+
+
+def _masked(old: Mapping[str, str], new: Mapping[str, str], mask: Sequence[str]) -> dict[str, str]:
+    """``old`` with what ``mask`` names taken from ``new``."""
+    paths = mask or ("labels",)
+    for path in paths:
+        if path != "labels" and (not path.startswith("labels.") or path == "labels."):
+            raise InvalidArgument(f"cannot update {path[:160]!r} field on content info")
+    labels = dict(old)
+    for path in paths:
+        if path == "labels":
+            labels = dict(new)
+        else:
+            labels[path[7:]] = new.get(path[7:], "")
+    return labels
+
+
+def _refuse_changed(ingest: _Ingest, seen: Status | None) -> None:
+    if seen is None:
+        return
+    now = ingest.status()
+    if (now.started_ns, now.offset, now.updated_ns, now.damage) != (
+        seen.started_ns,
+        seen.offset,
+        seen.updated_ns,
+        seen.damage,
+    ):
+        raise Changed(
+            f"ingest {ingest.ref[:160]!r} is no longer what was shown",
+            advice="look again, then decide",
+        )
+
+
+def _this_process(now: int) -> Holder:
+    return Holder(os.getpid(), 0, " ".join(sys.orig_argv), now)
