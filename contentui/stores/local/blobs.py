@@ -1,0 +1,340 @@
+"""The committed side of a directory: ``blobs/<algorithm>/<hex>``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import time
+from typing import TYPE_CHECKING, Self
+
+from contentui.content.digest import HEX_LENGTHS, Digest
+from contentui.content.errors import (
+    AlreadyExists,
+    Changed,
+    DataLoss,
+    FailedPrecondition,
+    NotFound,
+    OutOfRange,
+)
+from contentui.content.model import Info
+from contentui.stores.local import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+
+    from contentui.stores.local.labels import AllLabels, Labels
+
+GROUP_SIZE = 256
+"""Unnamed files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""
+
+_HEX_DIGITS = "0123456789abcdef"
+_new_info: Callable[..., Info] = tuple.__new__
+
+
+class FileReader:
+    """Random access to one blob's file; see `contentui.content.store.BlobReader`."""
+
+    def __init__(self, fd: int, size: int, digest: Digest) -> None:
+        self._fd = fd
+        self._size = size
+        self._digest = digest
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        if offset < 0:
+            raise OutOfRange(f"a blob has no offset {offset}")
+        with files.told(f"reading {self._digest}"):
+            return os.pread(self._fd, max(size, 0), offset)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Blobs:
+    """The blobs of one store."""
+
+    def __init__(self, root: files.Directory, ours: files.Directory, labels: Labels) -> None:
+        self.directory = files.Directory(root, "blobs")
+        self._ours = ours
+        self._labels = labels
+        self._by_algorithm = {name: files.Directory(self.directory, name) for name in HEX_LENGTHS}
+
+    def of(self, algorithm: str) -> files.Directory:
+        return self._by_algorithm[algorithm]
+
+    def path(self, digest: Digest) -> str:
+        return f"{self.of(digest.algorithm).path}/{digest.encoded}"
+
+    def stat(self, digest: Digest) -> os.stat_result | None:
+        """The blob's file; None when no regular file is there."""
+        try:
+            directory = self.of(digest.algorithm).fd()
+            found = os.stat(digest.encoded, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None
+
+    def info(self, digest: Digest, labels: AllLabels | None = None) -> Info:
+        """Raises NotFound."""
+        with files.told(f"looking at {digest}"):
+            found = self.stat(digest)
+        if found is None:
+            raise _missing(digest)
+        return _info(digest, found, self._labels.get(digest) if labels is None else labels)
+
+    def digests(self) -> list[Digest]:
+        """All blobs by their names alone. Raises OSError."""
+        return [
+            Digest(f"{algorithm}:{name}") for algorithm, names, _ in self._names() for name in names
+        ]
+
+    def walk(self) -> Iterator[Info]:
+        """All blobs; what disappears meanwhile is skipped. Raises OSError."""
+        labels = self._labels.all()
+        of, no_rows = labels.of, not labels.rows
+        complete_labels = labels.of("", 0)[1]
+        look, is_file = os.stat, stat.S_IFREG
+        for algorithm, names, directory in self._names():
+            prefix = algorithm + ":"
+            for name in names:
+                try:
+                    found = look(name, dir_fd=directory, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if found.st_mode & 0o170000 != is_file:
+                    continue
+                committed = found.st_mtime_ns
+                digest = Digest(prefix + name)
+                if no_rows:
+                    values = (digest, found.st_size, committed, committed, complete_labels)
+                else:
+                    values = (digest, found.st_size, committed, *of(digest, committed))
+                yield _new_info(Info, values)
+
+    def strays(self) -> list[str]:
+        """Paths of what is no blob but lies among them: a containerd's collector stops at it."""
+        found = []
+        for algorithm, names, directory in self._names():
+            known = set(names)
+            base = self.of(algorithm).path
+            found += [f"{base}/{name}" for name in os.listdir(directory) if name not in known]
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                    if not stat.S_ISREG(mode):
+                        found.append(f"{base}/{name}")
+        return found
+
+    def version(self) -> Hashable:
+        """A token that differs after blobs came or went."""
+        token = []
+        for algorithm, directory in self._by_algorithm.items():
+            with contextlib.suppress(OSError):
+                found = os.fstat(directory.fd())
+                token.append((algorithm, found.st_ino, found.st_mtime_ns, found.st_nlink))
+        return tuple(token)
+
+    def reader(self, digest: Digest) -> FileReader:
+        """Raises NotFound; FailedPrecondition when no regular file is there."""
+        with files.told(f"opening {digest}"):
+            try:
+                directory = self.of(digest.algorithm).fd()
+                fd = os.open(digest.encoded, files.READ, dir_fd=directory)
+            except FileNotFoundError:
+                raise _missing(digest) from None
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            raise FailedPrecondition(f"{digest} is not a file in the store")
+        return FileReader(fd, found.st_size, digest)
+
+    def delete(self, digest: Digest, seen: Info | None) -> None:
+        """Raises NotFound, Changed."""
+        with files.told(f"deleting {digest}"), self._labels.removing(digest):
+            found = self.stat(digest)
+            if found is None:
+                raise _missing(digest)
+            if seen is not None and (found.st_size, found.st_mtime_ns) != (
+                seen.size,
+                seen.committed_ns,
+            ):
+                raise Changed(f"{digest} is not the blob that was shown: it was stored anew since")
+            directory = self.of(digest.algorithm).fd()
+            os.unlink(digest.encoded, dir_fd=directory)
+            os.fsync(directory)
+
+    def adopt_file(self, digest: Digest, name: str, source: int, labels: Mapping[str, str]) -> None:
+        """Make the synced file ``name`` below ``source`` the blob, durably, with its labels.
+
+        Raises:
+            FileExistsError: the blob is there; nothing has changed.
+            OSError, ContentError: nothing durable has changed.
+        """
+        directory = self.of(digest.algorithm).fd_or_make()
+        self._write_labels([(digest, labels)])
+        files.rename_new(name, source, digest.encoded, directory)
+
+    def sync(self, algorithm: str) -> None:
+        """Make the names of an algorithm's blobs durable. Raises OSError."""
+        os.fsync(self.of(algorithm).fd())
+
+    def put(self, data: bytes, expected: Digest | None, labels: Mapping[str, str] | None) -> Info:
+        """Store content from memory; see `contentui.content.store.Store.put`."""
+        digest = Digest.of(data, expected.algorithm if expected else "sha256")
+        if expected is not None and digest != expected:
+            raise FailedPrecondition(f"unexpected digest {digest}, expected {expected}")
+        with files.told(f"storing {digest}"):
+            if not self._is_there(digest, len(data)):
+                directory = self.of(digest.algorithm).fd_or_make()
+                with _Unnamed(data, directory, self._ours) as unnamed:
+                    os.fsync(unnamed.fd)
+                    self._write_labels([(digest, labels or {})])
+                    unnamed.link(digest.encoded)
+                os.fsync(directory)
+        return self._put_info(digest, len(data), labels)
+
+    def put_many(self, items: Iterable[bytes], labels: Mapping[str, str] | None) -> list[Info]:
+        """Store contents in groups that share their syncs."""
+        done: list[Info] = []
+        group: list[bytes] = []
+        for item in items:
+            group.append(item)
+            if len(group) == GROUP_SIZE:
+                done += self._put_group(group, labels)
+                group = []
+        return done + self._put_group(group, labels)
+
+    def close(self) -> None:
+        for directory in (*self._by_algorithm.values(), self.directory):
+            directory.close()
+
+    def _names(self) -> Iterator[tuple[str, list[str], int]]:
+        """Each algorithm, the names in it that can be blobs, and its descriptor."""
+        for algorithm, length in HEX_LENGTHS.items():
+            try:
+                directory = self.of(algorithm).fd()
+                listed = os.listdir(directory)
+            except FileNotFoundError:
+                continue
+            names = [n for n in listed if len(n) == length and not n.strip(_HEX_DIGITS)]
+            yield algorithm, names, directory
+
+    def _is_there(self, digest: Digest, size: int) -> bool:
+        """Whether the blob exists. Raises DataLoss when what is there can't be it."""
+        found = self.stat(digest)
+        if found is None:
+            return False
+        if found.st_size != size:
+            raise DataLoss(
+                f"the stored {digest} is damaged: {found.st_size} bytes where {size} belong",
+                advice=f"run 'contentui delete {digest}', then store it again",
+            )
+        return True
+
+    def _write_labels(self, labels: Sequence[tuple[Digest, Mapping[str, str]]]) -> None:
+        """Before the blobs get their names, so that none is ever seen without its labels."""
+        rows = [row for row in labels if self._labels.needs_row(row[1])]
+        if rows:
+            self._labels.set_many(rows, time.time_ns())
+
+    def _put_group(self, group: list[bytes], labels: Mapping[str, str] | None) -> list[Info]:
+        digests = [Digest.of(data) for data in group]
+        with files.told(f"storing {len(group)} blobs"), contextlib.ExitStack() as stack:
+            directory = self.of("sha256").fd_or_make()
+            new: dict[Digest, _Unnamed] = {}
+            for digest, data in zip(digests, group, strict=True):
+                if digest not in new and not self._is_there(digest, len(data)):
+                    new[digest] = stack.enter_context(_Unnamed(data, directory, self._ours))
+                    files.start_writeback(new[digest].fd)
+            for unnamed in new.values():
+                os.fsync(unnamed.fd)
+            self._write_labels([(digest, labels or {}) for digest in new])
+            for digest, unnamed in new.items():
+                unnamed.link(digest.encoded)
+            if new:
+                os.fsync(directory)
+        return [
+            self._put_info(digest, len(data), labels)
+            for digest, data in zip(digests, group, strict=True)
+        ]
+
+    def _put_info(self, digest: Digest, size: int, labels: Mapping[str, str] | None) -> Info:
+        if labels:
+            return self.info(digest)
+        found = self.stat(digest)
+        committed = found.st_mtime_ns if found else 0
+        return Info(digest, size, committed, committed, {})
+
+
+class _Unnamed:
+    """A file with content and no name yet, which vanishes unless `link` gives it one."""
+
+    def __init__(self, data: bytes, directory: int, ours: files.Directory) -> None:
+        self._directory = directory
+        self._temporary = ""
+        self._ours = ours
+        try:
+            self.fd = os.open(
+                ".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o444, dir_fd=directory
+            )
+        except OSError:
+            # A file system without O_TMPFILE: a name in our own directory, never among the blobs.
+            self._temporary = f"put-{secrets.token_hex(16)}"
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+            self.fd = os.open(self._temporary, flags, 0o444, dir_fd=ours.fd_or_make())
+        try:
+            files.write_all(self.fd, data)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def link(self, name: str) -> None:
+        """Give it its name; one that is taken holds the same content. Raises OSError."""
+        with contextlib.suppress(FileExistsError):
+            if self._temporary:
+                ours = self._ours.fd()
+                os.link(self._temporary, name, src_dir_fd=ours, dst_dir_fd=self._directory)
+            else:
+                files.link_open_file(self.fd, name, self._directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self.fd)
+        if self._temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._ours.fd())
+
+
+def already_exists(digest: Digest) -> AlreadyExists:
+    """The error for a blob that is there."""
+    return AlreadyExists(f"content {digest} already exists")
+
+
+def _missing(digest: Digest) -> NotFound:
+    return NotFound(f"there is no blob {digest}")
+
+
+def _info(digest: Digest, found: os.stat_result, labels: AllLabels) -> Info:
+    updated, known = labels.of(digest, found.st_mtime_ns)
+    return Info(digest, found.st_size, found.st_mtime_ns, updated, known)

@@ -1,0 +1,232 @@
+"""File operations that neither follow links nor forget to sync, and their errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import (
+    ContentError,
+    DataLoss,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    ReadOnly,
+    ResourceExhausted,
+    Unavailable,
+)
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+"""Never follows a link, never waits for the other end of a FIFO."""
+DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+_RENAME_NOREPLACE = 1
+_SYNC_FILE_RANGE_WRITE = 2
+_AT_FDCWD = -100
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_renameat2 = getattr(_libc, "renameat2", None)
+_sync_file_range = getattr(_libc, "sync_file_range", None)
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+
+_ADVICE: dict[int, tuple[type[ContentError], str]] = {
+    errno.ENOSPC: (ResourceExhausted, "free some space on that file system"),
+    errno.EDQUOT: (ResourceExhausted, "free some space, or ask for a larger quota"),
+    errno.EFBIG: (ResourceExhausted, "the file system or 'ulimit -f' limits the size of a file"),
+    errno.EMFILE: (ResourceExhausted, "raise the limit on open files ('ulimit -n')"),
+    errno.ENFILE: (ResourceExhausted, "the machine has too many open files"),
+    errno.EACCES: (PermissionDenied, "run as the owner of the store, or with sudo"),
+    errno.EPERM: (PermissionDenied, "run as the owner of the store, or with sudo"),
+    errno.EROFS: (ReadOnly, "the file system is mounted read-only"),
+    errno.ENOENT: (NotFound, ""),
+    errno.ENOTDIR: (FailedPrecondition, "something else stands where a directory should be"),
+    errno.EISDIR: (FailedPrecondition, "a directory stands where a file should be"),
+    errno.ELOOP: (FailedPrecondition, "a symbolic link stands where none is allowed"),
+    errno.EIO: (DataLoss, "the disk reports errors: see 'dmesg'"),
+    errno.ENAMETOOLONG: (FailedPrecondition, ""),
+}
+
+
+def content_error(error: OSError, doing: str) -> ContentError:
+    """The error to raise for ``error``; ``doing`` says what failed, as in ``writing the blob``."""
+    kind, advice = _ADVICE.get(error.errno or 0, (Unavailable, ""))
+    return kind(f"{visible(doing)}: {error.strerror or error}", advice=advice)
+
+
+@contextlib.contextmanager
+def told(doing: str) -> Iterator[None]:
+    """Raise any OSError of the block as a ContentError."""
+    try:
+        yield
+    except OSError as error:
+        raise content_error(error, doing) from error
+
+
+def read_file(path: str, directory: int, limit: int) -> bytes:
+    """At most ``limit`` bytes of a file below the descriptor ``directory``. Raises OSError."""
+    fd = os.open(path, READ, dir_fd=directory)
+    try:
+        return os.read(fd, limit)
+    finally:
+        os.close(fd)
+
+
+def write_file(name: str, data: bytes, directory: int, *, sync: bool = False) -> None:
+    """Create or overwrite a small file. Raises OSError."""
+    fd = os.open(name, CREATE, 0o644, dir_fd=directory)
+    try:
+        write_all(fd, data)
+        if sync:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(name: str, data: bytes, directory: int) -> None:
+    """Put a small file in place whole or not at all, its content synced. Raises OSError."""
+    temporary = name + ".tmp"
+    write_file(temporary, data, directory, sync=True)
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write everything at the descriptor's position. Raises OSError."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+
+
+def sync_path(name: str, directory: int) -> None:
+    """Sync one file below ``directory``; one that isn't there has nothing to lose."""
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(name, READ, dir_fd=directory)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def start_writeback(fd: int, offset: int = 0, size: int = 0) -> None:
+    """Let the kernel begin to write a range out; a hint that shortens the fsync to come."""
+    if _sync_file_range is not None:
+        _sync_file_range(fd, offset, size, _SYNC_FILE_RANGE_WRITE)
+
+
+def rename_new(source: str, source_dir: int, target: str, target_dir: int) -> None:
+    """Rename without ever replacing: FileExistsError when ``target`` is there. Raises OSError."""
+    if _renameat2 is not None:
+        done = _renameat2(
+            source_dir, os.fsencode(source), target_dir, os.fsencode(target), _RENAME_NOREPLACE
+        )
+        if done == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(code, os.strerror(code), target)
+    # A file system without RENAME_NOREPLACE: link(2) refuses an existing name as well.
+    os.link(source, target, src_dir_fd=source_dir, dst_dir_fd=target_dir, follow_symlinks=False)
+    os.unlink(source, dir_fd=source_dir)
+
+
+def link_open_file(fd: int, target: str, target_dir: int) -> None:
+    """Give an unnamed file its name; FileExistsError when it is taken. Raises OSError."""
+    os.link(f"/proc/self/fd/{fd}", target, dst_dir_fd=target_dir, follow_symlinks=True)
+
+
+def same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two looks were at one and the same file."""
+    return one.st_ino == other.st_ino and one.st_dev == other.st_dev
+
+
+class Directory:
+    """A directory kept open, and checked to be still the one at its path at each use.
+
+    ``parent`` None: ``name`` is a path that a person gave, whose links are followed. Below it
+    no link is.
+    """
+
+    def __init__(self, parent: Directory | None, name: str) -> None:
+        self.parent = parent
+        self.name = name
+        self.path: str = name if parent is None else f"{parent.path}/{name}"
+        self._fd = -1
+        self._identity: os.stat_result | None = None
+
+    def fd(self) -> int:
+        """A descriptor of what stands at the path now. Raises OSError."""
+        above = None if self.parent is None else self.parent.fd()
+        return self._fd_below(above)
+
+    def fd_or_make(self) -> int:
+        """As `fd`; makes the directory, and durably so, where it is missing. Raises OSError."""
+        above = None if self.parent is None else self.parent.fd_or_make()
+        try:
+            return self._fd_below(above)
+        except FileNotFoundError:
+            self._make(above)
+            return self._fd_below(above)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _fd_below(self, above: int | None) -> int:
+        now = os.stat(self.name, dir_fd=above, follow_symlinks=above is None)
+        if self._fd >= 0 and self._identity is not None and same_file(now, self._identity):
+            return self._fd
+        flags = DIRECTORY if above is not None else DIRECTORY & ~os.O_NOFOLLOW
+        fd = os.open(self.name, flags, dir_fd=above)
+        self.close()
+        self._fd, self._identity = fd, os.fstat(fd)
+        return fd
+
+    def _make(self, above: int | None) -> None:
+        with contextlib.suppress(FileExistsError):
+            if above is None:
+                _make_path(self.path)
+            else:
+                os.mkdir(self.name, 0o755, dir_fd=above)
+        if above is not None:
+            os.fsync(above)
+
+
+def _make_path(path: str) -> None:
+    """``mkdir -p``, each new directory's entry synced."""
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        _make_path(parent)
+    os.mkdir(path, 0o755)
+    fd = os.open(parent, DIRECTORY & ~os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_tree(name: str, directory: int) -> None:
+    """Remove what stands at ``name``, a directory with all that is in it. Raises OSError."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        os.unlink(name, dir_fd=directory)
+        return
+    fd = os.open(name, DIRECTORY, dir_fd=directory)
+    try:
+        for entry in os.listdir(fd):
+            try:
+                os.unlink(entry, dir_fd=fd)
+            except IsADirectoryError:
+                remove_tree(entry, fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=directory)

@@ -1,0 +1,317 @@
+"""The labels of blobs, in SQLite beside them.
+
+Labels are data, not cache: they are synced before a commit is acknowledged. When the database
+is missing or broken they are unknown. A database that was made while no blob was there knows
+about every blob: one without a row has no labels. One that was made later says so
+(``complete`` 0), and there a blob without a row has unknown labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from contentui.content.errors import (
+    ContentError,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
+
+    from contentui.content.digest import Digest
+    from contentui.stores.local.files import Directory
+
+LABEL_LIMIT = 4096
+"""Bytes that a label's key and value may have together (content-store.md 1.3)."""
+_BUSY_TIMEOUT_S = 30.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS labels (
+    digest TEXT PRIMARY KEY, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Labelled(NamedTuple):
+    """A blob's labels and when they changed last, nanoseconds."""
+
+    labels: Mapping[str, str]
+    updated_ns: int
+
+
+class AllLabels(NamedTuple):
+    """What is known about the labels of all blobs."""
+
+    rows: Mapping[str, Labelled]
+    complete: bool
+    """A blob without a row has no labels; otherwise they are unknown."""
+
+    def of(self, digest: str, committed_ns: int) -> tuple[int, Mapping[str, str] | None]:
+        """When a blob was updated, and its labels, None where they are unknown."""
+        row = self.rows.get(digest)
+        if row is not None:
+            return max(row.updated_ns, committed_ns), row.labels
+        return committed_ns, _NONE if self.complete else None
+
+
+_NONE: Mapping[str, str] = {}
+UNKNOWN = AllLabels({}, complete=False)
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raises InvalidArgument for an empty key, or a key and value of over 4096 bytes."""
+    for key, value in labels.items():
+        if not key:
+            raise InvalidArgument("a label without a key", advice="write it as key=value")
+        if len(key.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace")) > (
+            LABEL_LIMIT
+        ):
+            raise InvalidArgument(
+                f"label {key[:64]!r} is longer than {LABEL_LIMIT} bytes",
+                advice="key and value count together",
+            )
+
+
+class Labels:
+    """The label database of one store, shared by all processes that open it."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._mutex = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._writable = False
+        self._complete = False
+
+    @property
+    def path(self) -> str:
+        return self._directory.path + "/labels.db"
+
+    def version(self) -> Hashable:
+        """A cheap token that differs after labels changed."""
+        try:
+            found = os.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def get(self, digest: Digest) -> AllLabels:
+        """What is known about one blob's labels."""
+        return self._read("SELECT digest, updated_ns, labels FROM labels WHERE digest = ?", digest)
+
+    def all(self) -> AllLabels:
+        """What is known about every blob's labels."""
+        return self._read("SELECT digest, updated_ns, labels FROM labels")
+
+    def create(self, *, complete: bool) -> None:
+        """Make the database where it is missing. ``complete``: no blob was there before."""
+        with self._mutex, self._told("making the label database"):
+            if self._exists():
+                return
+            self._directory.fd_or_make()
+            connection = self._open(writable=True, make=True)
+            connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
+            connection.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('complete', ?)", (int(complete),)
+            )
+            connection.execute("COMMIT")
+            os.fsync(self._directory.fd())
+            self._complete = complete
+
+    def needs_row(self, labels: Mapping[str, str]) -> bool:
+        """Whether a new blob with these labels must be written down to be known."""
+        if labels:
+            return True
+        with self._mutex:
+            try:
+                self._reader()
+            except (ContentError, OSError):
+                return False
+            return self._connection is not None and not self._complete
+
+    def set_many(self, labels: Iterable[tuple[Digest, Mapping[str, str]]], updated_ns: int) -> None:
+        """Write labels down, durably. Raises ResourceExhausted, FailedPrecondition and the like."""
+        rows = [
+            (digest, updated_ns, json.dumps(dict(one), separators=(",", ":")))
+            for digest, one in labels
+        ]
+        with self._mutex, self._told("writing labels"), self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", rows)
+
+    def replace(
+        self,
+        digest: Digest,
+        change: Mapping[str, str | None] | None,
+        new: Mapping[str, str],
+        updated_ns: int,
+    ) -> Mapping[str, str]:
+        """Set (or, with None, remove) single keys, or put ``new`` in place of all; in one step.
+
+        Raises:
+            FailedPrecondition: single keys of labels that are unknown.
+        """
+        with self._mutex, self._told("writing labels"), self._transaction() as connection:
+            if change is not None:
+                row = connection.execute(
+                    "SELECT labels FROM labels WHERE digest = ?", (digest,)
+                ).fetchone()
+                if row is None and not self._complete:
+                    raise FailedPrecondition(
+                        f"the labels of {digest} are unknown",
+                        advice="replace all of them at once, or leave them alone",
+                    )
+                new = dict(_decode(row[0]) if row else {})
+                for key, value in change.items():
+                    if value:
+                        new[key] = value
+                    else:
+                        new.pop(key, None)
+            connection.execute(
+                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
+                (digest, updated_ns, json.dumps(dict(new), separators=(",", ":"))),
+            )
+            return new
+
+    @contextlib.contextmanager
+    def removing(self, digest: Digest) -> Iterator[None]:
+        """Drop a blob's labels if the block succeeds: they outlive the blob, never the reverse."""
+        if not self._exists():
+            yield
+            return
+        with self._mutex, self._told("removing labels"), self._transaction() as connection:
+            connection.execute("DELETE FROM labels WHERE digest = ?", (digest,))
+            yield
+
+    def close(self) -> None:
+        with self._mutex:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _exists(self) -> bool:
+        return self.version() is not None
+
+    def _read(self, query: str, *arguments: str) -> AllLabels:
+        with self._mutex:
+            try:
+                connection = self._reader()
+                if connection is None:
+                    return UNKNOWN
+                import sqlite3
+
+                try:
+                    rows = connection.execute(query, arguments).fetchall()
+                except (sqlite3.Error, UnicodeError):
+                    self.close()
+                    return UNKNOWN
+            except (ContentError, OSError):
+                return UNKNOWN
+        try:
+            found = {digest: Labelled(_decode(text), updated) for digest, updated, text in rows}
+        except (ValueError, TypeError, AttributeError):
+            return UNKNOWN
+        return AllLabels(found, self._complete)
+
+    def _reader(self) -> sqlite3.Connection | None:
+        if not self._exists():
+            self.close()
+            return None
+        return self._open(writable=False)
+
+    def _open(self, *, writable: bool, make: bool = False) -> sqlite3.Connection:
+        """Open the database; raises ContentError or OSError when it is no good."""
+        import sqlite3
+        from urllib.parse import quote
+
+        identity = None if make else _identity(self.path)
+        if (
+            self._connection is not None
+            and identity == self._identity
+            and (self._writable or not writable)
+        ):
+            return self._connection
+        self.close()
+        mode = "rwc" if make else "rw" if writable else "ro"
+        try:
+            connection = sqlite3.connect(
+                f"file:{quote(os.path.abspath(self.path))}?mode={mode}",
+                uri=True,
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except sqlite3.Error as error:
+            raise _content_error(error, "opening the label database") from error
+        try:
+            if writable:
+                # EXTRA: the directory is synced too once the journal is gone, or a power cut
+                # could bring the journal back and with it undo what was acknowledged.
+                connection.execute("PRAGMA synchronous = EXTRA")
+            if not make:
+                row = connection.execute("SELECT value FROM meta WHERE key = 'complete'").fetchone()
+                self._complete = bool(row and row[0])
+        except sqlite3.Error as error:
+            connection.close()
+            raise _content_error(error, "opening the label database") from error
+        self._connection, self._writable = connection, writable
+        self._identity = _identity(self.path) if make else identity
+        return connection
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if not self._exists():
+            self.create(complete=False)
+        connection = self._open(writable=True)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        import sqlite3
+
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.close()
+            raise _content_error(error, doing) from error
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path, follow_symlinks=False)
+    return found.st_dev, found.st_ino
+
+
+def _decode(text: str) -> dict[str, str]:
+    labels = json.loads(text)
+    return {str(key): str(value) for key, value in labels.items()}
+
+
+def _content_error(error: sqlite3.Error, doing: str) -> ContentError:
+    code = getattr(error, "sqlite_errorname", "") or ""
+    if code.startswith("SQLITE_FULL") or "disk I/O" in str(error):
+        return ResourceExhausted(f"{doing}: {error}", advice="free some space")
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return PermissionDenied(f"{doing}: {error}", advice="run as the owner of the store")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Unavailable(f"{doing}: another process keeps it busy", advice="try again")
+    return FailedPrecondition(
+        f"{doing}: {error}",
+        advice="the label database (.contentui/labels.db) is broken: move it away, and the "
+        "labels of the blobs there are unknown from then on",
+    )

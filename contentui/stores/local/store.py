@@ -1,0 +1,490 @@
+"""A content store in a directory; the promises are in docs/architecture.md."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from contentui.content.errors import (
+    Changed,
+    InvalidArgument,
+    Locked,
+    NotFound,
+    ReadOnly,
+)
+from contentui.content.model import Info, IngestId, Status, Usage, ingest_id, ref_bytes
+from contentui.content.store import Capability
+from contentui.stores.local import files, ingests
+from contentui.stores.local.blobs import Blobs, FileReader, already_exists
+from contentui.stores.local.labels import Labels, check_labels
+from contentui.stores.local.locks import RefLock, RefLocks
+from contentui.stores.local.ownership import OURS, read_only_reason
+from contentui.stores.local.writer import LocalWriter
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+
+    from contentui.content.digest import Digest
+    from contentui.content.model import Holder
+
+_MAKING_NS = 2 * 10**9
+"""How long a held ingest may lack files because its writer is just making or removing them."""
+_LABELS_FIELD = "labels"
+
+
+class LocalStore:
+    """See `contentui.content.store.Store`. Any number of threads and processes may share it."""
+
+    def __init__(self, path: str, *, create: bool = True, read_only: bool = False) -> None:
+        """Open the directory ``path``.
+
+        Nothing is made before something is stored. With ``create`` the directory may be
+        missing or empty.
+
+        Raises:
+            NotFound: no such directory, or nothing in it that looks like a content store.
+            PermissionDenied, FailedPrecondition: it can't be opened.
+        """
+        self._path = path
+        self._asked_read_only = read_only
+        self._root = files.Directory(None, path)
+        self._ours = files.Directory(self._root, OURS)
+        self._ingests = files.Directory(self._root, "ingest")
+        self._labels = Labels(self._ours)
+        self._blobs = Blobs(self._root, self._ours, self._labels)
+        self._locks = RefLocks(self._ours)
+        self._prepared = False
+        self._mutex = threading.Lock()
+        self._read_only: tuple[float, str] | None = None
+        self._check_root(create=create and not read_only)
+
+    # -- what it is
+
+    @property
+    def name(self) -> str:
+        return self._path
+
+    @property
+    def capabilities(self) -> Capability:
+        able = Capability.LABELS | Capability.HOLDERS
+        return able if self.read_only_reason else able | Capability.WRITE
+
+    @property
+    def read_only_reason(self) -> str:
+        if self._asked_read_only:
+            return "it was opened read-only (--read-only)"
+        now = time.monotonic()
+        if self._read_only is None or now - self._read_only[0] > 1:
+            # Asked anew: a daemon or a service may start on this directory at any time.
+            self._read_only = (now, read_only_reason(self._path))
+        return self._read_only[1]
+
+    def usage(self) -> Usage | None:
+        try:
+            found = os.statvfs(self._path)
+        except OSError:
+            return None
+        return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    def close(self) -> None:
+        self._labels.close()
+        self._locks.close()
+        self._blobs.close()
+        for directory in (self._ingests, self._ours, self._root):
+            directory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- blobs
+
+    def info(self, digest: Digest) -> Info:
+        return self._blobs.info(digest)
+
+    def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
+        matches = None
+        if any(filters):
+            from contentui.content.filters import info_filter
+
+            matches = info_filter(filters)
+        with files.told(f"listing the blobs of {self._path}"):
+            self._root.fd()
+            for info in self._blobs.walk():
+                if matches is None or matches(info):
+                    yield info
+
+    def digests(self) -> list[Digest]:
+        with files.told(f"listing the blobs of {self._path}"):
+            self._root.fd()
+            return self._blobs.digests()
+
+    def version(self) -> Hashable:
+        return self._blobs.version()
+
+    def labels_version(self) -> Hashable:
+        """A cheap token that differs after labels changed."""
+        return self._labels.version()
+
+    def reader(self, digest: Digest) -> FileReader:
+        return self._blobs.reader(digest)
+
+    def path(self, digest: Digest) -> str:
+        """Where the blob's file is. Raises NotFound."""
+        self._blobs.info(digest)
+        return self._blobs.path(digest)
+
+    def strays(self) -> list[str]:
+        """Paths of foreign files among the blobs, hostile text."""
+        with files.told(f"listing the blobs of {self._path}"):
+            return self._blobs.strays()
+
+    def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
+        change = _label_changes(digest, labels, mask)
+        check_labels(labels)
+        self._prepare()
+        self._blobs.info(digest)
+        new = {key: value for key, value in labels.items() if value}
+        self._labels.replace(digest, change, new, time.time_ns())
+        return self._blobs.info(digest)
+
+    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
+        self._check_writable()
+        self._blobs.delete(digest, seen)
+
+    def put(
+        self,
+        data: bytes,
+        *,
+        expected: Digest | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Info:
+        check_labels(labels or {})
+        self._prepare()
+        return self._blobs.put(data, expected, labels)
+
+    def put_many(
+        self, items: Iterable[bytes], *, labels: Mapping[str, str] | None = None
+    ) -> list[Info]:
+        check_labels(labels or {})
+        self._prepare()
+        return self._blobs.put_many(items, labels)
+
+    # -- ingests
+
+    def writer(
+        self,
+        ref: str,
+        *,
+        total: int = 0,
+        expected: Digest | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> LocalWriter:
+        _check_ref(ref)
+        if total < 0:
+            raise InvalidArgument(f"a total of {total} bytes can't be")
+        check_labels(labels or {})
+        self._prepare()
+        with files.told(f"opening ingest {ref}"):
+            if expected is not None and self._blobs.stat(expected) is not None:
+                raise already_exists(expected)
+            lock = self._lock(ingest_id(ref), ref)
+            try:
+                return LocalWriter(
+                    ref,
+                    ingest_id(ref),
+                    self._ingests,
+                    self._blobs,
+                    lock,
+                    total=total,
+                    expected=expected,
+                    labels=labels,
+                )
+            except BaseException:
+                lock.release()
+                raise
+
+    def status(self, ref: str) -> Status:
+        found = self._status(ingest_id(ref))
+        if found is None:
+            raise NotFound(f"there is no ingest {visible(_name(ref), 160)}")
+        return found
+
+    def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
+        matches = None
+        if any(filters):
+            from contentui.content.filters import status_filter
+
+            matches = status_filter(filters)
+        found = []
+        with files.told(f"listing the ingests of {self._path}"):
+            self._root.fd()
+            try:
+                directory = self._ingests.fd()
+            except FileNotFoundError:
+                return []
+            read = ingests.read_status
+            for name in os.listdir(directory):
+                status = read(name, directory)
+                if status is not None and status.damage:
+                    status = self._settled(IngestId(name))
+                if status is not None:
+                    found.append(status)
+        if matches is not None:
+            return [status for status in found if matches(status)]
+        return found
+
+    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+        with files.told(f"looking at the ingests of {self._path}"):
+            try:
+                directory = self._ingests.fd()
+            except FileNotFoundError:
+                return [None] * len(seen)
+            refreshed = ingests.refreshed
+            found = []
+            for status in seen:
+                now = refreshed(status, directory)
+                if now is not None and now.damage and now is not status:
+                    now = self._settled(now.id)
+                found.append(now)
+            return found
+
+    def ingest_ids(self) -> list[IngestId]:
+        """The names of all ingest directories, without looking at each."""
+        with files.told(f"listing the ingests of {self._path}"):
+            self._root.fd()
+            try:
+                return [IngestId(name) for name in os.listdir(self._ingests.fd())]
+            except FileNotFoundError:
+                return []
+
+    def watch_paths(self) -> list[str]:
+        """Directories in which the kernel can announce changes; those that exist."""
+        paths = (self._ingests.path, self._blobs.directory.path)
+        return [path for path in paths if os.path.isdir(path)]
+
+    def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
+        return self._locks.holders(ids)
+
+    def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
+        self._check_writable()
+        ingest = ingest_id(ref)
+        name = visible(_name(ref), 160)
+        with files.told(f"aborting ingest {name}"):
+            self._present(ingest, name)
+            held = False
+            try:
+                lock: RefLock | None = self._lock(ingest, ref)
+            except Locked:
+                if not force:
+                    raise
+                lock, held = None, True
+            try:
+                self._compare(ingest, name, seen, held=held)
+                directory = self._ingests.fd()
+                files.remove_tree(ingest, directory)
+                os.fsync(directory)
+            except FileNotFoundError:
+                raise NotFound(f"ingest {name} is gone already") from None
+            finally:
+                if lock is not None:
+                    lock.release()
+
+    def truncate(self, ref: str, *, seen: Status | None = None) -> None:
+        self._check_writable()
+        ingest = ingest_id(ref)
+        name = visible(_name(ref), 160)
+        with files.told(f"truncating ingest {name}"):
+            self._present(ingest, name)
+            with self._lock(ingest, ref) as lock:
+                found = self._compare(ingest, name, seen, held=False)
+                # A writer truncates, so that there is one way to do it; without the rehash of
+                # bytes that are about to go, which is why the file is emptied first.
+                if found.damage or ingest_id(found.ref) != ingest:
+                    raise Changed(
+                        f"ingest {name} is damaged: {found.damage}",
+                        advice=f"run 'contentui abort id:{visible(ingest)}'",
+                    )
+                _empty(ingest, self._ingests.fd())
+                writer = LocalWriter(
+                    found.ref,
+                    ingest,
+                    self._ingests,
+                    self._blobs,
+                    lock,
+                    total=found.total,
+                    expected=None,
+                    labels=None,
+                )
+                writer.truncate(0)
+                writer.close()
+
+    # -- inside
+
+    def _check_root(self, *, create: bool) -> None:
+        """Say what is wrong with the directory before anything is done in it."""
+        try:
+            root = self._root.fd()
+            names = os.listdir(root)
+        except FileNotFoundError:
+            if create:
+                return
+            raise NotFound(
+                f"there is no content store at {visible(self._path)}",
+                advice="name one with --store or CONTENTUI_STORE; 'contentui ingest' makes one",
+            ) from None
+        except OSError as error:
+            raise files.content_error(error, f"opening {self._path}") from error
+        if names and not {"blobs", "ingest", OURS} & set(names) and not create:
+            raise NotFound(
+                f"{visible(self._path)} is no content store: it has neither 'blobs' nor 'ingest'",
+                advice="name one with --store or CONTENTUI_STORE",
+            )
+
+    def _check_writable(self) -> None:
+        reason = self.read_only_reason
+        if reason:
+            raise ReadOnly(f"{visible(self._path)} is read-only here", advice=reason)
+
+    def _prepare(self) -> None:
+        """Make what is missing of our own part before the first change. Raises ReadOnly."""
+        self._check_writable()
+        if self._prepared:
+            return
+        with self._mutex, files.told(f"preparing {self._path}"):
+            self._ours.fd_or_make()
+            if self._labels.version() is None:
+                self._labels.create(complete=not self._blobs.digests())
+            self._prepared = True
+
+    def _lock(self, ingest: IngestId, ref: str) -> RefLock:
+        try:
+            return self._locks.acquire(ingest)
+        except Locked as error:
+            name = visible(_name(ref), 160)
+            raise Locked(
+                error.message.replace("the ref", f"ref {name}", 1),
+                holder=error.holder,
+                advice=error.advice or "wait until it ends, or end that process",
+            ) from None
+
+    def _status(self, ingest: IngestId) -> Status | None:
+        if "/" in ingest or ingest in (".", "..", "") or "\0" in ingest:
+            return None
+        with files.told(f"looking at ingest {visible(ingest)}"):
+            try:
+                directory = self._ingests.fd()
+            except FileNotFoundError:
+                return None
+            found = ingests.read_status(ingest, directory)
+        if found is not None and found.damage:
+            return self._settled(ingest)
+        return found
+
+    def _settled(self, ingest: IngestId) -> Status | None:
+        """A damaged ingest, unless its writer is just making or removing it."""
+        directory = self._ingests.fd()
+        holders = self._locks.holders([ingest])
+        # In this order: whoever frees the ref has finished what it did to the directory.
+        found = ingests.read_status(ingest, directory)
+        if found is None or not found.damage or not holders:
+            return found
+        try:
+            changed = os.stat(ingest, dir_fd=directory, follow_symlinks=False).st_mtime_ns
+        except OSError:
+            return None
+        return None if 0 <= time.time_ns() - changed < _MAKING_NS else found
+
+    def _present(self, ingest: IngestId, name: str) -> None:
+        if self._status(ingest) is None and not self._exists(ingest):
+            raise NotFound(f"there is no ingest {name}")
+
+    def _exists(self, ingest: IngestId) -> bool:
+        if "/" in ingest or ingest in (".", "..", "") or "\0" in ingest:
+            return False
+        try:
+            os.stat(ingest, dir_fd=self._ingests.fd(), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _compare(self, ingest: IngestId, name: str, seen: Status | None, *, held: bool) -> Status:
+        """The ingest as it is now. Raises Changed when that is not what was ``seen``.
+
+        A held one moves between any two looks: there only its beginning counts.
+        """
+        found = ingests.read_status(ingest, self._ingests.fd())
+        if found is None:
+            raise NotFound(f"ingest {name} is gone already")
+        if seen is None:
+            return found
+        facts = _beginning if held else _all_facts
+        if facts(found) != facts(seen):
+            raise Changed(f"ingest {name} changed since it was shown: {_difference(seen, found)}")
+        return found
+
+
+def _beginning(status: Status) -> tuple[object, ...]:
+    return status.id, status.ref, status.started_ns
+
+
+def _all_facts(status: Status) -> tuple[object, ...]:
+    return (*_beginning(status), status.offset, status.updated_ns, status.damage)
+
+
+def _difference(seen: Status, found: Status) -> str:
+    if found.started_ns != seen.started_ns:
+        return "it was begun anew"
+    if found.offset != seen.offset:
+        return f"its offset went from {seen.offset} to {found.offset}"
+    if found.damage != seen.damage:
+        return f"it is {found.damage or 'sound now'}"
+    return "it was opened or written to"
+
+
+def _name(ref: str) -> str:
+    return f"id:{ref}" if isinstance(ref, IngestId) else ref
+
+
+def _check_ref(ref: str) -> None:
+    if isinstance(ref, IngestId):
+        raise InvalidArgument("an ingest is opened by its ref, not by its id")
+    if not ref:
+        raise InvalidArgument("an ingest must have a ref")
+    if len(ref_bytes(ref)) > ingests.REF_LIMIT:
+        raise InvalidArgument(f"a ref of {len(ref_bytes(ref))} bytes: 64 KiB are the limit")
+
+
+def _empty(ingest: IngestId, directory: int) -> None:
+    """Drop an ingest's bytes."""
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    above = os.open(ingest, files.DIRECTORY, dir_fd=directory)
+    try:
+        fd = os.open("data", flags, dir_fd=above)
+        try:
+            if os.fstat(fd).st_nlink == 1:
+                os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+    finally:
+        os.close(above)
+
+
+def _label_changes(
+    digest: Digest, labels: Mapping[str, str], mask: Sequence[str]
+) -> dict[str, str | None] | None:
+    """What a field mask changes, key by key; None: all labels are replaced (4.4)."""
+    changes: dict[str, str | None] = {}
+    for path in mask:
+        field, _, key = path.partition(".")
+        if field != _LABELS_FIELD or (not key and "." in path):
+            raise InvalidArgument(f"cannot update {path!r} field on content info {digest}")
+        if not key:
+            return None
+        changes[key] = labels.get(key) or None
+    return changes if mask else None
