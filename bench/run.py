@@ -1,0 +1,68 @@
+"""The benchmarks' command: ``python -m bench.run [THEME...] [--rounds N] [--quick] [--write]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+from bench import table
+from bench.measure import Bench, Failed, Row, Skipped
+from bench.peers import Missing
+from bench.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+THEMES = ("ingest", "small", "listing", "status", "screen")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument(
+        "themes", nargs="*", metavar="THEME", help=", ".join(THEMES) + " (default: all)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="measured rounds after one to warm up"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller amounts: to see that it works"
+    )
+    parser.add_argument("--quiet", type=float, default=10.0, metavar="SECONDS",
+                        help="how long to wait for an idle machine before each run")  # fmt: skip
+    parser.add_argument(
+        "--write", action="store_true", help="put the table into docs/performance.md"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.themes) - set(THEMES):
+        parser.error(f"no such theme: {', '.join(sorted(unknown))}")
+    return options
+
+
+def results(bench: Bench, work: Work, themes: list[str]) -> Iterator[Row | Skipped]:
+    """All rows of the themes; a theme that fails becomes a row that says so."""
+    for theme in themes:
+        print(f"{theme} …", file=sys.stderr)
+        try:
+            yield from importlib.import_module(f"bench.{theme}").measure(bench, work)
+        except (Failed, Missing, ImportError) as error:
+            yield Skipped(theme, str(error).replace("\n", " "))
+
+
+def main() -> None:
+    options = arguments()
+    bench = Bench(options.rounds, quick=options.quick, quiet=options.quiet)
+    rows: list[Row | Skipped] = []
+    with Work() as work:
+        for row in results(bench, work, options.themes or list(THEMES)):
+            rows.append(row)
+            print(" | ".join(table.cells(row)), file=sys.stderr)
+    text = f"{table.preamble(bench)}\n\n{table.markdown(rows)}"
+    print(text)
+    if options.write:
+        table.write(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The results as a table, for a terminal and for docs/performance.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench.measure import Row, Skipped
+from bench.work import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.measure import Bench
+
+DOCUMENT = Path(__file__).parent.parent / "docs/performance.md"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+HEAD = (
+    "work",
+    "ours",
+    "peer",
+    "ours, ms",
+    "peer, ms",
+    "ratio",
+    "quartiles",
+    "at most",
+    "reached",
+    "others",
+)
+
+
+def words(seconds: float) -> str:
+    """Milliseconds with three digits."""
+    value = seconds * 1000
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def cells(row: Row | Skipped) -> tuple[str, ...]:
+    """A line of the table."""
+    if isinstance(row, Skipped):
+        return (row.work, "not measured: " + row.reason, *[""] * (len(HEAD) - 2))
+    reached = {True: "yes", False: "**no**", None: ""}[row.reached]
+    return (
+        row.work, row.ours, row.peer, words(row.ours_s), words(row.peer_s), f"{row.ratio:.3f}",
+        f"{row.low:.3f}–{row.high:.3f}", "" if row.target is None else f"{row.target:g}", reached,
+        f"{row.foreign:.0%}",
+    )  # fmt: skip
+
+
+def markdown(rows: Sequence[Row | Skipped]) -> str:
+    """All results as one Markdown table."""
+    lines = [HEAD, tuple("---" for _ in HEAD), *map(cells, rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def version(*argv: str) -> str:
+    """The first line that a program prints about itself."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    except OSError:
+        return f"no {argv[0]}"
+    return (done.stdout.splitlines() or [""])[0]
+
+
+def preamble(bench: Bench) -> str:
+    """Where and with what it was measured."""
+    system = version("stat", "-f", "-c", "%T", str(ROOT))
+    start = f", a bare interpreter starts in {median(bench.bare or [0]) * 1000:.1f} ms"
+    facts = [
+        f"{os.cpu_count()} CPUs, Linux {platform.release()}, {system}",
+        f"Python {platform.python_version()}{start}",
+        version("ctr", "--version"),
+        version("openssl", "version"),
+        "Debian's " + version("go", "version"),
+        "current " + version(str(ROOT / "go/go/bin/go"), "version"),
+        f"{bench.rounds} rounds" + ", a quick run with smaller amounts" * bench.quick,
+    ]
+    return "\n".join(f"* {fact}" for fact in facts)
+
+
+def write(text: str) -> None:
+    """Put the results between the marks of docs/performance.md."""
+    old = DOCUMENT.read_text() if DOCUMENT.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
+    before, _, rest = old.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    print(f"written to {DOCUMENT}", file=sys.stderr)
