@@ -205,9 +205,9 @@ def ingest_haystack(row: IngestRow) -> str:
 
 
 INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
-    Column("ref", "REF", _ref_cell, ref_text, 100, 16, 28, 96, cut="middle"),
+    Column("ref", "REF", _ref_cell, ref_text, 100, 22, 30, 96, cut="middle"),
     Column(
-        "progress", "PROGRESS", _percent, lambda r: fraction(r) or 0.0, 50, 8, 14, 24,
+        "progress", "PROGRESS", _percent, lambda r: fraction(r) or 0.0, 65, 8, 14, 24,
         style=_bar_style, live=True, descending=True, paint=_progress,
     ),
     Column(

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.segment import Segment
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 
 from contentui.content.model import Liveness, ref_argument
 from contentui.monitor.model import BlobRow, IngestRow
 from contentui.text import human_age, human_rate, human_size, local_time, visible
 from contentui.tui.bars import sparkline
 from contentui.tui.columns import VERDICT_STYLES, eta_text, kind_text, ref_text, verdict_text
-from contentui.tui.text_view import Line, TextView
+from contentui.tui.fields import Field, lay_out
+from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from contentui.images.model import Need
+    from contentui.tui.fields import Span
 
-_LABEL_CELLS = 10
 _MAX_NEEDS = 100
 _SPARK_CELLS = 60
 _NAME_LIMIT = 65_536
@@ -129,37 +135,91 @@ def detail_lines(
     return list(_blob_lines(row, now_ns))
 
 
-def pane_lines(row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()) -> list[Line]:
-    """`detail_lines` as they are drawn, with an ingest's verdict as a sentence before all."""
-    lines = []
-    if isinstance(row, IngestRow):
-        style = VERDICT_STYLES[row.verdict]
-        lines.append(Line(f"{visible(row.reason)}", style))
-    lines += [
-        Line(value, label=label, hang=_LABEL_CELLS)
-        for label, value in detail_lines(row, now_ns, history)
-    ]
-    return lines
+def _verdict(row: IngestRow | BlobRow) -> list[Field]:
+    if not isinstance(row, IngestRow):
+        return []
+    return [Field("", visible(row.reason), VERDICT_STYLES[row.verdict], whole_line=True)]
 
 
-class DetailPane(TextView):
-    """The detail of one row; scrolls when it doesn't fit."""
+class DetailPane(ScrollView, can_focus=True):
+    """The detail of one row: its verdict first, then its fields, in columns where they fit."""
 
+    ALLOW_SELECT = False
+    STYLES: ClassVar[tuple[str, ...]] = ("base", "label", "good", "warn", "bad", "graph")
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"detail-pane--{word}" for word in STYLES}
     DEFAULT_CSS = """
-    DetailPane { height: 1fr; background: $surface; color: $foreground; }
+    DetailPane {
+        height: 1fr; background: $surface; color: $foreground;
+        overflow: hidden auto; scrollbar-size-vertical: 1;
+        .detail-pane--label { color: $text-muted; }
+        .detail-pane--good { color: $text-success; }
+        .detail-pane--warn { color: $text-warning; }
+        .detail-pane--bad { color: $text-error; text-style: bold; }
+        .detail-pane--graph { color: $primary; }
+        &:ansi { .detail-pane--label { text-style: dim; } }
+    }
     """
+
+    _fields: tuple[Field, ...] = ()
+    _lines: tuple[tuple[Span, ...], ...] = ()
+    _subject: str = ""
 
     def show_ingest(self, row: IngestRow, history: Sequence[float], now_ns: int) -> None:
         """Show an ingest; ``history``: its rate in bytes per second, oldest first."""
-        self._show(pane_lines(row, now_ns, history))
+        self._show_row(row, now_ns, history)
 
     def show_blob(self, row: BlobRow, now_ns: int) -> None:
         """Show a blob."""
-        self._show(pane_lines(row, now_ns))
+        self._show_row(row, now_ns)
 
     def show_nothing(self, text: str) -> None:
-        """Show ``text`` where there is no row."""
-        self._show([Line(visible(line), "dim") for line in text.splitlines()])
+        """Show plain ``text`` where there is no row."""
+        self._show("", [Field("", visible(line), "label", True) for line in text.splitlines()])
 
-    def _show(self, lines: list[Line]) -> None:
-        self.show(lines)
+    @property
+    def plain(self) -> str:
+        """What is shown, as text."""
+        return "\n".join("".join(text for text, _ in line).rstrip() for line in self._lines)
+
+    def _show_row(
+        self, row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()
+    ) -> None:
+        fields = [
+            Field(label, value, "graph" if label == "history" else "base")
+            for label, value in detail_lines(row, now_ns, history)
+        ]
+        self._show(row.key, _verdict(row) + fields)
+
+    def _show(self, subject: str, fields: list[Field]) -> None:
+        self._fields = tuple(fields)
+        if subject != self._subject:
+            self._subject = subject
+            self.scroll_home(animate=False)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        width = self.scrollable_content_region.width
+        lines = tuple(lay_out(self._fields, width - 2)) if width > 0 else ()
+        old, self._lines = self._lines, lines
+        if len(old) != len(lines) or self.virtual_size.width != width:
+            self.virtual_size = Size(width, len(lines))
+            self.refresh()
+            return
+        top = self.scroll_offset.y
+        changed = [place - top for place, line in enumerate(lines) if line != old[place]]
+        seen = [y for y in changed if 0 <= y < self.size.height]
+        if seen:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in seen))
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    def render_line(self, y: int) -> Strip:
+        base = component_style(self, "detail-pane--base")
+        place = y + self.scroll_offset.y
+        line = self._lines[place] if place < len(self._lines) else ()
+        segments = [Segment(" ", base)]
+        segments += [
+            Segment(text, component_style(self, f"detail-pane--{word}")) for text, word in line
+        ]
+        return Strip(segments).adjust_cell_length(self.size.width, base)

@@ -9,6 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from contentui.tui.bars import area
+from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,6 @@ class RateGraph(Widget):
         self.show(self._history)
 
     def render_line(self, y: int) -> Strip:
-        style = self.rich_style + self.get_component_rich_style("rate-graph--area", partial=True)
+        style = component_style(self, "rate-graph--area")
         text = self._lines[y] if y < len(self._lines) else ""
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, style)

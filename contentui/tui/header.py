@@ -14,6 +14,7 @@ from contentui.text import human_duration, human_rate, human_size, visible
 from contentui.tui.bars import sparkline
 from contentui.tui.cells import elide_middle
 from contentui.tui.columns import SHAPES, VERDICT_STYLES
+from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,14 +23,17 @@ _GAP = 2
 _GRAPH_WIDTHS = (8, 48)
 _LOW_DISK = 0.05
 _SOURCE_LEAST = 12
-_TROUBLES = (
-    Verdict.DAMAGED,
-    Verdict.POISONED,
-    Verdict.ABANDONED,
-    Verdict.STALLED,
-    Verdict.TRICKLE,
-    Verdict.HOLDER_UNKNOWN,
-)
+_COUNTED = {
+    Verdict.DAMAGED: 95,
+    Verdict.POISONED: 94,
+    Verdict.ABANDONED: 93,
+    Verdict.STALLED: 92,
+    Verdict.TRICKLE: 62,
+    Verdict.HOLDER_UNKNOWN: 61,
+    Verdict.MOVING: 60,
+    Verdict.COMPLETE: 45,
+}
+"""Verdicts in the order in which they are counted, with their weights: trouble before all."""
 
 
 class Part(NamedTuple):
@@ -58,16 +62,11 @@ def _health(snapshot: Snapshot, now_ns: int, paused: bool) -> Iterator[Part]:
 
 
 def _counts(snapshot: Snapshot) -> Iterator[Part]:
-    for place, verdict in enumerate(_TROUBLES):
-        count = snapshot.counts.get(verdict, 0)
-        if count:
-            text = f"{SHAPES[verdict]} {count} {verdict.value}"
-            yield Part(verdict.name.lower(), text, VERDICT_STYLES[verdict], 95 - place)
-    for verdict, weight in ((Verdict.MOVING, 60), (Verdict.COMPLETE, 45)):
+    for verdict, weight in _COUNTED.items():
         count = snapshot.counts.get(verdict, 0)
         if count or verdict is Verdict.MOVING:
-            text = f"{SHAPES[verdict]} {count} {verdict.value}"
-            yield Part(verdict.value, text, "good" if count else "muted", weight)
+            style = VERDICT_STYLES[verdict] if count else "muted"
+            yield Part(verdict.value, f"{SHAPES[verdict]} {count} {verdict.value}", style, weight)
 
 
 def _space(snapshot: Snapshot) -> Iterator[Part]:
@@ -89,7 +88,7 @@ def header_parts(snapshot: Snapshot, now_ns: int, paused: bool) -> list[Part]:
         *_health(snapshot, now_ns, paused),
         *_counts(snapshot),
         *_space(snapshot),
-        Part("rate", human_rate(snapshot.rate), "rate", 94),
+        Part("rate", human_rate(snapshot.rate), "rate", 91),
     ]
 
 
@@ -105,7 +104,7 @@ def fit_parts(parts: list[Part], width: int) -> list[Part]:
             continue
         if part.name == "source":
             text = elide_middle(part.text, _least(part) + max(spare, 0), tail=8)
-            part = part._replace(text=text)  # noqa: PLW2901 - the same part, shorter
+            part = part._replace(text=text)
         shown.append(part)
     return shown
 
@@ -184,9 +183,9 @@ class HeaderBar(Widget):
         yield " ", "base"
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - there is one line
-        base = self.rich_style
         segments = [
-            Segment(text, base + self.get_component_rich_style(f"header-bar--{word}", partial=True))
+            Segment(text, component_style(self, f"header-bar--{word}"))
             for text, word in self._shown
         ]
+        base = component_style(self, "header-bar--base")
         return Strip(segments).adjust_cell_length(self.size.width, base)

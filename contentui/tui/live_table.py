@@ -15,6 +15,7 @@ from textual.widget import Widget
 from contentui.text import visible
 from contentui.tui.cells import elide, pad
 from contentui.tui.columns import GAP, Column, Row, fit
+from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -539,9 +540,6 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         """A component's style, on the line's own look."""
         ready = self._styles_ready.get(word + look)
         if ready is None:
-            ready = self.rich_style
-            for name in (look, word) if word.startswith("bar") else (word, look):
-                if name and name != "base":
-                    ready += self.get_component_rich_style(f"live-table--{name}", partial=True)
-            self._styles_ready[word + look] = ready
+            names = [f"live-table--{name}" for name in (look, word) if name]
+            ready = self._styles_ready[word + look] = component_style(self, *names)
         return ready

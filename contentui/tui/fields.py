@@ -1,0 +1,88 @@
+"""Labels and values, wrapped and never cut, side by side where a pane is wide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.cells import cell_len, chop_cells
+
+from contentui.tui.cells import pad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LABEL_CELLS = 10
+_GAP = 3
+_LEAST_COLUMN = 46
+"""Cells that a column of fields has at least where there are several."""
+
+Span = tuple[str, str]
+"""Text and its style word."""
+
+
+class Field(NamedTuple):
+    """One label and its value, both safe for a terminal."""
+
+    label: str
+    value: str
+    style: str = "base"
+    whole_line: bool = False
+    """A paragraph without a label, as wide as the pane."""
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """``text`` in lines of at most ``width`` cells, broken between words where that works."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if cell_len(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        *full, line = chop_cells(word, max(width, 2)) or [""]
+        lines += full
+    return [*lines, line]
+
+
+def _lines_of(field: Field, width: int) -> Iterator[tuple[Span, ...]]:
+    if field.whole_line:
+        yield from (((text, field.style),) for text in wrap(field.value, width))
+        return
+    label = field.label
+    for text in wrap(field.value, width - LABEL_CELLS):
+        yield (pad(label, LABEL_CELLS), "label"), (text, field.style)
+        label = ""
+
+
+def _room(field: Field) -> int:
+    return LABEL_CELLS + cell_len(field.value)
+
+
+def lay_out(fields: Sequence[Field], width: int) -> Iterator[tuple[Span, ...]]:
+    """The lines of a pane of ``width`` cells.
+
+    Fields that fit a column share their line; one that doesn't has lines of its own.
+    """
+    width = max(width, LABEL_CELLS + 8)
+    count = max(1, (width + _GAP) // (_LEAST_COLUMN + _GAP))
+    column = (width + _GAP) // count - _GAP
+    shared: list[Span] = []
+    used = 0
+    for place, field in enumerate(fields):
+        follows = place + 1 < len(fields) and not fields[place + 1].label
+        alone = field.whole_line or not field.label or follows or _room(field) > column
+        if shared and (alone or used == count):
+            yield tuple(shared)
+            shared, used = [], 0
+        if alone:
+            yield from _lines_of(field, width)
+            continue
+        if used:
+            shared.append((" " * _GAP, "base"))
+        (label, _), (value, style) = next(_lines_of(field, column))
+        shared += [(label, "label"), (pad(value, column - LABEL_CELLS), style)]
+        used += 1
+    if shared:
+        yield tuple(shared)
