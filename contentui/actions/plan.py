@@ -130,7 +130,7 @@ def _delete_step(
 def _parents_first(steps: Mapping[Digest, Step]) -> list[Digest]:
     """The steps' digests such that what needs a blob goes before it, as far as that can be.
 
-    Where blobs need each other in a circle, the one that was named first goes first.
+    Blobs that need each other in a circle come one after the other, in some order.
     """
     order: dict[Digest, None] = {}
     for start in steps:
