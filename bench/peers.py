@@ -96,14 +96,18 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
   address = "{socket}.ttrpc"
 [metrics]
   address = ""
+[plugins."io.containerd.gc.v1.scheduler"]
+  startup_delay = "{delay}"
 """
 
 
 class Containerd:
     """A containerd on a root, a state and a socket of its own; stopped at the end of ``with``."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, collect: bool = True) -> None:
+        """``collect`` False: nothing is collected, neither at the start nor after deletions."""
         self.place = place
+        self.delay = "100ms" if collect else "24h"
         self.socket = place / "s"
         self.content = place / "root/io.containerd.content.v1.content"
         self.database = place / "root/io.containerd.metadata.v1.bolt/meta.db"
@@ -128,7 +132,12 @@ class Containerd:
         self.place.mkdir(parents=True, exist_ok=True)
         config = self.place / "config.toml"
         config.write_text(
-            CONFIG.format(root=self.place / "root", state=self.place / "state", socket=self.socket)
+            CONFIG.format(
+                root=self.place / "root",
+                state=self.place / "state",
+                socket=self.socket,
+                delay=self.delay,
+            )
         )
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)

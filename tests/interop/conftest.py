@@ -57,7 +57,7 @@ def peer() -> Peer:
 def containerd(short_tmp: Path) -> Iterator[Live]:
     """A containerd with a few blobs, and ``half``: an ingest whose client died after 3 MiB."""
     try:
-        with Live(short_tmp / "ctd") as daemon:
+        with Live(short_tmp / "ctd", collect=False) as daemon:
             for size in (0, 1, 5 * MIB):
                 daemon.output("content", "ingest", f"blob-{size}", given=b"b" * size)
             client = daemon.begin("half", b"h" * (3 * MIB))

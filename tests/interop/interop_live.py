@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -34,7 +35,11 @@ class Live(Containerd):
     """A running containerd, with what the tests ask of it."""
 
     def output(self, *arguments: str, given: bytes = b"") -> bytes:
-        done = subprocess.run(self.ctr(*arguments), input=given, capture_output=True, check=False)
+        with tempfile.TemporaryFile() as source:  # ctr resumes only from what it can seek
+            source.write(given)
+            source.seek(0)
+            argv = self.ctr(*arguments)
+            done = subprocess.run(argv, stdin=source, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

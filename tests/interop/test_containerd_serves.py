@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def adopted(short_tmp: Path, peer: Peer) -> Live:
     """A stopped containerd whose blobs and ingests we made; enter it to start it."""
     del peer  # only to skip without it
-    daemon = Live(short_tmp / "adopted")
+    daemon = Live(short_tmp / "adopted", collect=False)
     try:
         with daemon:
             pass  # makes the database
     except Missing as missing:
         unavailable(str(missing))
-    made = LocalStore(daemon.place / "made")
+    made = LocalStore(str(daemon.place / "made"))
     made.put_many([b"one", b"two", b"3" * MIB])
     with made.writer(f"{NAMESPACE}/1/half") as writer:
         writer.write(b"h" * MIB)

@@ -28,7 +28,7 @@ def pattern(size: int) -> bytes:
 @pytest.fixture
 def ours(tmp_path: Path) -> LocalStore:
     """A store of ours with what ``peer ROOT make`` makes."""
-    store = LocalStore(tmp_path / "ours")
+    store = LocalStore(str(tmp_path / "ours"))
     for size in SIZES:
         with store.writer(f"blob-{size}") as writer:
             writer.write(pattern(size))
@@ -84,7 +84,7 @@ def test_it_serves_our_blobs_and_ingests(ours: LocalStore, peer: Peer) -> None:
 
 
 def test_it_serves_an_empty_store_of_ours(tmp_path: Path, peer: Peer) -> None:
-    store = LocalStore(tmp_path / "new")
+    store = LocalStore(str(tmp_path / "new"))
     store.delete(store.put(b"x").digest)
     assert peer(tmp_path / "new", "check") == []
 
@@ -101,7 +101,7 @@ def test_it_resumes_and_commits_our_ingest(ours: LocalStore, tmp_path: Path, pee
 def test_its_directory_is_ours_to_use(tmp_path: Path, peer: Peer) -> None:
     root = tmp_path / "theirs"
     peer(root, "make")
-    store = LocalStore(root)
+    store = LocalStore(str(root))
     assert Capability.WRITE in store.capabilities, store.read_only_reason
     assert {info.digest for info in store.walk()} == {Digest.of(pattern(size)) for size in SIZES}
     assert {(one.ref, one.offset, one.total, one.damage) for one in store.statuses()} == {
@@ -114,7 +114,7 @@ def test_its_directory_is_ours_to_use(tmp_path: Path, peer: Peer) -> None:
 def test_we_resume_and_commit_its_ingest(tmp_path: Path, peer: Peer) -> None:
     root = tmp_path / "theirs"
     peer(root, "make")
-    store = LocalStore(root)
+    store = LocalStore(str(root))
     whole = pattern(1 << 20)
     with store.writer("resumable", total=len(whole)) as writer:
         assert writer.offset == 700_000

@@ -30,14 +30,14 @@ def tree(root: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_the_daemons_own_root_is_read_only_and_says_why(containerd: Live) -> None:
-    store = LocalStore(containerd.content)
+    store = LocalStore(str(containerd.content))
     assert Capability.WRITE not in store.capabilities
     assert "containerd" in store.read_only_reason.lower()
 
 
 @pytest.mark.parametrize("change", ["writer", "put", "abort", "truncate", "delete"])
 def test_nothing_can_be_changed_there(containerd: Live, change: str) -> None:
-    store = LocalStore(containerd.content)
+    store = LocalStore(str(containerd.content))
     blob = next(info for info in store.walk() if info.size)
     before = tree(containerd.content)
     changes = {
@@ -53,7 +53,7 @@ def test_nothing_can_be_changed_there(containerd: Live, change: str) -> None:
 
 
 def test_the_same_blobs_with_the_same_bytes(containerd: Live) -> None:
-    store = LocalStore(containerd.content)
+    store = LocalStore(str(containerd.content))
     theirs = containerd.output("content", "ls", "-q").decode().split()
     assert sorted(store.digests()) == sorted(theirs)
     assert sorted(info.digest for info in store.walk()) == sorted(theirs)
@@ -65,12 +65,12 @@ def test_the_same_blobs_with_the_same_bytes(containerd: Live) -> None:
 
 
 def test_labels_are_unknown_there_and_not_absent(containerd: Live) -> None:
-    store = LocalStore(containerd.content)
+    store = LocalStore(str(containerd.content))
     assert all(info.labels is None for info in store.walk())
 
 
 def test_the_interrupted_ingest_under_its_namespaced_ref(containerd: Live) -> None:
-    store = LocalStore(containerd.content)
+    store = LocalStore(str(containerd.content))
     status = store.status(HALF)
     assert (status.offset, status.total, status.damage) == (3 * MIB, 0, "")
     assert status.id == ingest_id(HALF)
@@ -81,7 +81,7 @@ def test_the_interrupted_ingest_under_its_namespaced_ref(containerd: Live) -> No
 def test_a_live_client_is_never_taken_for_gone(containerd: Live) -> None:
     client = containerd.begin("live", b"l" * MIB)
     try:
-        store = LocalStore(containerd.content)
+        store = LocalStore(str(containerd.content))
         ref = store.status("default/1/live")
         holders = store.holders([ref.id])
         assert holders is None or ref.id in holders
@@ -91,12 +91,12 @@ def test_a_live_client_is_never_taken_for_gone(containerd: Live) -> None:
     argv = ("content", "ingest", "live")
     await_true(lambda: containerd.output("content", "active") != b"")
     containerd.output(*argv, given=b"l" * MIB)
-    assert Digest.of(b"l" * MIB) in LocalStore(containerd.content).digests()
+    assert Digest.of(b"l" * MIB) in LocalStore(str(containerd.content)).digests()
 
 
 def test_a_stopped_daemons_root_is_read_only_too(containerd: Live, tmp_path: Path) -> None:
     shutil.copytree(containerd.place / "root", tmp_path / "root")
-    store = LocalStore(tmp_path / "root" / containerd.content.name)
+    store = LocalStore(str(tmp_path / "root" / containerd.content.name))
     assert Capability.WRITE not in store.capabilities
     with pytest.raises(ReadOnly):
         store.put(b"new")
@@ -104,7 +104,7 @@ def test_a_stopped_daemons_root_is_read_only_too(containerd: Live, tmp_path: Pat
 
 def test_a_copy_without_the_database_resumes_its_ingests(containerd: Live, tmp_path: Path) -> None:
     shutil.copytree(containerd.content, tmp_path / "copy")
-    store = LocalStore(tmp_path / "copy")
+    store = LocalStore(str(tmp_path / "copy"))
     assert Capability.WRITE in store.capabilities, store.read_only_reason
     whole = b"h" * (5 * MIB)
     with store.writer(HALF) as writer:
