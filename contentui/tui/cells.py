@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.cells import cell_len
 
 ELLIPSIS = "…"
@@ -45,10 +47,18 @@ def elide(text: str, width: int) -> str:
     return take(text, width - 1) + ELLIPSIS if width > 0 else ""
 
 
-def elide_middle(text: str, width: int, tail: int = 4) -> str:
-    """``text`` with its middle left out: ``layer-sha256:8f7c…90d1``; ``tail`` cells stay."""
+_HEX_END = re.compile("[0-9a-f]{32}$")
+
+
+def elide_middle(text: str, width: int, tail: int = 0) -> str:
+    """``text`` with its middle left out: ``layer-sha256:8f7c…90d1``.
+
+    ``tail`` cells stay at its end; by default 4 of a digest, half of anything else.
+    """
     if fits(text, width):
         return text
+    if not tail:
+        tail = 4 if _HEX_END.search(text) else max((width - 1) // 2, 1)
     if width < tail + 3:
         return elide(text, width)
     return take(text, width - 1 - tail) + ELLIPSIS + take_end(text, tail)

@@ -296,7 +296,7 @@ def blob_haystack(row: BlobRow) -> str:
 
 
 BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
-    Column("digest", "DIGEST", _digest, lambda r: r.info.digest, 100, 16, 20, 71, cut="middle"),
+    Column("digest", "DIGEST", _digest, lambda r: r.info.digest, 100, 16, 16, 71, cut="middle"),
     Column(
         "size", "SIZE", _size, lambda r: r.info.size, 90, 7, 8, right=True, descending=True
     ),
@@ -307,7 +307,7 @@ BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
     Column("kind", "KIND", _kind, lambda r: kind_text(r), 70, 12, 13, style=_kind_style),
     Column(
         "used-by", "USED BY", _used_by, lambda r: -1 if r.needs is None else len(r.needs),
-        80, 8, 16, 64, style=_needs_style, cut="middle", descending=True,
+        80, 8, 26, 64, style=_needs_style, cut="middle", descending=True,
     ),
 )  # fmt: skip
 

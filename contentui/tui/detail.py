@@ -14,8 +14,9 @@ from contentui.monitor.model import BlobRow, IngestRow
 from contentui.text import human_age, human_rate, human_size, local_time, visible
 from contentui.tui.bars import sparkline
 from contentui.tui.columns import VERDICT_STYLES, eta_text, kind_text, ref_text, verdict_text
-from contentui.tui.fields import Field, lay_out
+from contentui.tui.fields import LABEL_CELLS, Field, lay_out
 from contentui.tui.styling import component_style
+from contentui.tui.text_view import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from contentui.tui.fields import Span
 
 _MAX_NEEDS = 100
-_SPARK_CELLS = 60
+_SPARK_CELLS = 28
 _NAME_LIMIT = 65_536
 
 
@@ -40,7 +41,7 @@ def _when(time_ns: int, now_ns: int) -> str:
         return "unknown"
     if age not in {"now", "future"}:
         age += " ago"
-    return f"{age} ({local_time(time_ns)})"
+    return f"{age}, {local_time(time_ns)}"
 
 
 def _progress(row: IngestRow) -> str:
@@ -135,6 +136,14 @@ def detail_lines(
     return list(_blob_lines(row, now_ns))
 
 
+def pane_lines(row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()) -> list[Line]:
+    """`detail_lines` for a text view of their own, after an ingest's verdict as a sentence."""
+    lines = [Line(field.value, field.style) for field in _verdict(row)]
+    for label, value in detail_lines(row, now_ns, history):
+        lines.append(Line(value, label=label, hang=LABEL_CELLS))
+    return lines
+
+
 def _verdict(row: IngestRow | BlobRow) -> list[Field]:
     if not isinstance(row, IngestRow):
         return []
@@ -187,6 +196,7 @@ class DetailPane(ScrollView, can_focus=True):
         fields = [
             Field(label, value, "graph" if label == "history" else "base")
             for label, value in detail_lines(row, now_ns, history)
+            if label != "state"  # the verdict's sentence is there
         ]
         self._show(row.key, _verdict(row) + fields)
 

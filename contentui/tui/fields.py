@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 LABEL_CELLS = 10
-_GAP = 3
-_LEAST_COLUMN = 46
+_GAP = 2
+_LEAST_COLUMN = 38
 """Cells that a column of fields has at least where there are several."""
 
 Span = tuple[str, str]
@@ -56,14 +56,15 @@ def _lines_of(field: Field, width: int) -> Iterator[tuple[Span, ...]]:
         label = ""
 
 
-def _room(field: Field) -> int:
-    return LABEL_CELLS + cell_len(field.value)
+def _span(field: Field, column: int) -> int:
+    """How many columns a field takes."""
+    return -(-(LABEL_CELLS + cell_len(field.value) + _GAP) // (column + _GAP))
 
 
 def lay_out(fields: Sequence[Field], width: int) -> Iterator[tuple[Span, ...]]:
     """The lines of a pane of ``width`` cells.
 
-    Fields that fit a column share their line; one that doesn't has lines of its own.
+    Fields share a line as long as they fit its columns; a longer one has lines of its own.
     """
     width = max(width, LABEL_CELLS + 8)
     count = max(1, (width + _GAP) // (_LEAST_COLUMN + _GAP))
@@ -72,17 +73,16 @@ def lay_out(fields: Sequence[Field], width: int) -> Iterator[tuple[Span, ...]]:
     used = 0
     for place, field in enumerate(fields):
         follows = place + 1 < len(fields) and not fields[place + 1].label
-        alone = field.whole_line or not field.label or follows or _room(field) > column
-        if shared and (alone or used == count):
+        span = _span(field, column)
+        alone = field.whole_line or not field.label or follows or span > count
+        if shared and (alone or used + span > count):
             yield tuple(shared)
             shared, used = [], 0
         if alone:
             yield from _lines_of(field, width)
             continue
-        if used:
-            shared.append((" " * _GAP, "base"))
-        (label, _), (value, style) = next(_lines_of(field, column))
-        shared += [(label, "label"), (pad(value, column - LABEL_CELLS), style)]
-        used += 1
+        cells = span * (column + _GAP) - LABEL_CELLS
+        shared += [(pad(field.label, LABEL_CELLS), "label"), (pad(field.value, cells), field.style)]
+        used += span
     if shared:
         yield tuple(shared)

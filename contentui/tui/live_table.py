@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
@@ -53,12 +54,12 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     ALLOW_SELECT = False
     STYLES: ClassVar[tuple[str, ...]] = (
         "base", "strong", "muted", "good", "warn", "bad", "kind", "mark", "pointer", "thumb",
-        "bar", "bar-warn", "bar-bad", "bar-unknown",
+        "bar", "bar-warn", "bar-bad", "bar-unknown", "empty",
     )  # fmt: skip
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *(f"live-table--{word}" for word in STYLES),
         "live-table--header", "live-table--sorted", "live-table--cursor",
-        "live-table--cursor-blurred", "live-table--marked", "live-table--empty",
+        "live-table--cursor-blurred", "live-table--marked",
     }  # fmt: skip
     DEFAULT_CSS = """
     LiveTable {
@@ -195,8 +196,6 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         height, width = self.size.height, self.size.width
         lines = {y: self._line(y) for y in range(1, height)}
         dirty = [y for y, line in lines.items() if self._painted.get(y) != line]
-        if not self._rows and self._painted:
-            dirty = list(lines) if any(self._painted[y].cells for y in self._painted) else dirty
         self._painted = lines
         if len(dirty) >= height - 1:
             self.refresh(Region(0, 1, width, height - 1))
@@ -213,7 +212,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         if text != self._empty_text:
             self._empty_text = text
             if not self._rows:
-                self.refresh()
+                self.touch(self._now_ns)
 
     def sort_by(self, column: str | None, descending: bool = False) -> None:
         """Show the arrow of the order at a column's title. The rows come in order already."""
@@ -434,7 +433,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         place = self._top + y - 1
         thumb = self._has_thumb(y)
         if place >= len(self._rows):
-            return Line((), thumb=thumb)
+            return Line(() if self._rows else self._empty_cells(y), thumb=thumb)
         row, second = self._rows[place], self._now_ns // 1_000_000_000
         cursor, marked = place == self._cursor, row.key in self._marks
         seen = self._seen.get(y)
@@ -461,9 +460,6 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     def render_line(self, y: int) -> Strip:
         if y == 0:
             return self._header()
-        if not self._rows:
-            self._painted[y] = Line(())
-            return self._empty_line(y)
         line = self._painted[y] = self._line(y)
         key = (line, self.size.width, self.has_focus if line.cursor else False)
         strip = self._strips.get(key)
@@ -518,16 +514,15 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         blank = " " * (width - len(title))
         return [Segment(blank, header), Segment(title, style), Segment(" " * GAP, header)]
 
-    def _empty_line(self, y: int) -> Strip:
-        width, style = self.size.width, self._style("empty")
-        lines = self._empty_text.splitlines()
-        first = max(1, (self.size.height - len(lines)) // 2)
-        block = max((len(line) for line in lines), default=0)
-        left = max(0, (width - block) // 2)
-        if not first <= y < first + len(lines):
-            return Strip.blank(width, self._style("base"))
-        text = " " * left + elide(visible(lines[y - first]), width - left)
-        return Strip([Segment(text, style)]).adjust_cell_length(width, style)
+    def _empty_cells(self, y: int) -> tuple[tuple[str, str], ...]:
+        """The part of the empty text, centred as a block, that stands in line ``y``."""
+        lines = [visible(line) for line in self._empty_text.splitlines()]
+        place = y - max(1, (self.size.height - len(lines)) // 2)
+        if not 0 <= place < len(lines):
+            return ()
+        width = self.size.width - GUTTER - 1
+        left = max(0, (width - max(map(cell_len, lines))) // 2)
+        return ((" " * left + elide(lines[place], width - left), "empty"),)
 
     # -- styles ------------------------------------------------------------------------------
 
