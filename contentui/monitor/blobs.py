@@ -1,0 +1,215 @@
+"""All blobs under watch: listed again only when some came or went."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import NotFound
+from contentui.monitor.clock import SECOND_NS
+from contentui.monitor.enrich import Enricher
+from contentui.monitor.model import BlobRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterator
+
+    from contentui.content.digest import Digest
+    from contentui.content.model import Info
+    from contentui.content.store import Store
+    from contentui.monitor.clock import Now
+    from contentui.monitor.enrich import Index
+
+BIG = 10_000
+"""A store with more blobs is listed at most once a second."""
+_SLICE_NS = 150_000_000
+"""How long one tick may read about blobs, nanoseconds."""
+_SMALL = 1_000
+"""A store without a version of its labels is walked again up to this many blobs."""
+_SHARE = 20
+"""Listings and walks may take one part in so many of the time."""
+_STEP = 256
+
+
+class BlobChanges:
+    """What one tick found: blobs that came, blobs that went."""
+
+    __slots__ = ("came", "went")
+
+    def __init__(self) -> None:
+        self.came: list[Info] = []
+        self.went: list[Info] = []
+
+
+class BlobWatch:
+    """The blobs of one store, as rows that stay the same objects while nothing changes."""
+
+    def __init__(self, store: Store, index: Index | None, mono: Callable[[], int]) -> None:
+        self._store = store
+        self._mono = mono
+        self._labels: Callable[[], Hashable] | None = getattr(store, "labels_version", None)
+        self._rows: dict[str, BlobRow] = {}
+        self._picture: tuple[BlobRow, ...] | None = ()
+        self._enricher = None if index is None else Enricher(index, self._rows, mono)
+        self._first: Iterator[Info] | None = None
+        self._listed = False
+        self._version: Hashable = None
+        self._confirm = False
+        self._asked = False
+        self._fresh: list[Digest] = []
+        self._listed_at = 0
+        self._list_cost_ns = 0
+        self._labels_seen: Hashable = None
+        self._walked_at = 0
+        self._walk_cost_ns = 0
+        self.checked_ns = -1
+        """When (by our clock) it was last sure that no blob is missing from the picture."""
+        self.bytes = 0
+        """Bytes in all blobs."""
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether blobs that are there are still missing from the picture."""
+        return not self._listed or bool(self._fresh)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def picture(self) -> tuple[BlobRow, ...]:
+        """All rows; the same tuple when none changed."""
+        if self._picture is None:
+            self._picture = tuple(self._rows.values())
+        return self._picture
+
+    def forget_looks(self) -> None:
+        """List again on the next tick."""
+        self._confirm = True
+        self._listed_at = 0
+
+    def tick(
+        self, now: Now, focus: Collection[str], *, hinted: bool, reconcile: bool
+    ) -> BlobChanges:
+        """Look.
+
+        Args:
+            now: the moment of the look.
+            focus: digests (and other keys) that somebody is looking at.
+            hinted: blobs came or went, as far as anybody noticed.
+            reconcile: doubt everything that is cheap to doubt.
+
+        Raises:
+            ContentError: the store can't be read.
+        """
+        changes = BlobChanges()
+        if not self._listed:
+            self._list_first()
+        else:
+            if self._list_is_due(now, hinted=hinted, reconcile=reconcile):
+                self._list(now, changes)
+            if self._fresh:
+                self._read_fresh(changes)
+            if not self._fresh and self._is_listed(now):
+                self.checked_ns = now.mono
+            if reconcile:
+                self._reread_labels(now)
+        if self._enricher is not None and self._enricher.tick(
+            now, focus, ready=not self.is_filling
+        ):
+            self._picture = None
+        return changes
+
+    def _list_first(self) -> None:
+        """Walk everything, as far as one tick's time goes."""
+        if self._first is None:
+            self._version = self._store.version()
+            self._labels_seen = self._labels() if self._labels else None
+            self._first = iter(self._store.walk())
+        began = self._mono()
+        while infos := list(islice(self._first, _STEP)):
+            for info in infos:
+                self._put(info)
+            if self._mono() - began > _SLICE_NS:
+                return
+        self._first, self._listed, self._confirm = None, True, True
+
+    def _list_is_due(self, now: Now, *, hinted: bool, reconcile: bool) -> bool:
+        since = now.mono - self._listed_at
+        big = len(self._rows) > BIG
+        self._asked = False
+        if since < max(SECOND_NS if big else 0, self._list_cost_ns * _SHARE):
+            return False
+        self._asked = True
+        before, self._version = self._version, self._store.version()
+        if self._version is None:
+            return hinted or reconcile
+        if self._version != before:
+            self._confirm = True  # a directory's time is coarse: it can hide one right after this
+            return True
+        if (reconcile and self._confirm) or (hinted and not big):
+            self._confirm = False
+            return True
+        return False
+
+    def _is_listed(self, now: Now) -> bool:
+        return self._listed_at == now.mono or (self._asked and self._version is not None)
+
+    def _list(self, now: Now, changes: BlobChanges) -> None:
+        began = self._mono()
+        found = self._store.digests()
+        new = set(found).difference(self._rows)
+        for digest in self._rows.keys() - set(found):
+            changes.went.append(self._rows[digest].info)
+            self._take_out(digest)
+        self._fresh = list(new)
+        self._listed_at = now.mono
+        self._list_cost_ns = self._mono() - began
+
+    def _read_fresh(self, changes: BlobChanges) -> None:
+        began = self._mono()
+        while self._fresh:
+            try:
+                info = self._store.info(self._fresh[-1])
+            except NotFound:
+                self._fresh.pop()
+                continue
+            self._fresh.pop()
+            self._put(info)
+            changes.came.append(info)
+            if self._mono() - began > _SLICE_NS:
+                return
+
+    def _reread_labels(self, now: Now) -> None:
+        """Walk again where labels changed, as often as that is cheap."""
+        if now.mono - self._walked_at < self._walk_cost_ns * _SHARE:
+            return
+        if self._labels is None:
+            if len(self._rows) > _SMALL:
+                return
+        else:
+            version = self._labels()
+            if version == self._labels_seen:
+                return
+            self._labels_seen = version
+        began = self._mono()
+        for info in self._store.walk():
+            row = self._rows.get(info.digest)
+            if row is not None and row.info != info:
+                self._put(info)
+        self._walked_at, self._walk_cost_ns = now.mono, self._mono() - began
+
+    def _put(self, info: Info) -> None:
+        old = self._rows.get(info.digest)
+        if old is None:
+            self._rows[info.digest] = BlobRow(info)
+            self.bytes += info.size
+        else:
+            self._rows[info.digest] = BlobRow(info, old.kind, old.needs)
+            self.bytes += info.size - old.info.size
+        self._picture = None
+        if self._enricher is not None:
+            self._enricher.stale = True
+
+    def _take_out(self, digest: str) -> None:
+        self.bytes -= self._rows.pop(digest).info.size
+        self._picture = None
+        if self._enricher is not None:
+            self._enricher.stale = True

@@ -1,0 +1,104 @@
+"""What blobs are and who needs them, filled into their rows bit by bit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from contentui.content.errors import ContentError
+from contentui.monitor.clock import SECOND_NS
+from contentui.monitor.model import BlobRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from contentui.content.digest import Digest
+    from contentui.content.model import Info
+    from contentui.images.model import Kind, Need
+    from contentui.monitor.clock import Now
+
+_SLICE_NS = 20_000_000
+"""How long one tick may look into blobs, nanoseconds."""
+_PAUSE_NS = 2 * SECOND_NS
+"""Between two passes over all rows."""
+
+
+class Index(Protocol):
+    """What knows what blobs are and who needs them: `contentui.images.index.ContentIndex`."""
+
+    @property
+    def version(self) -> int: ...
+    def update(self, infos: Iterable[Info]) -> None: ...
+    def scan(self, budget_s: float) -> bool: ...
+    def kind(self, digest: Digest) -> Kind: ...
+    def needs(self, digest: Digest) -> tuple[Need, ...] | None: ...
+
+
+class Enricher:
+    """Fills in kinds and needs: what is in focus at once, the rest in slices of time.
+
+    Args:
+        rows: the rows by digest; entries are replaced, none comes or goes.
+        mono: the clock that measures the slices.
+    """
+
+    def __init__(self, index: Index, rows: dict[str, BlobRow], mono: Callable[[], int]) -> None:
+        self._index = index
+        self._rows = rows
+        self._mono = mono
+        self._todo: list[str] = []
+        self._scanned = False
+        self._version = -1
+        self._focus_version = -1
+        self._focus: Collection[str] = ()
+        self._told_at: int | None = None
+        self._passed_at: int | None = None
+        self.stale = True
+        """Blobs or labels changed since the index heard of them."""
+
+    def tick(self, now: Now, focus: Collection[str], *, ready: bool) -> bool:
+        """Work for a slice of time; True when a row changed.
+
+        ``ready``: all blobs are known, so that needs can be told.
+        """
+        if not ready:
+            return False
+        deadline = self._mono() + _SLICE_NS
+        if self.stale and _is_due(self._told_at, now):
+            self._index.update([row.info for row in self._rows.values()])
+            self._told_at, self.stale, self._scanned = now.mono, False, False
+        changed = self._fill_focus(focus)
+        if not self._scanned:
+            self._scanned = self._index.scan(max(deadline - self._mono(), 0) / SECOND_NS)
+        if self._scanned and self._version != self._index.version and _is_due(self._passed_at, now):
+            self._version, self._passed_at = self._index.version, now.mono
+            self._todo = list(reversed(self._rows))
+        while self._todo and self._mono() < deadline:
+            changed |= self._fill(self._todo.pop())
+        return changed
+
+    def _fill_focus(self, focus: Collection[str]) -> bool:
+        if focus == self._focus and self._focus_version == self._index.version:
+            return False
+        changed = False
+        for key in focus:
+            changed |= self._fill(key)
+        self._focus, self._focus_version = focus, self._index.version
+        return changed
+
+    def _fill(self, key: str) -> bool:
+        row = self._rows.get(key)
+        if row is None:
+            return False
+        try:
+            kind = self._index.kind(row.info.digest) if row.kind is None else row.kind
+            needs = self._index.needs(row.info.digest)
+        except ContentError:
+            return False
+        if kind is row.kind and needs == row.needs:
+            return False
+        self._rows[key] = BlobRow(row.info, kind, needs)
+        return True
+
+
+def _is_due(last_ns: int | None, now: Now) -> bool:
+    return last_ns is None or now.mono - last_ns >= _PAUSE_NS

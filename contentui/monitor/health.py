@@ -1,0 +1,63 @@
+"""How much the picture can be trusted, and why, in words."""
+
+from __future__ import annotations
+
+from contentui.content.errors import ContentError, NotFound, PermissionDenied
+from contentui.monitor.model import Health, View
+from contentui.text import visible
+
+FILLING = "the blobs are still being listed"
+NO_HINTS = "this store announces no changes"
+
+
+class HealthBook:
+    """Keeps the last good look, and what is known about announcements."""
+
+    def __init__(self) -> None:
+        self._announced = False
+        self._why_not = NO_HINTS
+        self._error = ""
+        self._good_ns = 0
+
+    @property
+    def is_announced(self) -> bool:
+        """The kernel tells about changes."""
+        return self._announced
+
+    @property
+    def is_stale(self) -> bool:
+        return bool(self._error)
+
+    def announce(self, view: View, reason: str) -> None:
+        """Take what the hints say about themselves."""
+        self._announced, self._why_not = view is View.LIVE, reason or NO_HINTS
+
+    def good(self, wall_ns: int) -> None:
+        """A look succeeded."""
+        self._error, self._good_ns = "", wall_ns
+
+    def bad(self, error: Exception) -> None:
+        """A look failed."""
+        self._error = explain(error)
+
+    def health(self, *, filling: bool) -> Health:
+        """As it goes into a snapshot."""
+        if self._error:
+            return Health(View.STALE, self._error, self._good_ns)
+        if self._announced:
+            return Health(View.LIVE, FILLING if filling else "", self._good_ns)
+        return Health(View.POLLING, FILLING if filling else self._why_not, self._good_ns)
+
+
+def explain(error: Exception) -> str:
+    """Why a look failed, as a sentence for people; safe for a terminal."""
+    if isinstance(error, ContentError):
+        what = visible(error.message, 500)
+        if isinstance(error, NotFound):
+            return f"{what}; looking again until it is back"
+        if isinstance(error, PermissionDenied):
+            return f"{what}; {visible(error.advice, 300) or 'looking again until it is allowed'}"
+        return f"{what}; {visible(error.advice, 300) or 'trying again'}"
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}; trying again"
+    return f"the look failed unexpectedly ({type(error).__name__}); trying again"

@@ -1,0 +1,294 @@
+"""All ingests under watch: which to look at now, and what the looks showed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import FailedPrecondition, NotFound, PermissionDenied
+from contentui.content.model import Liveness
+from contentui.content.store import Capability
+from contentui.monitor.clock import SECOND_NS, JumpWatch, Now
+from contentui.monitor.tracked import LATELY_NS, Tracked
+from contentui.monitor.verdict import UNSURE_REASON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from contentui.content.model import Holder, IngestId, Status
+    from contentui.content.store import Store
+    from contentui.monitor.model import IngestRow, Thresholds, Verdict
+    from contentui.monitor.wishes import Wishes
+
+_MANY = 64
+"""From so many newcomers on, one full scan is cheaper than asking for each."""
+_ODD_NS = SECOND_NS // 2
+_FULL_SHARE = 10
+"""Full scans outside the reconcile may take one part in so many of the time."""
+
+
+class Changes:
+    """What one tick found.
+
+    Attributes:
+        grown: bytes that arrived.
+        begun: new ingests.
+        gone: ingests that are no longer there.
+        turned: those whose verdict changed, with the one before.
+    """
+
+    __slots__ = ("begun", "gone", "grown", "turned")
+
+    def __init__(self) -> None:
+        self.grown = 0
+        self.begun: list[Tracked] = []
+        self.gone: list[Tracked] = []
+        self.turned: list[tuple[Tracked, Verdict]] = []
+
+
+class IngestWatch:
+    """The ingests of one store.
+
+    A tick looks at those that were hinted, are in focus, moved in the last ten seconds or wait
+    for their second look; it compares the names of all where the store can list them cheaply;
+    and it scans everything on the reconcile.
+    """
+
+    def __init__(
+        self, store: Store, thresholds: Thresholds, reconcile_s: float, mono: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._thresholds = thresholds
+        self._stalled_ns = int(thresholds.stalled_after_s * SECOND_NS)
+        self._reconcile_ns = int(reconcile_s * SECOND_NS)
+        self._mono = mono
+        self._names: Callable[[], list[IngestId]] | None = getattr(store, "ingest_ids", None)
+        self._all: dict[str, Tracked] = {}
+        self._rows: dict[str, IngestRow] = {}
+        self._picture: tuple[IngestRow, ...] | None = ()
+        self._counts: Counter[Verdict] = Counter()
+        self._lively: set[str] = set()
+        self._waiting: dict[str, int] = {}
+        """Silent ones on their way to a verdict, with the moment when it is due."""
+        self._odd: dict[str, int] = {}
+        """Names without an ingest behind them, just being made perhaps; when to try again."""
+        self._jumps = JumpWatch()
+        self.wants_second_look = False
+        """Some ingest was seen only once."""
+        self._first = True
+        self._full_at: int | None = None
+        self._full_wanted = False
+        self._full_cost_ns = 0
+        self._names_at = 0
+        self._focus_asked_at = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def picture(self) -> tuple[IngestRow, ...]:
+        """All rows; the same tuple when none changed."""
+        if self._picture is None:
+            self._picture = tuple(self._rows.values())
+        return self._picture
+
+    def counts(self) -> dict[Verdict, int]:
+        """How many ingests have each verdict that occurs."""
+        return {verdict: count for verdict, count in self._counts.items() if count}
+
+    def history(self, ingest: str, now_ns: int) -> tuple[float, ...]:
+        """Bytes per second, second by second, oldest first; empty for an unknown ingest."""
+        tracked = self._all.get(ingest)
+        return () if tracked is None else tracked.meter.history(now_ns)
+
+    def forget_looks(self) -> None:
+        """Scan everything on the next tick."""
+        self._full_at = None
+
+    def tick(self, now: Now, wishes: Wishes, *, announced: bool) -> Changes:
+        """Look.
+
+        Args:
+            now: the moment of the look.
+            wishes: what to look at besides.
+            announced: the kernel tells about changes: names need no look on each tick.
+
+        Raises:
+            ContentError: the store can't be read. The next good tick repairs what is half done.
+        """
+        self._jumps.see(now)
+        self._full_wanted |= wishes.everything
+        changes = Changes()
+        if self._full_is_due(now):
+            touched = self._scan(now, changes)
+        else:
+            self._compare_names(now, wishes, changes, announced=announced)
+            touched = self._look(self._to_look_at(now, wishes), now, changes)
+        touched.update(tracked.status.id for tracked in changes.begun)
+        touched |= self._ask_holders(touched, now, wishes)
+        self._judge(touched, now, changes)
+        if self._first:
+            self._first, changes.begun = False, []
+        return changes
+
+    def _full_is_due(self, now: Now) -> bool:
+        if self._full_at is None:
+            return True
+        age = now.mono - self._full_at
+        if age >= self._reconcile_ns:
+            return True
+        wanted = self._full_wanted or self._names is None
+        return wanted and age >= self._full_cost_ns * _FULL_SHARE
+
+    def _scan(self, now: Now, changes: Changes) -> set[str]:
+        began = self._mono()
+        found: dict[str, Status] = {status.id: status for status in self._store.statuses()}
+        for key in self._all.keys() - found.keys():
+            self._drop(key, changes)
+        touched = set(self._lively)
+        for key, status in found.items():
+            tracked = self._all.get(key)
+            if tracked is None:
+                self._begin(status, now, changes)
+                continue
+            before = tracked.status
+            changes.grown += tracked.see(status, now)
+            if tracked.status is not before:
+                touched.add(key)
+            if tracked.held is not Liveness.HELD or tracked.silent_ns(now) >= LATELY_NS:
+                tracked.asked_at = -1
+        self._odd.clear()
+        self._full_at, self._full_wanted = now.mono, False
+        self._full_cost_ns = self._mono() - began
+        touched.update(key for key, tracked in self._all.items() if tracked.asked_at < 0)
+        return touched
+
+    def _compare_names(
+        self, now: Now, wishes: Wishes, changes: Changes, *, announced: bool
+    ) -> None:
+        if self._names is None:
+            return
+        if announced and not wishes.ids and now.mono - self._names_at < SECOND_NS:
+            return
+        self._names_at = now.mono
+        names: set[str] = set(self._names())
+        for key in self._all.keys() - names:
+            self._drop(key, changes)
+        new = names - self._all.keys() - self._odd.keys()
+        if self._odd:
+            again = [key for key, due in self._odd.items() if due <= now.mono and key in names]
+            new.update(again[: _MANY // 2])
+        for status in self._first_looks(new, now) if new else ():
+            self._begin(status, now, changes)
+
+    def _first_looks(self, new: set[str], now: Now) -> list[Status]:
+        if len(new) >= _MANY:
+            statuses = [status for status in self._store.statuses() if status.id in new]
+        else:
+            statuses = []
+            for key in new:
+                try:
+                    statuses.append(self._store.status(key))
+                except NotFound:
+                    continue
+        for key in new:
+            self._odd.pop(key, None)
+        odd = new.difference(status.id for status in statuses)
+        self._odd.update(dict.fromkeys(odd, now.mono + _ODD_NS))
+        return [status for status in statuses if status.id in new]
+
+    def _to_look_at(self, now: Now, wishes: Wishes) -> list[Tracked]:
+        keys = self._lively | (wishes.ids & self._all.keys()) | (wishes.focus & self._all.keys())
+        if self._waiting:
+            keys |= {key for key, due in self._waiting.items() if due <= now.mono}
+        return [self._all[key] for key in keys]
+
+    def _look(self, those: list[Tracked], now: Now, changes: Changes) -> set[str]:
+        if not those:
+            return set()
+        touched: set[str] = set()
+        statuses = self._store.refresh([tracked.status for tracked in those])
+        if self._names is not None and None in statuses:
+            self._names()  # raises when it isn't they that are gone, but everything
+        for tracked, status in zip(those, statuses, strict=True):
+            key = tracked.status.id
+            if status is None:
+                self._drop(key, changes)
+            else:
+                changes.grown += tracked.see(status, now)
+                touched.add(key)
+        return touched
+
+    def _begin(self, status: Status, now: Now, changes: Changes) -> None:
+        silent_ns = self._jumps.believed_age_ns(status.updated_ns, now)
+        self._all[status.id] = tracked = Tracked(status, now, silent_ns)
+        self._lively.add(status.id)
+        changes.begun.append(tracked)
+        young = self._jumps.believed_age_ns(status.started_ns, now) < LATELY_NS
+        if young and not self._first:  # else its bytes came before we looked
+            changes.grown += status.offset
+
+    def _drop(self, key: str, changes: Changes) -> None:
+        tracked = self._all.pop(key)
+        self._lively.discard(key)
+        self._waiting.pop(key, None)
+        if self._rows.pop(key, None) is not None:
+            self._counts[tracked.verdict] -= 1
+            self._picture = None
+        changes.gone.append(tracked)
+
+    def _ask_holders(self, touched: set[str], now: Now, wishes: Wishes) -> set[str]:
+        """Ask for the holders that may have changed; return the ids for which they did."""
+        known, stalled_ns = self._all, self._stalled_ns
+        ask = {key for key in touched if known[key].wants_holder(now, stalled_ns)}
+        if wishes.focus and now.mono - self._focus_asked_at >= SECOND_NS:
+            self._focus_asked_at = now.mono
+            ask |= wishes.focus & known.keys()
+        if not ask:
+            return ask
+        holders = self._holders([known[key].status.id for key in ask])
+        return {key for key in ask if self._hold(known[key], holders, now)}
+
+    def _hold(self, tracked: Tracked, holders: Mapping[IngestId, Holder] | None, now: Now) -> bool:
+        if holders is None:
+            return tracked.hold(None, Liveness.UNKNOWN, now)
+        holder = holders.get(tracked.status.id)
+        return tracked.hold(holder, Liveness.HELD if holder else Liveness.FREE, now)
+
+    def _holders(self, ids: list[IngestId]) -> Mapping[IngestId, Holder] | None:
+        if Capability.HOLDERS not in self._store.capabilities:
+            return None
+        try:
+            return self._store.holders(ids)
+        except (PermissionDenied, FailedPrecondition):
+            return None
+
+    def _judge(self, touched: Iterable[str], now: Now, changes: Changes) -> None:
+        known, rows, counts = self._all, self._rows, self._counts
+        unsure = False
+        for key in touched:
+            tracked = known[key]
+            old = tracked.row
+            row = tracked.judge(now, self._thresholds)
+            if row is not None:
+                rows[key] = row
+                self._picture = None
+                if old is None:
+                    counts[row.verdict] += 1
+                elif old.verdict is not row.verdict:
+                    counts[old.verdict] -= 1
+                    counts[row.verdict] += 1
+                    if old.reason is not UNSURE_REASON:
+                        changes.turned.append((tracked, old.verdict))
+            unsure |= not tracked.sure
+            self._plan_next(key, tracked, now)
+        self.wants_second_look = unsure
+
+    def _plan_next(self, key: str, tracked: Tracked, now: Now) -> None:
+        if tracked.is_lively(now):
+            self._lively.add(key)
+            return
+        self._lively.discard(key)
+        if tracked.silent_ns(now) < self._stalled_ns:
+            self._waiting[key] = tracked.quiet_since + self._stalled_ns
+        else:
+            self._waiting.pop(key, None)

@@ -1,0 +1,182 @@
+"""A store as a stream of frozen snapshots: one `tick`, one snapshot."""
+
+from __future__ import annotations
+
+import threading
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from contentui.monitor import events
+from contentui.monitor.blobs import BlobWatch
+from contentui.monitor.clock import SECOND_NS, Clock, Now, SystemClock
+from contentui.monitor.health import HealthBook
+from contentui.monitor.ingests import IngestWatch
+from contentui.monitor.model import Snapshot, Thresholds, View
+from contentui.monitor.rates import RateMeter
+from contentui.monitor.wishes import Wishes, Wishlist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from contentui.content.model import IngestId, Usage
+    from contentui.content.store import Store
+    from contentui.monitor.enrich import Index
+    from contentui.monitor.ingests import Changes
+
+SOON_S = 0.05
+"""Pause before the next tick while blobs are still being listed, seconds."""
+SECOND_LOOK_S = 0.16
+"""Pause before the next tick while ingests wait for their second look, seconds."""
+
+
+class Monitor:
+    """Watches one store. Call `tick` from one thread at a time; everything else is thread-safe.
+
+    A store may offer more than `contentui.content.store.Store`, which makes watching cheaper:
+    ``ingest_ids() -> list[IngestId]`` (the names of all ingests, without a look at each),
+    ``watch_paths() -> list[str]`` (directories in which the kernel can announce changes) and
+    ``labels_version() -> Hashable`` (differs after labels changed).
+
+    Args:
+        store: what to watch; it isn't closed.
+        thresholds: when silence becomes a verdict.
+        index: what knows kinds and needs of blobs; without one they stay None.
+        clock: where time comes from.
+        reconcile_s: seconds after which everything is looked at again, hints or not.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        thresholds: Thresholds | None = None,
+        index: Index | None = None,
+        clock: Clock | None = None,
+        reconcile_s: float = 5.0,
+    ) -> None:
+        self.store = store
+        self.thresholds = thresholds or Thresholds()
+        self._clock = clock or SystemClock()
+        mono = self._clock.mono_ns
+        self._ingests = IngestWatch(store, self.thresholds, reconcile_s, mono)
+        self._blobs = BlobWatch(store, index, mono)
+        self._reconcile_ns = int(reconcile_s * SECOND_NS)
+        self._reconciled_at: int | None = None
+        self._total = RateMeter(mono())
+        self._wishlist = Wishlist()
+        self._health = HealthBook()
+        self._endings = events.Endings()
+        self._usage: Usage | None = None
+        self._usage_at: int | None = None
+        self._read_only = ""
+        self._seq = 0
+        self._ticking = threading.Lock()
+
+    def watch_paths(self) -> list[str]:
+        """Directories in which the kernel can announce changes; empty where there is no such."""
+        paths: Callable[[], list[str]] | None = getattr(self.store, "watch_paths", None)
+        try:
+            return [] if paths is None else paths()
+        except Exception:  # the next tick fails for the same reason, and says so
+            return []
+
+    def focus(self, ids: Collection[str]) -> None:
+        """Look at these ingests (ids) and blobs (digests) on each tick: they are on a screen."""
+        self._wishlist.focus(ids)
+
+    def hint(
+        self,
+        ids: Collection[IngestId] = (),
+        blobs: bool = False,
+        everything: bool = False,
+    ) -> None:
+        """Something happened to these ingests, to blobs, or to who knows what."""
+        self._wishlist.hint(ids, blobs=blobs, everything=everything)
+
+    def announce(self, view: View, reason: str = "") -> None:
+        """Take the word of the hints about themselves: LIVE, or POLLING with a reason."""
+        self._health.announce(view, reason)
+
+    def history(self, ingest: IngestId) -> tuple[float, ...]:
+        """Bytes per second of one ingest, second by second, oldest first, 300 at most.
+
+        Empty for one that never grew while we watched.
+        """
+        return self._ingests.history(ingest, self._clock.mono_ns())
+
+    @property
+    def next_tick_s(self) -> float | None:
+        """How soon another tick would tell more, seconds; None when there is no hurry."""
+        if self._health.is_stale:
+            return None
+        if self._blobs.is_filling:
+            return SOON_S
+        return SECOND_LOOK_S if self._ingests.wants_second_look else None
+
+    def tick(self) -> Snapshot:
+        """Look, and return the picture. Never raises for what the store does.
+
+        A failed look leaves the last picture and makes its health stale, with the reason.
+        """
+        with self._ticking:
+            now = Now(self._clock.mono_ns(), self._clock.wall_ns())
+            wishes = self._wishlist.take()
+            was_stale = self._health.is_stale
+            try:
+                sentences = self._look(now, wishes)
+            except Exception as error:  # whatever it is, the picture stays and says why
+                self._health.bad(error)
+                self._wishlist.give_back(wishes)
+                self._reconciled_at = None
+                self._ingests.forget_looks()
+                self._blobs.forget_looks()
+                reason = self._health.health(filling=False).reason
+                sentences = [] if was_stale else [f"the store can't be read: {reason}"]
+            else:
+                self._health.good(now.wall)
+                if was_stale:
+                    sentences.insert(0, "the store can be read again")
+            return self._snapshot(now, sentences)
+
+    def _look(self, now: Now, wishes: Wishes) -> list[str]:
+        changes = self._ingests.tick(now, wishes, announced=self._health.is_announced)
+        self._endings.add(changes.gone, now.mono)
+        reconcile = (
+            self._reconciled_at is None or now.mono - self._reconciled_at >= self._reconcile_ns
+        )
+        hinted = wishes.blobs or wishes.everything or not self._endings.is_empty
+        blobs = self._blobs.tick(now, wishes.focus, hinted=hinted, reconcile=reconcile)
+        if reconcile:
+            self._reconciled_at = now.mono
+        ends, unseen = self._endings.resolve(blobs.came, checked_ns=self._blobs.checked_ns)
+        self._total.add(changes.grown + unseen, now.mono)
+        self._look_at_disk(now)
+        return self._sentences(changes, ends) + [events.deleted(info) for info in blobs.went]
+
+    def _sentences(self, changes: Changes, ends: list[str]) -> list[str]:
+        return events.of_ingests(changes) + ends
+
+    def _look_at_disk(self, now: Now) -> None:
+        if self._usage_at is None or now.mono - self._usage_at >= SECOND_NS:
+            self._usage, self._usage_at = self.store.usage(), now.mono
+            self._read_only = self.store.read_only_reason
+
+    def _snapshot(self, now: Now, sentences: list[str]) -> Snapshot:
+        self._seq += 1
+        if self._health.is_stale:
+            self._total.rest(now.mono)
+        return Snapshot(
+            seq=self._seq,
+            taken_ns=now.wall,
+            source=self.store.name,
+            read_only_reason=self._read_only,
+            ingests=self._ingests.picture(),
+            blobs=self._blobs.picture(),
+            counts=MappingProxyType(self._ingests.counts()),
+            blob_bytes=self._blobs.bytes,
+            rate=self._total.rate if self._total.rate >= 1.0 else 0.0,
+            history=self._total.history(now.mono),
+            health=self._health.health(filling=self._blobs.is_filling),
+            usage=self._usage,
+            events=events.limited(sentences),
+        )

@@ -1,0 +1,108 @@
+"""Rates from byte deltas by our own clock: smoothed, over a window, and second by second."""
+
+from __future__ import annotations
+
+from array import array
+from math import exp
+
+from contentui.monitor.clock import SECOND_NS
+
+HISTORY_S = 300
+"""Seconds of history that are kept."""
+SMOOTHING_S = 3.0
+"""Time constant of the smoothed rate, seconds."""
+
+
+class RateMeter:
+    """Turns growth into bytes per second. Pure: the clock comes in with each call.
+
+    The smoothed rate is a moving average that forgets exponentially and knows how much it has
+    seen, so that the first sample counts fully. The history holds the exact bytes of each
+    second since the meter was made; growth between two looks is spread evenly over the gap.
+
+    Args:
+        now_ns: the moment of the first look, by a clock that never jumps.
+    """
+
+    __slots__ = ("_at", "_bucket_end", "_filling", "_seconds", "_value", "_weight", "rate")
+
+    def __init__(self, now_ns: int) -> None:
+        self.rate = 0.0
+        self._at = now_ns
+        self._value = 0.0
+        self._weight = 0.0
+        self._bucket_end = now_ns + SECOND_NS
+        self._filling = 0.0
+        self._seconds: array[float] | None = None
+
+    def add(self, grown: int, now_ns: int) -> None:
+        """Count ``grown`` bytes that came since the last call."""
+        gap_ns = now_ns - self._at
+        if gap_ns <= 0:
+            self._filling += grown
+            return
+        per_second = grown * SECOND_NS / gap_ns
+        keep = exp(gap_ns / (-SMOOTHING_S * SECOND_NS))
+        self._value = self._value * keep + per_second * (1.0 - keep)
+        self._weight = self._weight * keep + 1.0 - keep
+        self.rate = self._value / self._weight
+        if now_ns < self._bucket_end:
+            self._filling += grown
+        else:
+            self._spread(per_second, now_ns)
+        self._at = now_ns
+
+    def rest(self, now_ns: int) -> None:
+        """Nothing came until now, and nothing is expected: the smoothed rate starts afresh."""
+        self.rate = self._value = self._weight = 0.0
+        if now_ns > self._at:
+            if now_ns >= self._bucket_end:
+                self._spread(0.0, now_ns)
+            self._at = now_ns
+
+    def _spread(self, per_second: float, now_ns: int) -> None:
+        full = 1 + (now_ns - self._bucket_end) // SECOND_NS
+        first = self._filling + per_second * (self._bucket_end - self._at) / SECOND_NS
+        self._bucket_end += full * SECOND_NS
+        self._filling = per_second * (SECOND_NS - (self._bucket_end - now_ns)) / SECOND_NS
+        if self._seconds is None:
+            if not first and not per_second:
+                return
+            self._seconds = array("f")
+        seconds = self._seconds
+        seconds.append(first)
+        if full > 1:
+            seconds.extend((per_second,) * min(full - 1, HISTORY_S))
+        if len(seconds) > HISTORY_S:
+            del seconds[: len(seconds) - HISTORY_S]
+
+    def history(self, now_ns: int) -> tuple[float, ...]:
+        """Bytes per second of each full second until now, oldest first, at most `HISTORY_S`.
+
+        Empty for one that never grew.
+        """
+        if self._seconds is None:
+            return ()
+        missing = min(self._missing(now_ns), HISTORY_S)
+        return (
+            *self._seconds[max(len(self._seconds) + missing - HISTORY_S, 0) :],
+            *(0.0,) * missing,
+        )
+
+    def mean(self, window_s: float, now_ns: int) -> float:
+        """Bytes per second over the last ``window_s`` full seconds (`HISTORY_S` at most)."""
+        window = min(max(round(window_s), 1), HISTORY_S)
+        known = window - self._missing(now_ns)
+        if self._seconds is None or known <= 0:
+            return 0.0
+        return sum(self._seconds[-known:]) / window
+
+    def _missing(self, now_ns: int) -> int:
+        return max(0, 1 + (now_ns - self._bucket_end) // SECOND_NS)
+
+
+def eta_s(offset: int, total: int, rate: float) -> float | None:
+    """Seconds until ``offset`` reaches ``total`` at ``rate``; None when that can't be told."""
+    if total <= offset or rate < 1.0:
+        return None
+    return (total - offset) / rate
