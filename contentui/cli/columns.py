@@ -1,0 +1,88 @@
+"""Aligned columns, fitted to the terminal when there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_GAP = "  "
+_LEAST = 12
+"""Columns that a shortened cell keeps at least: enough for a digest's algorithm and some hex."""
+
+
+def cells(text: str) -> int:
+    """How many columns a terminal gives to ``text``, which holds no controls."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def shorten(text: str, width: int) -> str:
+    """``text`` in at most ``width`` columns, its middle replaced by an ellipsis when it is longer.
+
+    The middle, because refs and digests differ at both ends.
+    """
+    if cells(text) <= width:
+        return text
+    if width < 2:
+        return "…"[:width]
+    tail = (width - 1) // 3
+    head = width - 1 - tail
+    start, end = text[:head], text[len(text) - tail :]
+    while cells(start) > head:
+        start = start[:-1]
+    while cells(end) > tail:
+        end = end[1:]
+    return f"{start}…{end}"
+
+
+def cut(line: str, width: int) -> str:
+    """``line`` without what goes beyond ``width`` columns."""
+    if cells(line) <= width:
+        return line
+    line = line[: width - 1]
+    while cells(line) > width - 1:
+        line = line[:-1]
+    return line + "…"
+
+
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    flexible: Sequence[int] = (0,),
+    width: int | None = None,
+) -> Iterator[str]:
+    """The lines of a table, its header first.
+
+    Args:
+        header: the columns' titles.
+        rows: cells that are already safe for a terminal.
+        right: indexes of the columns that are aligned right.
+        flexible: indexes of the columns that may be shortened, the first one first.
+        width: columns of the terminal; None: nothing is shortened.
+    """
+    widths = [max(map(cells, column)) for column in zip(header, *rows, strict=True)]
+    if width is not None:
+        _fit(widths, flexible, width)
+    for row in (header, *rows):
+        yield _GAP.join(_padded(row, widths, right)).rstrip()
+
+
+def _fit(widths: list[int], flexible: Sequence[int], width: int) -> None:
+    for column in flexible:
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+        if excess > 0:
+            widths[column] = max(min(_LEAST, widths[column]), widths[column] - excess)
+
+
+def _padded(row: Sequence[str], widths: list[int], right: Sequence[int]) -> Iterator[str]:
+    for column, (text, width) in enumerate(zip(row, widths, strict=True)):
+        text = shorten(text, width)
+        pad = " " * (width - cells(text))
+        yield pad + text if column in right else text + pad

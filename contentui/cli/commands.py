@@ -1,0 +1,68 @@
+"""The table of commands; a command's module is imported when it runs, or when all are listed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+
+
+class Command(NamedTuple):
+    """A verb of the command line."""
+
+    module: str
+    summary: str
+
+
+class Verb(Protocol):
+    """What each command's module offers."""
+
+    EXAMPLES: str
+
+    def configure(self, parser: ArgumentParser) -> None:
+        """Add the verb's own arguments."""
+
+    def run(self, args: Namespace, context: Context) -> int:
+        """Do it; returns the exit code. Raises ContentError, OSError, KeyboardInterrupt."""
+
+
+GROUPS: dict[str, dict[str, Command]] = {
+    "the screen": {
+        "ui": Command("ui", "the live dashboard (also without a command)"),
+        "demo": Command("demo", "the dashboard on a temporary store full of live ingests"),
+    },
+    "ingests": {
+        "ingest": Command("ingest", "store content from a file or standard input, resuming"),
+        "active": Command("active", "list the ingests"),
+        "status": Command("status", "one ingest in full"),
+        "truncate": Command("truncate", "drop an idle ingest's bytes, keep the ingest"),
+        "abort": Command("abort", "remove ingests and their bytes"),
+    },
+    "blobs": {
+        "list": Command("list", "list the blobs"),
+        "info": Command("info", "one blob in full"),
+        "get": Command("get", "write a blob to standard output or a file, verified"),
+        "path": Command("path", "where a blob's file is"),
+        "label": Command("label", "show, set and remove labels"),
+        "verify": Command("verify", "read blobs and compare them with their digests"),
+        "delete": Command("delete", "remove blobs"),
+    },
+    "around them": {
+        "journal": Command("journal", "what was aborted, truncated and deleted from here"),
+        "adopt": Command("adopt", "make a copied directory writable"),
+        "completion": Command("completion", "a completion script for your shell"),
+    },
+}
+
+COMMANDS: dict[str, Command] = {
+    name: command for group in GROUPS.values() for name, command in group.items()
+}
+
+
+def load(name: str) -> Verb:
+    """The module behind a command's name."""
+    return cast("Verb", import_module(f"contentui.cli.verbs.{COMMANDS[name].module}"))

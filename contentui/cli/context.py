@@ -1,0 +1,40 @@
+"""What every verb gets: the chosen store, opened when it is needed, and standard output."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from contentui.cli.parser import default_source
+
+if TYPE_CHECKING:
+    from contentui.cli.output import Output
+    from contentui.content.store import Store
+
+
+class Context(NamedTuple):
+    """The command line around a verb."""
+
+    named: str | None
+    """The source that ``--store`` names; None: the default."""
+    read_only: bool
+    argv: tuple[str, ...]
+    """The whole command line after the program's name."""
+    out: Output
+
+    @property
+    def source(self) -> str:
+        return self.named or default_source()
+
+    @property
+    def found(self) -> str | None:
+        """The source, or None when nobody named one and the default isn't there."""
+        if self.named or os.environ.get("CONTENTUI_STORE") or os.path.isdir(default_source()):
+            return self.source
+        return None
+
+    def store(self, *, create: bool = False) -> Store:
+        """The store. Raises NotFound when it isn't there, unless it may be created."""
+        from contentui.stores.open import open_store
+
+        return open_store(self.source, read_only=self.read_only, create=create)

@@ -1,0 +1,148 @@
+"""What abort, truncate and delete share: show the plan, ask, act, tell each outcome."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from contentui.actions.describe import describe_outcome, describe_plan
+from contentui.actions.model import Concern, Result
+from contentui.actions.run import run
+from contentui.cli.exits import Exit, exit_for
+from contentui.cli.output import note, say
+from contentui.content.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Sequence
+
+    from contentui.actions.model import Outcome, Plan
+    from contentui.cli.context import Context
+    from contentui.content.digest import Digest
+    from contentui.content.store import Store
+    from contentui.images.model import Need
+
+_SHOWN = 50
+
+
+def add_destroying(parser: ArgumentParser, forced: str, *, selects: bool = True) -> None:
+    """``--dry-run``, ``--force``, ``--json``, and ``--yes`` where selections are."""
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="print the plan and do nothing"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help=f"also {forced}")
+    if selects:
+        parser.add_argument("-y", "--yes", action="store_true", help="don't ask about a selection")
+    parser.add_argument("--json", action="store_true", help="JSON lines (fields: docs/cli.md)")
+
+
+def check_choice(names: Sequence[object], selecting: bool, what: str) -> None:
+    """Arguments or a selection, one of them.
+
+    Raises:
+        InvalidArgument: neither, or both.
+    """
+    if names and selecting:
+        raise InvalidArgument(f"name {what} or select them, not both")
+    if not names and not selecting:
+        raise InvalidArgument(f"no {what} named", advice=f"name some, or select {what} by --match")
+
+
+def carry_out(
+    args: Namespace,
+    context: Context,
+    store: Store,
+    plan: Plan,
+    *,
+    selected: bool = False,
+    needs: Callable[[Digest], tuple[Need, ...] | None] | None = None,
+) -> int:
+    """Show the plan, or do it: at once for what was named, after a yes for a selection.
+
+    Returns:
+        The code of the first thing that was not done.
+    """
+    if args.dry_run:
+        return _show(args, context, plan)
+    if not plan.steps:
+        if selected:
+            note("nothing matches: nothing was done")
+        return Exit.DONE
+    if selected and not args.yes and not _agreed(args, plan):
+        say("nothing was done")
+        return Exit.FAILED
+    from contentui.actions.journal import Journal
+
+    journal = Journal()
+    allow = frozenset(Concern) if args.force else frozenset[Concern]()
+    teller = _Teller(args, context)
+    run(store, plan, allow=allow, journal=journal, report=teller, needs=needs)
+    if journal.problem:
+        say(f"done, but not noted: {journal.problem}")
+    return teller.code
+
+
+def _show(args: Namespace, context: Context, plan: Plan) -> int:
+    if args.json:
+        from contentui.actions.records import step_to_json
+        from contentui.cli.records import json_line
+
+        context.out.lines(json_line(step_to_json(step)) for step in plan.steps)
+    else:
+        context.out.lines(line.text for line in describe_plan(plan, time.time_ns()))
+        if plan.concerns and not args.force:
+            note("what is held, needed or unknown is refused without --force")
+    return Exit.DONE
+
+
+def _agreed(args: Namespace, plan: Plan) -> bool:
+    """Whether a person at the terminal says yes.
+
+    Raises:
+        InvalidArgument: nobody is there to ask.
+    """
+    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidArgument(
+            f"{plan.verb} {len(plan.steps)} selected ones? Nobody can answer",
+            advice="look at --dry-run, then give --yes",
+        )
+    for line in describe_plan(plan, time.time_ns(), limit=_SHOWN):
+        note(line.text)
+    if plan.concerns and not args.force:
+        note("What is held, needed or unknown is refused without --force.")
+    sys.stderr.write(f"{str(plan.verb).capitalize()} {len(plan.steps)}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+class _Teller:
+    """Prints each outcome as it comes; keeps the code of the first thing not done."""
+
+    def __init__(self, args: Namespace, context: Context) -> None:
+        self._json = args.json
+        self._out = context.out
+        self.code: int = Exit.DONE
+
+    def __call__(self, outcome: Outcome) -> None:
+        if outcome.result is not Result.DONE:
+            self.code = self.code or _code(outcome)
+        if self._json:
+            from contentui.actions.records import outcome_to_json
+            from contentui.cli.records import json_line
+
+            self._out.lines((json_line(outcome_to_json(outcome)),))
+        elif outcome.result is Result.DONE:
+            from contentui.text import visible
+
+            self._out.lines((visible(outcome.step.name),))
+        else:
+            say(describe_outcome(outcome).text)
+
+
+def _code(outcome: Outcome) -> Exit:
+    if outcome.error is not None:
+        return exit_for(outcome.error)
+    if outcome.step.holder is not None:
+        return Exit.LOCKED
+    return Exit.FAILED

@@ -1,0 +1,62 @@
+"""The program: find the command, run it, and say in one line what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from contentui.cli.context import Context
+from contentui.cli.exits import BROKEN_PIPE, Exit, exit_for
+from contentui.cli.output import Output, OutputError, say
+from contentui.cli.parser import parse
+from contentui.content.errors import ContentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns its exit code (see `contentui.cli.exits`)."""
+    words = tuple(sys.argv[1:] if argv is None else argv)
+    out = Output()
+    try:
+        code = _run(words, out)
+        out.flush()
+    except BrokenPipeError:
+        out.abandon()
+        return BROKEN_PIPE
+    except OutputError as error:
+        out.abandon()
+        say(f"cannot write to standard output: {error}")
+        return Exit.FAILED
+    return int(code)
+
+
+def _run(words: tuple[str, ...], out: Output) -> int:
+    from contentui.cli.signals import Signalled
+
+    try:
+        name, args = parse(words)
+        from contentui.cli.commands import load
+
+        context = Context(args.store, args.read_only, words, out)
+        return load(name).run(args, context)
+    except SystemExit as ended:  # argparse, after its own message
+        return ended.code if isinstance(ended.code, int) else Exit.FAILED
+    except Signalled as error:
+        return 128 + error.signum
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        raise
+    except (ContentError, OSError) as error:
+        return report(error)
+
+
+def report(error: ContentError | OSError) -> Exit:
+    """Say what happened and what to do; returns the exit code that it means."""
+    if isinstance(error, ContentError):
+        say(error.message, error.advice)
+    else:
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return exit_for(error)

@@ -1,0 +1,113 @@
+"""Standard output in big pieces, and standard error in single sentences."""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import BinaryIO
+
+_LINES_AT_ONCE = 4096
+
+
+class OutputError(Exception):
+    """Standard output takes no more bytes; `__cause__` is the operating system's error."""
+
+
+class Output:
+    """Standard output as UTF-8, whatever the locale; written in pieces of thousands of lines."""
+
+    @property
+    def is_terminal(self) -> bool:
+        return sys.stdout is not None and sys.stdout.isatty()
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal; None when the output goes elsewhere and nothing need fit."""
+        if not self.is_terminal:
+            return None
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isdecimal() and int(columns) > 0:
+            return int(columns)
+        try:
+            return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+        except OSError:
+            return 80
+
+    @property
+    def stream(self) -> BinaryIO:
+        """The binary stream behind standard output.
+
+        Raises:
+            OutputError: it is closed.
+        """
+        if sys.stdout is None:
+            raise OutputError("it is closed")
+        return sys.stdout.buffer
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write bytes. Raises OutputError; BrokenPipeError when nobody reads them."""
+        try:
+            self.stream.write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error.strerror or str(error)) from error
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Write lines, given without their ends."""
+        rest = iter(lines)
+        while some := list(islice(rest, _LINES_AT_ONCE)):
+            some.append("")
+            self.write("\n".join(some).encode("utf-8", "surrogateescape"))
+
+    def line(self, line: str) -> None:
+        """Write one line at once, for whoever follows it live."""
+        self.lines((line,))
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand everything to the operating system. Raises as `write` does."""
+        if sys.stdout is None:
+            return
+        try:
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error.strerror or str(error)) from error
+
+    def abandon(self) -> None:
+        """Send what is still buffered nowhere, so that the interpreter's own end stays silent."""
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 1)
+        os.close(sink)
+
+
+def say(message: str, advice: str = "") -> None:
+    """One sentence on standard error, with the program's name, and what to do about it below."""
+    text = f"contentui: {visible(message)}\n"
+    if advice:
+        text += f"  {visible(advice)}\n"
+    _to_stderr(text)
+
+
+def note(message: str) -> None:
+    """A line on standard error that is no complaint."""
+    _to_stderr(visible(message) + "\n")
+
+
+def _to_stderr(text: str) -> None:
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # nobody can be told that nobody can be told

@@ -1,0 +1,143 @@
+"""How far long work has come, on standard error: a bar, plain lines, JSON lines, or nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal
+
+from contentui.text import human_duration, human_rate, human_size, visible
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Callable
+
+Mode = Literal["bar", "plain", "json", "none"]
+
+_EVERY_S: dict[str, float] = {"bar": 0.1, "plain": 1.0, "json": 1.0, "none": 3600.0}
+_WINDOW_S = 5.0
+
+
+def add_progress(parser: ArgumentParser) -> None:
+    """``--progress``."""
+    parser.add_argument(
+        "--progress",
+        choices=("bar", "plain", "json", "none"),
+        help="on standard error (default: a bar on a terminal, else none)",
+    )
+
+
+def mode_for(wanted: Mode | None) -> Mode:
+    """What was asked for, else a bar where standard error is a terminal that can redraw."""
+    if wanted is not None:
+        return wanted
+    able = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return "bar" if able else "none"
+
+
+class ProgressLine:
+    """Tells ``offset`` of ``total`` bytes, at most ten times a second. A context manager.
+
+    Call it with the offset, in bytes; it is a `contentui.content.store.Progress`.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        mode: Mode,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._label = visible(label)
+        self._total = total
+        self._mode = mode
+        self._clock = clock
+        self._next = 0.0
+        self._samples: deque[tuple[float, int]] = deque()
+        self._drawn = False
+
+    def __call__(self, offset: int, /) -> None:
+        now = self._clock()
+        if now < self._next or self._mode == "none":
+            return
+        self._next = now + _EVERY_S[self._mode]
+        self._samples.append((now, offset))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_S:
+            self._samples.popleft()
+        self._tell(offset, self._rate())
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._drawn:
+            _write("\r\x1b[K")
+
+    def _rate(self) -> float:
+        (then, first), (now, last) = self._samples[0], self._samples[-1]
+        return max(last - first, 0) / (now - then) if now > then else 0.0
+
+    def _tell(self, offset: int, rate: float) -> None:
+        eta = (self._total - offset) / rate if rate and self._total >= offset else None
+        if self._mode == "json":
+            from contentui.cli.records import json_line
+
+            _write(json_line(self._record(offset, rate, eta)) + "\n")
+            return
+        text = self._numbers(offset, rate, eta)
+        if self._mode == "plain":
+            _write(f"{self._label}: {text}\n")
+            return
+        self._drawn = True
+        _write("\r" + self._bar(offset, text) + "\x1b[K")
+
+    def _record(self, offset: int, rate: float, eta: float | None) -> dict[str, Any]:
+        return {
+            "progress": self._label,
+            "offset_bytes": offset,
+            "total_bytes": self._total or None,
+            "rate_bytes_s": round(rate),
+            "eta_s": None if eta is None else round(eta, 1),
+        }
+
+    def _numbers(self, offset: int, rate: float, eta: float | None) -> str:
+        if not self._total:
+            return f"{human_size(offset)}  {human_rate(rate)}"
+        percent = min(100 * offset // self._total, 100)
+        left = "" if eta is None else f"  {human_duration(eta + 0.99)} left"
+        sizes = f"{human_size(offset)} of {human_size(self._total)}"
+        return f"{percent:3d}%  {sizes}  {human_rate(rate)}{left}"
+
+    def _bar(self, offset: int, text: str) -> str:
+        from contentui.cli.columns import cut, shorten
+
+        columns = _columns()
+        room = columns - 1 - len(text) - 2
+        label = shorten(self._label, max(min(len(self._label), room // 2), 8))
+        width = min(room - len(label) - 2, 40)
+        if not self._total or width < 6:
+            return cut(f"{label}  {text}", columns - 1)
+        done, rest = ("━", "─") if _is_unicode() else ("#", "-")
+        filled = min(width * offset // self._total, width)
+        return f"{label}  {done * filled}{rest * (width - filled)}  {text}"
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def _is_unicode() -> bool:
+    return (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # a closed terminal must not end the work that it was told about

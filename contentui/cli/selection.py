@@ -1,0 +1,78 @@
+"""Selections of what to destroy: filters that select something, and silence."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from contentui.content.digest import Digest
+from contentui.content.errors import InvalidArgument
+from contentui.content.filters import info_filter, parse_filter, status_filter
+from contentui.content.model import Info, Liveness, Status, ingest_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from contentui.actions.facts import IngestFacts
+    from contentui.content.filters import Selector
+
+_REFS = ("a", "Z9", "-", "é", "layer-sha256:0", "upload 7\n")
+"""Refs that have nothing in common: what matches all of them selects nothing."""
+
+ABANDONED_AFTER_S = 30.0
+"""Silence in seconds that makes an ingest without a writer abandoned, in our own stores."""
+
+
+def check_ref_filters(filters: Sequence[str]) -> None:
+    """Refuse a filter on ingests that matches whatever there is.
+
+    Raises:
+        InvalidArgument: one does, or can't be parsed.
+    """
+    for text in filters:
+        matches = status_filter([text])
+        if matches is None or all(map(matches, _status_probes(parse_filter(text)))):
+            raise _selects_all(text, "active -q | xargs contentui abort")
+
+
+def check_digest_filters(filters: Sequence[str]) -> None:
+    """Refuse a filter on blobs that matches whatever there is. Raises as `check_ref_filters`."""
+    for text in filters:
+        matches = info_filter([text])
+        if matches is None or all(map(matches, _info_probes(parse_filter(text)))):
+            raise _selects_all(text, "list -q | xargs contentui delete")
+
+
+def _selects_all(text: str, way: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"the filter {text!r} matches everything, which is no selection",
+        advice=f"if everything is meant: contentui {way}",
+    )
+
+
+def _status_probes(selectors: Iterable[Selector]) -> Iterator[Status]:
+    refs = [*_REFS, *(selector.value for selector in selectors)]
+    return (Status(ref, 0, 0, 0, 0, None, ingest_id(ref)) for ref in refs)
+
+
+def _info_probes(selectors: Iterable[Selector]) -> Iterator[Info]:
+    labels: list[dict[str, str]] = [{}]
+    for selector in selectors:
+        if selector.path[0] == "labels":
+            labels.append({".".join(selector.path[1:]): selector.value})
+        elif (named := Digest.found_in(selector.value)) is not None:
+            yield Info(named, 0, 0, 0, {})
+    for number, some in enumerate(labels * 4):
+        digest = f"sha256:{hashlib.sha256(bytes((number,))).hexdigest()}"
+        yield Info(Digest(digest), 0, 0, 0, some)
+
+
+def is_silent(facts: IngestFacts, seconds: float, now_ns: int) -> bool:
+    """Whether no byte came for so long: never assumed when its time is unknown or lies ahead."""
+    updated = facts.status.updated_ns
+    return not facts.moving and 0 < updated <= now_ns - int(seconds * 1e9)
+
+
+def is_abandoned(facts: IngestFacts, seconds: float, now_ns: int) -> bool:
+    """Whether it is silent and, for sure, nobody holds it."""
+    return facts.liveness is Liveness.FREE and is_silent(facts, seconds, now_ns)

@@ -1,0 +1,111 @@
+"""List the ingests: ref, bytes received and expected, age since the start, state."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from contentui.cli.arguments import add_filters, add_format, add_wide, duration, interval
+from contentui.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+
+    from contentui.cli.context import Context
+    from contentui.content.model import Status
+    from contentui.content.store import Store
+
+EXAMPLES = """
+  watch -n0.2 contentui active
+  contentui active --match 'ref~=^layer-'
+  contentui active --verdict                  moving, stalled, abandoned…
+  contentui active --watch --json             changes as they happen
+  contentui active -q | xargs contentui abort
+"""
+
+_HEADER = ("REF", "OFFSET", "TOTAL", "AGE", "STATE")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(
+        parser, quiet="refs only, one a line; id:HEX for those that a pipe to xargs would split"
+    )
+    add_filters(parser, "ref~=^layer-")
+    parser.add_argument(
+        "--verdict", action="store_true", help="look twice, and say what moves and what is stalled"
+    )
+    parser.add_argument(
+        "--stalled-after",
+        metavar="TIME",
+        type=duration,
+        default=30.0,
+        help="silence that counts as stalled or abandoned (default: 30s)",
+    )
+    parser.add_argument("--watch", action="store_true", help="go on: one line for each change")
+    parser.add_argument(
+        "--interval",
+        metavar="TIME",
+        type=interval,
+        default=1.0,
+        help="how often to look with --watch (default: 1s)",
+    )
+    add_wide(parser)
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Print the ingests."""
+    store = context.store()
+    if args.watch:
+        from contentui.cli.watching import watch
+
+        return watch(args, context, store)
+    statuses = store.statuses(args.match)
+    statuses.sort(key=lambda status: (status.ref, status.id))
+    if args.quiet:
+        from contentui.cli.words import ref_for_pipes
+
+        context.out.lines(map(ref_for_pipes, statuses))
+    elif args.verdict:
+        from contentui.cli.watching import print_verdicts
+
+        print_verdicts(args, context, store, statuses)
+    elif args.json:
+        _print_json(context, store, statuses)
+    else:
+        _print_columns(args, context, store, statuses)
+    return Exit.DONE
+
+
+def _print_json(context: Context, store: Store, statuses: Sequence[Status]) -> None:
+    from contentui.cli.records import holder_fields, json_line, status_record
+
+    holders = store.holders(status.id for status in statuses)
+    context.out.lines(
+        json_line(status_record(status) | holder_fields(status, holders)) for status in statuses
+    )
+
+
+def _print_columns(
+    args: Namespace, context: Context, store: Store, statuses: Sequence[Status]
+) -> None:
+    from contentui.cli.columns import table
+    from contentui.cli.words import state_text, total_text
+    from contentui.content.model import ref_argument
+    from contentui.text import human_age, human_size, visible
+
+    holders = store.holders(status.id for status in statuses)
+    now = time.time_ns()
+    rows = [
+        (
+            visible(status.ref or ref_argument(status)),
+            human_size(status.offset),
+            total_text(status),
+            human_age(status.started_ns, now),
+            state_text(status, holders, now),
+        )
+        for status in statuses
+    ]
+    width = None if args.wide else context.out.width
+    context.out.lines(table(_HEADER, rows, right=(1, 2, 3), flexible=(0, 4), width=width))

@@ -1,0 +1,32 @@
+"""Make a copied directory writable: only for a copy whose containerd will never come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+
+EXAMPLES = """
+  contentui adopt /mnt/dead-node/io.containerd.content.v1.content
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("directory", metavar="DIR")
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Mark the directory as ours."""
+    from contentui.stores.local.ownership import adopt
+
+    adopt(args.directory)
+    from contentui.text import visible
+
+    context.out.line(f"{visible(args.directory)} is writable from here now")
+    return Exit.DONE

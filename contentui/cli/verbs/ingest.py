@@ -1,0 +1,168 @@
+"""Store content from a file or standard input; an interrupted ingest goes on where it stopped.
+
+Prints the digest. A blob that exists already counts as success.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import sys
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from contentui.cli.arguments import add_format, digest, duration, label, ref, size
+from contentui.cli.exits import Exit
+from contentui.cli.output import note, say
+from contentui.cli.progress import ProgressLine, add_progress, mode_for
+from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+    from contentui.content.store import Store
+    from contentui.content.transfer import Written
+
+EXAMPLES = """
+  contentui ingest layer-1 --from layer.tar.gz
+  curl -s "$URL" | contentui ingest layer-2 --expected-digest sha256:84ff92…
+  contentui ingest --expected-digest sha256:84ff92… --from layer.tar.gz
+  contentui ingest layer-1 --from layer.tar.gz --wait=10m
+  printf '%s\\n' *.tar | xargs -P10 -I{} contentui ingest {} --from {}
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(parser)
+    parser.add_argument(
+        "ref",
+        metavar="REF",
+        nargs="?",
+        type=ref,
+        help="the ingest's name (default: the expected digest)",
+    )
+    parser.add_argument("--from", metavar="FILE", dest="file", help="instead of standard input")
+    parser.add_argument("--expected-digest", metavar="DIGEST", type=digest)
+    parser.add_argument(
+        "--expected-size", metavar="SIZE", type=size, help="4096, 10MB (decimal), 10MiB (binary)"
+    )
+    parser.add_argument(
+        "--label", metavar="KEY=VALUE", action="append", type=label, default=[], help="repeatable"
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="TIME",
+        nargs="?",
+        type=_wait,
+        default=0.0,
+        help="when another writer has the ref: wait, with =TIME at most so long",
+    )
+    add_progress(parser)
+
+
+def _wait(text: str) -> float | None:
+    return duration(text) if text else None
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Ingest, and say on an interruption what is kept and how to go on."""
+    from contentui.cli.signals import Signalled, interruptible, undisturbed
+
+    name = args.ref or args.expected_digest
+    if name is None:
+        raise InvalidArgument(
+            "an ingest needs a name", advice="give a REF, or --expected-digest, which names it too"
+        )
+    with _source(args.file) as source:
+        total = _total(source, args)
+        store = context.store(create=True)
+        try:
+            with interruptible():
+                written = _write(args, name, store, source, total)
+        except Signalled as error:
+            with undisturbed():
+                _tell_what_is_kept(args, context, store, name, source.seekable())
+            return 128 + error.signum
+    _print(args, context, written)
+    return Exit.DONE
+
+
+def _source(path: str | None) -> BinaryIO:
+    if path is not None and path != "-":
+        return cast("BinaryIO", open(path, "rb", buffering=0))
+    if sys.stdin is None:
+        raise InvalidArgument("standard input is closed", advice="name a file by --from")
+    if sys.stdin.isatty():
+        note("reading standard input: type, and end with Ctrl-D; a file is named by --from")
+    return cast("BinaryIO", sys.stdin.buffer)
+
+
+def _total(source: BinaryIO, args: Namespace) -> int | None:
+    """Bytes that will come, where that is known.
+
+    Raises:
+        FailedPrecondition: the file hasn't the expected size; told before it is read.
+        IsADirectoryError: a directory is no content.
+    """
+    about = os.fstat(source.fileno())
+    wanted = cast("int | None", args.expected_size)
+    if not stat.S_ISREG(about.st_mode) or not source.seekable():
+        return wanted
+    there = max(about.st_size - source.tell(), 0)
+    if wanted is not None and wanted != there:
+        raise FailedPrecondition(f"{args.file or 'standard input'}: {there} bytes, not {wanted}")
+    return there
+
+
+def _write(
+    args: Namespace, name: str, store: Store, source: BinaryIO, total: int | None
+) -> Written:
+    from contentui.content.transfer import write_blob
+
+    with ProgressLine(name, total or 0, mode_for(args.progress)) as progress:
+        return write_blob(
+            store,
+            name,
+            source,
+            size=total,
+            expected=args.expected_digest,
+            labels=dict(args.label) or None,
+            wait_s=args.wait,
+            progress=progress,
+        )
+
+
+def _print(args: Namespace, context: Context, written: Written) -> None:
+    if args.json:
+        from contentui.cli.records import info_record, json_line
+
+        outcome = {"outcome": written.outcome, "resumed_from_bytes": written.resumed_from}
+        context.out.line(json_line(info_record(written.info) | outcome))
+        return
+    if mode_for(None) == "bar" and written.outcome != "created":
+        from contentui.text import human_size
+
+        kept = human_size(written.resumed_from)
+        note("it was there already" if written.outcome == "existed" else f"went on from {kept}")
+    context.out.line(str(written.info.digest))
+
+
+def _tell_what_is_kept(
+    args: Namespace, context: Context, store: Store, name: str, rewindable: bool
+) -> None:
+    from contentui.cli.words import exact_size
+
+    try:
+        status = store.status(name)
+    except ContentError:
+        say("interrupted before anything was kept")
+        return
+    again = shlex.join(["contentui", *context.argv])
+    advice = f"go on with: {again}"
+    if not rewindable:
+        advice = f"a pipe starts over, a file goes on: {again} --from FILE"
+    if args.file is None and rewindable:
+        advice += " < FILE"
+    say(f"interrupted: the ingest {name!r} is kept at {exact_size(status.offset)}", advice)

@@ -1,0 +1,57 @@
+"""Where a blob's file is: the digest and the path, or with -q the path alone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+from contentui.cli.arguments import add_format, digest
+from contentui.cli.exits import Exit
+from contentui.content.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+    from contentui.content.digest import Digest
+
+EXAMPLES = """
+  contentui path sha256:e3b0c442…
+  tar tf "$(contentui path -q sha256:e3b0c442…)"
+"""
+
+
+@runtime_checkable
+class _HasPaths(Protocol):
+    def path(self, digest: Digest) -> str: ...
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(parser, quiet="the path only")
+    parser.add_argument("digest", metavar="DIGEST", type=digest, nargs="+")
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Print the paths. Raises FailedPrecondition where blobs aren't files."""
+    store = context.store()
+    if not isinstance(store, _HasPaths):
+        raise FailedPrecondition(
+            f"{store.name}: its blobs are no files of this machine", advice="use 'contentui get'"
+        )
+    for name in args.digest:
+        _print(args, context, name, cast("_HasPaths", store).path(name))
+    return Exit.DONE
+
+
+def _print(args: Namespace, context: Context, name: Digest, path: str) -> None:
+    if args.json:
+        from contentui.cli.records import json_line
+
+        context.out.lines((json_line({"digest": name, "path": path}),))
+    elif args.quiet:  # its exact bytes: whoever asks for them opens them
+        context.out.write(os.fsencode(path) + b"\n")
+    else:
+        from contentui.text import visible
+
+        context.out.lines((f"{name}  {visible(path)}",))

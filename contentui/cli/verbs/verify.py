@@ -1,0 +1,101 @@
+"""Read blobs and compare them with their digests; without arguments all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contentui.cli.arguments import add_format, digest
+from contentui.cli.exits import Exit, exit_for
+from contentui.cli.output import say
+from contentui.cli.progress import ProgressLine, add_progress, mode_for
+from contentui.content.errors import ContentError, DataLoss, NotFound
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterable
+
+    from contentui.cli.context import Context
+    from contentui.content.digest import Digest
+    from contentui.content.model import Info
+    from contentui.content.store import Store
+
+EXAMPLES = """
+  contentui verify
+  contentui verify -q | xargs -r contentui delete       removes what is altered
+  contentui verify sha256:84ff92… --json
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(parser, quiet="the digests of altered blobs only, one a line")
+    parser.add_argument("digests", metavar="DIGEST", type=digest, nargs="*")
+    add_progress(parser)
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Read the blobs; the exit code says findings when one is altered."""
+    from contentui.cli.signals import interruptible
+
+    store = context.store()
+    code: int = Exit.DONE
+    with interruptible():
+        infos, code = _chosen(store, args.digests)
+        total = sum(info.size for info in infos)
+        with ProgressLine("verify", total, mode_for(args.progress)) as progress:
+            findings = _verify_all(args, context, store, infos, progress)
+    if findings:
+        say(f"{findings} of {len(infos)} blobs are not what their names say")
+        return Exit.FINDINGS
+    return code
+
+
+def _chosen(store: Store, names: Iterable[Digest]) -> tuple[list[Info], int]:
+    """The blobs to read, and the code of the first one that isn't there."""
+    names = list(dict.fromkeys(names))
+    if not names:
+        return list(store.walk()), Exit.DONE
+    found, code = [], Exit.DONE
+    for name in names:
+        try:
+            found.append(store.info(name))
+        except ContentError as error:
+            say(error.message, error.advice)
+            code = code or exit_for(error)
+    return found, code
+
+
+def _verify_all(
+    args: Namespace, context: Context, store: Store, infos: list[Info], progress: ProgressLine
+) -> int:
+    from contentui.content.transfer import verify
+
+    findings = done = 0
+    for info in infos:
+        problem = ""
+        try:
+            verify(store, info.digest, lambda offset, base=done: progress(base + offset))
+        except DataLoss as error:
+            problem = error.message
+            findings += 1
+        except NotFound:
+            continue  # deleted meanwhile
+        done += info.size
+        _print(args, context, info, problem)
+    return findings
+
+
+def _print(args: Namespace, context: Context, info: Info, problem: str) -> None:
+    if args.json:
+        from contentui.cli.records import json_line
+
+        record: dict[str, Any] = {"digest": info.digest, "size_bytes": info.size}
+        record |= {"ok": not problem, "problem": problem or None}
+        context.out.line(json_line(record))
+    elif args.quiet:
+        if problem:
+            context.out.line(info.digest)
+    else:
+        context.out.line(f"{info.digest}  {'altered' if problem else 'ok'}")
+        if problem:
+            say(problem)

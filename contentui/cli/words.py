@@ -1,0 +1,130 @@
+"""What a person reads about ingests and blobs: states, holders, labels, single records."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from contentui.content.model import ref_argument
+from contentui.text import human_age, human_size, local_time, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from contentui.content.model import Holder, Info, IngestId, Status
+
+
+def labels_text(labels: Mapping[str, str] | None) -> str:
+    """Labels on one line; ``unknown`` when they are."""
+    if labels is None:
+        return "unknown"
+    return ",".join(visible(f"{key}={value}") for key, value in sorted(labels.items()))
+
+
+def holder_text(holder: Holder, now_ns: int | None = None) -> str:
+    """A holder as ``pid 42 (contentui ingest x), since 3m``."""
+    pid = f"pid {holder.pid}" if holder.pid else "an unknown process"
+    if holder.foreign:
+        pid += " of another pid namespace"
+    if holder.command:
+        pid += f" ({visible(holder.command, 200)})"
+    if holder.since_ns:
+        pid += f", since {human_age(holder.since_ns, now_ns or time.time_ns())}"
+    return pid
+
+
+def is_complete(status: Status) -> bool:
+    """Whether all declared bytes are there."""
+    return status.total > 0 and status.offset == status.total
+
+
+def state_text(
+    status: Status, holders: Mapping[IngestId, Holder] | None, now_ns: int, *, full: bool = False
+) -> str:
+    """``held by pid 42``, ``idle 3m``, ``complete``, ``poisoned``, ``damaged: …``."""
+    words = []
+    if status.damage:
+        words.append(f"damaged: {visible(status.damage)}")
+    elif status.refused:
+        words.append("poisoned")
+    elif is_complete(status):
+        words.append("complete")
+    holder = holders.get(status.id) if holders is not None else None
+    if holder is not None:
+        who = holder_text(holder, now_ns) if full else f"pid {holder.pid or '?'}"
+        words.append(f"held by {who}")
+    elif holders is None:
+        words.append("holder unknown")
+    elif not words:
+        age = human_age(status.updated_ns, now_ns)
+        words.append("idle" if age == "now" else f"idle {age}")
+    return ", ".join(words)
+
+
+def total_text(status: Status) -> str:
+    """The declared total, ``?`` without one."""
+    return human_size(status.total) if status.total else "?"
+
+
+def ref_for_pipes(status: Status) -> str:
+    """A ref as one word for xargs; ``id:HEX`` where blanks, quotes or backslashes would split it.
+
+    A split ref could name another ingest.
+    """
+    argument = ref_argument(status)
+    if any(character in "'\"\\" or character.isspace() for character in argument):
+        from contentui.content.model import id_text
+
+        return "id:" + id_text(status.id)
+    return argument
+
+
+def record_lines(fields: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """``name  value`` lines of one record, the values aligned."""
+    pairs = list(fields)
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        yield f"{name:<{width}}  {value}".rstrip()
+
+
+def exact_size(size: int) -> str:
+    """``34.3 MB (34312345 bytes)``."""
+    return f"{size} bytes" if size < 1000 else f"{human_size(size)} ({size} bytes)"
+
+
+def moment(time_ns: int, now_ns: int) -> str:
+    """A time of this zone and its age."""
+    if time_ns <= 0:
+        return "unknown"
+    age = human_age(time_ns, now_ns)
+    return f"{local_time(time_ns)} ({age if age in ('now', 'future') else age + ' ago'})"
+
+
+def status_fields(
+    status: Status, holders: Mapping[IngestId, Holder] | None, now_ns: int
+) -> Iterator[tuple[str, str]]:
+    """An ingest in full, for people."""
+    yield "ref", visible(status.ref) if status.ref else "(lost)"
+    yield "named as", visible(ref_argument(status))
+    yield "offset", exact_size(status.offset)
+    yield "total", exact_size(status.total) if status.total else "undeclared"
+    yield "started", moment(status.started_ns, now_ns)
+    yield "updated", moment(status.updated_ns, now_ns)
+    yield "expected", str(status.expected or "nothing declared")
+    if status.refused:
+        yield "refused", f"a commit refused these bytes: they are {status.refused}"
+    yield "state", state_text(status, holders, now_ns, full=True)
+
+
+def info_fields(info: Info, now_ns: int) -> Iterator[tuple[str, str]]:
+    """A blob in full, for people."""
+    yield "digest", str(info.digest)
+    yield "size", exact_size(info.size)
+    yield "committed", moment(info.committed_ns, now_ns)
+    yield "updated", moment(info.updated_ns, now_ns)
+    if info.labels is None:
+        yield "labels", "unknown"
+    elif not info.labels:
+        yield "labels", "none"
+    for key, value in sorted((info.labels or {}).items()):
+        yield "label", visible(f"{key}={value}")

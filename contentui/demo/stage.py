@@ -1,0 +1,189 @@
+"""The process that keeps a demo store lively: starts writers, commits images, makes trouble.
+
+It ends, with all its writers, when its standard input does: with the process that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import ContentError, NotFound
+from contentui.demo.content import layer_chunks, make_image
+from contentui.demo.trouble import all_troubles
+from contentui.stores.local.store import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from contentui.demo.content import Image, Layer
+
+_TICK_S = 0.25
+_IMAGES_KEPT = 3
+_MOVERS = 4
+_TROUBLE_AGAIN_S = 20.0
+_MB = 1_000_000
+
+
+class Stage:
+    """What happens in one demo store. `step` is called a few times a second."""
+
+    def __init__(self, root: str, seed: int) -> None:
+        self._store = LocalStore(root, create=True)
+        self._root = root
+        self._random = random.Random(seed)  # noqa: S311 - decoration, no secret
+        self._image_number = 0
+        self._uploads = 0
+        self._queue: list[Layer] = []
+        self._arriving: Image | None = None
+        self._images: list[Image] = []
+        self._layers: dict[str, subprocess.Popen[bytes]] = {}
+        self._others: dict[str, subprocess.Popen[bytes]] = {}
+        self._troubles = all_troubles()
+        self._again: dict[str, float] = {}
+
+    def open(self) -> None:
+        """An image that is there already, so that nothing starts empty."""
+        for _ in range(2):
+            image = self._next_image(0.1)
+            for layer in image.layers:
+                chunks = layer_chunks(layer.seed, layer.size, layer.compression)
+                self._store.put(b"".join(chunks), labels=self._source_of(image))
+            self._commit_documents(image)
+        self.step()
+
+    def step(self) -> None:
+        """Bring everything back to where it should be."""
+        self._reap()
+        self._pull()
+        self._upload()
+        self._make_trouble()
+
+    def close(self) -> None:
+        """End all writers."""
+        processes = [*self._layers.values(), *self._others.values()]
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+    def _reap(self) -> None:
+        for running in (self._layers, self._others):
+            for name in [name for name, process in running.items() if process.poll() is not None]:
+                del running[name]
+
+    def _pull(self) -> None:
+        """Layers of one image arrive, a few at a time; then it is complete and the next begins."""
+        if not self._queue and not self._layers:
+            if self._arriving is not None:
+                self._commit_documents(self._arriving)
+            self._arriving = self._next_image(1.0)
+            self._queue = list(self._arriving.layers)
+            self._prune()
+        while self._arriving and self._queue and len(self._layers) < _MOVERS:
+            layer = self._queue.pop(0)
+            arguments = [f"--expected={layer.digest}", f"--compression={layer.compression}"]
+            for key, value in self._source_of(self._arriving).items():
+                arguments.append(f"--label={key}={value}")
+            rate = self._random.choice((0.4, 0.8, 1.5, 3.0)) * _MB
+            self._layers[layer.digest] = self._start(
+                f"layer-{layer.digest}", layer.size, rate, layer.seed, arguments
+            )
+
+    def _next_image(self, scale: float) -> Image:
+        count = self._random.randint(3, 5)
+        sizes = [int(self._random.uniform(0.2, 9) * scale * _MB) for _ in range(count)]
+        image = make_image(self._image_number, tuple(sizes))
+        self._image_number += 1
+        return image
+
+    def _commit_documents(self, image: Image) -> None:
+        for data, labels in image.documents:
+            self._store.put(data, labels=labels)
+        self._images.append(image)
+
+    def _source_of(self, image: Image) -> dict[str, str]:
+        labels = image.documents[0][1]
+        return {key: value for key, value in labels.items() if ".source." in key}
+
+    def _prune(self) -> None:
+        """Keep the disk's use bounded; what the person at the keys has deleted is no matter."""
+        while len(self._images) > _IMAGES_KEPT:
+            for digest in self._images.pop(0).digests:
+                with suppress(ContentError):
+                    self._store.delete(digest)
+        for info in self._store.walk(['labels."demo/upload"']):
+            if time.time_ns() - info.committed_ns > 60_000_000_000:
+                with suppress(ContentError):
+                    self._store.delete(info.digest)
+
+    def _upload(self) -> None:
+        """A quick upload of unknown length, a small one every few seconds, and a trickle."""
+        upload = ["--undeclared", "--label=demo/upload=1"]
+        if "upload" not in self._others:
+            self._others["upload"] = self._new_upload(6 * _MB, 0.5 * _MB, upload)
+        if "small" not in self._others:
+            size = self._random.randint(20_000, 400_000)
+            self._others["small"] = self._new_upload(size, size / 3, ["--label=demo/upload=1"])
+        if "trickle" not in self._others:
+            self._others["trickle"] = self._new_upload(4 * _MB, 6_000, [])
+
+    def _new_upload(self, size: int, rate: float, more: Sequence[str]) -> subprocess.Popen[bytes]:
+        self._uploads += 1
+        token = f"{self._random.getrandbits(48):012x}"
+        return self._start(f"upload-{token}", size, rate, 10_000 + self._uploads, more)
+
+    def _make_trouble(self) -> None:
+        """Every trouble is there, and comes back a while after somebody has removed it."""
+        now = time.monotonic()
+        for one in self._troubles:
+            if one.ref in self._others or self._is_there(one.ref):
+                self._again[one.ref] = now + _TROUBLE_AGAIN_S
+            elif now >= self._again.get(one.ref, 0):
+                self._others[one.ref] = self._start(
+                    one.ref, one.size, 20 * _MB, one.seed, one.arguments
+                )
+
+    def _is_there(self, ref: str) -> bool:
+        try:
+            self._store.status(ref)
+        except NotFound:
+            return False
+        return True
+
+    def _start(
+        self, ref: str, size: int, rate: float, seed: int, more: Sequence[str]
+    ) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "contentui.demo.writer", self._root, ref]
+        command += [f"--size={size}", f"--rate={rate}", f"--seed={seed}", *more]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+
+def main(argv: Sequence[str]) -> int:
+    """``stage.py FOLDER``: play in FOLDER/content until standard input ends, then remove FOLDER."""
+    folder = argv[0]
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # the terminal's; our parent tells us by the pipe
+    stage = Stage(os.path.join(folder, "content"), seed=7)
+    try:
+        stage.open()
+        while not select.select([sys.stdin], [], [], _TICK_S)[0]:
+            stage.step()
+    finally:
+        stage.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
