@@ -124,7 +124,7 @@ def _concern_lines(step: Step, now_ns: int) -> Iterator[Line]:
         yield Line("warning", f"    {text}")
     needs = step.needs or ()
     for need in needs[:MAX_NEEDS]:
-        yield Line("warning", f"    needed by {need.by} {visible(need.name, 300)}")
+        yield Line("warning", f"    needed by {visible(f'{need.by} {need.name}', 300)}")
     if len(needs) > MAX_NEEDS:
         yield Line("warning", f"    and {len(needs) - MAX_NEEDS} more that need it")
 

@@ -99,7 +99,7 @@ def needs_to_json(needs: tuple[Need, ...] | None) -> dict[str, Any]:
         return {"needs": None, "needs_total": None}
     listed = [
         {
-            "by": need.by,
+            "by": text_value(need.by),
             "name": text_value(need.name),
             "digest": None if need.digest is None else str(need.digest),
         }
