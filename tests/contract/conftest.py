@@ -34,7 +34,9 @@ def _local(path: Path) -> Opener:
         if error.name != "contentui.stores.local.store":
             raise
         pytest.skip("the local store is not there yet")
-    return lambda: module.LocalStore(path / "content")
+    root = path / "content"
+    root.mkdir()
+    return lambda: module.LocalStore(root)
 
 
 KINDS = {"memory": _memory, "local": _local}

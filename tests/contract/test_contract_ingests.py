@@ -121,7 +121,11 @@ def test_status_by_ref_and_by_id(store):
     assert store.statuses() == [status]
 
 
-@pytest.mark.parametrize("ref", ["missing", ABSENT, IngestId("../../etc"), IngestId("x" * 5000)])
+@pytest.mark.parametrize(
+    "ref",
+    ["missing", ABSENT, IngestId("../../etc"), IngestId("x" * 5000)],
+    ids=["ref", "id", "path", "long"],
+)
 def test_what_is_missing_is_not_found(store, ref):
     for call in (store.status, store.abort, store.truncate):
         with pytest.raises(NotFound):
