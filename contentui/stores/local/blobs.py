@@ -190,6 +190,8 @@ class Blobs:
             OSError, ContentError: nothing durable has changed.
         """
         directory = self.of(digest.algorithm).fd_or_make()
+        if labels and self.stat(digest) is not None:
+            raise FileExistsError  # and keeps the labels it has
         self._write_labels([(digest, labels)])
         files.rename_new(name, source, digest.encoded, directory)
 

@@ -160,35 +160,48 @@ class Directory:
         self.name = name
         self.path: str = name if parent is None else f"{parent.path}/{name}"
         self._fd = -1
-        self._identity: os.stat_result | None = None
+        self._identity = (0, 0)
 
     def fd(self) -> int:
         """A descriptor of what stands at the path now. Raises OSError."""
-        above = None if self.parent is None else self.parent.fd()
-        return self._fd_below(above)
+        if self._is_current():
+            return self._fd
+        return self._reopen(None if self.parent is None else self.parent.fd())
 
     def fd_or_make(self) -> int:
         """As `fd`; makes the directory, and durably so, where it is missing. Raises OSError."""
+        if self._is_current():
+            return self._fd
         above = None if self.parent is None else self.parent.fd_or_make()
         try:
-            return self._fd_below(above)
+            return self._reopen(above)
         except FileNotFoundError:
             self._make(above)
-            return self._fd_below(above)
+            return self._reopen(above)
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def _fd_below(self, above: int | None) -> int:
-        now = os.stat(self.name, dir_fd=above, follow_symlinks=above is None)
-        if self._fd >= 0 and self._identity is not None and same_file(now, self._identity):
-            return self._fd
+    def _is_current(self) -> bool:
+        """Whether our descriptor is what stands at the path. Whatever links that path has got
+        since, we were opened without following any, and identity is all that is compared.
+        """
+        if self._fd < 0:
+            return False
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            return False
+        return (now.st_ino, now.st_dev) == self._identity
+
+    def _reopen(self, above: int | None) -> int:
         flags = DIRECTORY if above is not None else DIRECTORY & ~os.O_NOFOLLOW
         fd = os.open(self.name, flags, dir_fd=above)
         self.close()
-        self._fd, self._identity = fd, os.fstat(fd)
+        found = os.fstat(fd)
+        self._fd, self._identity = fd, (found.st_ino, found.st_dev)
         return fd
 
     def _make(self, above: int | None) -> None:

@@ -133,11 +133,12 @@ class Labels:
         if labels:
             return True
         with self._mutex:
+            if self._complete:
+                return False
             try:
-                self._reader()
+                return self._reader() is not None and not self._complete
             except (ContentError, OSError):
                 return False
-            return self._connection is not None and not self._complete
 
     def set_many(self, labels: Iterable[tuple[Digest, Mapping[str, str]]], updated_ns: int) -> None:
         """Write labels down, durably. Raises ResourceExhausted, FailedPrecondition and the like."""

@@ -101,6 +101,8 @@ class RefLocks:
         self._mutex = threading.Lock()
         self._held: dict[int, int] = {}  # base of each range this object holds -> since, ns
         self._fd = -1
+        self._identity = (0, 0)
+        self._path = directory.path + "/locks"
         self._writable = False
         self._records = -1
         self._records_writable = False
@@ -119,7 +121,7 @@ class RefLocks:
             if base in self._held:
                 raise _locked(self._own_holder(base))
             while True:
-                fd = self._open(for_writing=True)
+                fd = self._fd if self._fd >= 0 and self._writable else self._open(for_writing=True)
                 me = self._me()
                 request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, base, me.pid, 0)
                 try:
@@ -198,15 +200,17 @@ class RefLocks:
             _orphans.append(self._fd)
             self._fd = -1
         self._close_locks()
+        found = os.fstat(fd)
         self._fd, self._writable = fd, for_writing
+        self._identity = (found.st_ino, found.st_dev)
         return fd
 
     def _is_current(self) -> bool:
         try:
-            now = os.stat("locks", dir_fd=self._directory.fd(), follow_symlinks=False)
+            now = os.stat(self._path)
         except OSError:
             return False
-        return files.same_file(now, os.fstat(self._fd))
+        return (now.st_ino, now.st_dev) == self._identity
 
     def _close_locks(self) -> None:
         if self._fd >= 0:

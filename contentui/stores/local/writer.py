@@ -66,6 +66,7 @@ class LocalWriter:
         self._started_ns = self._updated_ns = time.time_ns()
         self._closed = False
         self._directory = self._fd = -1
+        self._place = (0, 0)
         try:
             self._open()
         except BaseException:
@@ -172,11 +173,16 @@ class LocalWriter:
         try:
             os.mkdir(self._id, 0o755, dir_fd=parent)
         except FileExistsError:
-            self._directory = os.open(self._id, files.DIRECTORY, dir_fd=parent)
+            self._open_directory(parent)
             self._resume(parent)
         else:
-            self._directory = os.open(self._id, files.DIRECTORY, dir_fd=parent)
+            self._open_directory(parent)
             self._begin()
+
+    def _open_directory(self, parent: int) -> None:
+        self._directory = os.open(self._id, files.DIRECTORY, dir_fd=parent)
+        found = os.fstat(self._directory)
+        self._place = (found.st_ino, found.st_dev)
 
     def _begin(self) -> None:
         """Write down a new ingest, in containerd's order: ``data`` comes last."""
@@ -303,16 +309,13 @@ class LocalWriter:
         if size is not None and size != self._offset:
             raise FailedPrecondition(f"unexpected commit size {self._offset}, expected {size}")
         digest = self._checked_digest(expected)
-        if self._blobs.stat(digest) is not None:
-            self._remove(self._parent.fd())
-            raise already_exists(digest)
         os.fchmod(self._fd, found.st_mode & 0o444)
         os.utime(self._fd)
         os.fsync(self._fd)
         try:
             self._blobs.adopt_file(digest, "data", self._directory, labels)
         except FileExistsError:
-            self._remove(self._parent.fd())
+            self._remove()
             raise already_exists(digest) from None
         except BaseException:
             with contextlib.suppress(OSError):
@@ -321,7 +324,7 @@ class LocalWriter:
         committed_ns = os.fstat(self._fd).st_mtime_ns
         self._closed = True
         with contextlib.suppress(OSError):  # the blob is there: a leftover is no failure
-            self._remove(self._parent.fd())
+            self._remove(committed=True)
         self._blobs.sync(digest.algorithm)
         return Info(digest, self._offset, committed_ns, committed_ns, dict(labels))
 
@@ -386,9 +389,7 @@ class LocalWriter:
                 advice="start the ingest again",
             ) from None
         found = self._check_file()
-        if not files.same_file(place, os.fstat(self._directory)) or not files.same_file(
-            data, found
-        ):
+        if (place.st_ino, place.st_dev) != self._place or not files.same_file(data, found):
             raise DataLoss(
                 "other files stand where the ingest's were: something else has replaced them",
                 advice="abort the ingest and start over",
@@ -398,14 +399,17 @@ class LocalWriter:
     def _look(self, name: str) -> os.stat_result:
         return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
 
-    def _remove(self, parent: int) -> None:
+    def _remove(self, *, committed: bool = False) -> None:
         """Remove our own directory, the way that costs least when nothing foreign is in it."""
-        for name in _FILES:
+        parent = self._parent.fd()
+        names = ["ref", "startedat", "updatedat"]
+        names += ["total"] * bool(self._total) + ["data"] * (not committed)
+        for name in names:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._directory)
         try:
             os.rmdir(self._id, dir_fd=parent)
-        except OSError:
+        except OSError:  # a rarer file of ours, or something foreign
             files.remove_tree(self._id, parent)
 
     def _check_open(self, doing: str) -> None:
