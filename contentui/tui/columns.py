@@ -156,7 +156,7 @@ def eta_text(row: IngestRow) -> str:
     """Time to the end, ``–`` when it can't be told."""
     if row.eta_s is None:
         return "–"
-    return ">99y" if row.eta_s > _LONGEST_ETA_S else human_duration(row.eta_s)
+    return ">99y" if row.eta_s > _LONGEST_ETA_S else human_duration(max(row.eta_s, 0))
 
 
 def _eta(row: IngestRow, _now_ns: int) -> str:
@@ -200,8 +200,8 @@ def _rate_style(row: IngestRow) -> str:
 
 
 def ingest_haystack(row: IngestRow) -> str:
-    """What a filter looks at in an ingest: its ref, its id, its verdict."""
-    return f"{ref_text(row)} {visible(row.key)} {row.verdict.value}"
+    """What a filter looks at in an ingest: its name as it is shown, and its verdict."""
+    return f"{ref_text(row)} {row.verdict.value}"
 
 
 INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (

@@ -75,7 +75,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         .live-table--kind { color: $text-accent; }
         .live-table--mark { color: $warning; }
         .live-table--pointer { color: $primary; text-style: bold; }
-        .live-table--thumb { color: $panel-lighten-2; }
+        .live-table--thumb { color: $foreground 35%; }
         .live-table--bar { color: $primary; background: $foreground 10%; }
         .live-table--bar-warn { color: $warning; background: $foreground 10%; }
         .live-table--bar-bad { color: $error; background: $foreground 10%; }
@@ -191,7 +191,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     def touch(self, now_ns: int) -> None:
         """Repaint the visible lines that differ from what is on the screen, and no others."""
         self._now_ns = now_ns
-        if not self.is_attached or not self.screen.is_current or not self.size:
+        if not self.is_attached or self.app.screen is not self.screen or not self.size:
             return
         height, width = self.size.height, self.size.width
         lines = {y: self._line(y) for y in range(1, height)}

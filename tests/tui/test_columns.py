@@ -1,0 +1,138 @@
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from table_rows import HOSTILE, NOW, blob, ingest
+
+from contentui.images.model import Kind, Need
+from contentui.monitor.model import Verdict
+from contentui.tui.cells import elide, elide_middle
+from contentui.tui.columns import (
+    BLOB_COLUMNS,
+    GAP,
+    INGEST_COLUMNS,
+    SHAPES,
+    VERDICT_STYLES,
+    blob_haystack,
+    fit,
+    ingest_haystack,
+)
+
+BY_KEY = {column.key: column for column in (*INGEST_COLUMNS, *BLOB_COLUMNS)}
+DIGEST = "sha256:" + "8f7c2b1a" * 8
+
+
+def text(key, row):
+    return BY_KEY[key].text(row, NOW)
+
+
+@pytest.mark.parametrize("columns", [INGEST_COLUMNS, BLOB_COLUMNS])
+@pytest.mark.parametrize("width", range(1, 301))
+def test_columns_never_need_more_than_there_is(columns, width):
+    fitted = fit(columns, width)
+    assert sum(cells + GAP for _, cells in fitted) - GAP <= width
+    assert [c for c in columns if c in [f for f, _ in fitted]] == [f for f, _ in fitted]
+    if len(fitted) > 1:
+        assert all(cells >= column.min_width for column, cells in fitted)
+
+
+def test_the_least_important_column_goes_first():
+    for columns in (INGEST_COLUMNS, BLOB_COLUMNS):
+        ranked = [c.key for c in sorted(columns, key=lambda c: -c.weight)]
+        for width in range(20, 200):
+            shown = {column.key for column, _ in fit(columns, width)}
+            assert shown == set(ranked[: len(shown)])
+
+
+def test_eighty_cells_hold_what_matters():
+    shown = {column.key for column, _ in fit(INGEST_COLUMNS, 77)}
+    assert {"ref", "progress", "percent", "offset", "rate", "eta", "state"} <= shown
+    assert {column.key for column, _ in fit(BLOB_COLUMNS, 77)} == {c.key for c in BLOB_COLUMNS}
+
+
+NUMBERS = st.one_of(st.integers(0, 2**63 - 1), st.sampled_from([999, 9995, 99_950, 999_499, 10**6]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(NUMBERS, NUMBERS, st.floats(0, 1e15), st.integers(-(10**10), 10**10))
+def test_numbers_always_fit_their_smallest_width(offset, total, rate, age):
+    row = ingest("r", offset, total, rate=rate, age=age, silent=age)
+    for column in INGEST_COLUMNS:
+        if column.right:
+            assert cell_len(column.text(row, NOW)) <= column.min_width
+    for column in BLOB_COLUMNS:
+        if column.right:
+            assert cell_len(column.text(blob(1, size=offset, age=age), NOW)) <= column.min_width
+
+
+@given(st.text(), st.integers(0, 60))
+def test_cells_are_exactly_as_wide_as_told(ref, width):
+    row = ingest(ref or "x")
+    for column in (*INGEST_COLUMNS, *BLOB_COLUMNS):
+        source = row if column in INGEST_COLUMNS else blob(1, needs=(Need("image", ref),))
+        if width >= column.min_width:
+            assert cell_len(column.cell(source, NOW, width)) == width
+
+
+@pytest.mark.parametrize("ref", HOSTILE)
+def test_names_are_safe(ref):
+    for shown in (
+        text("ref", ingest(ref)),
+        ingest_haystack(ingest(ref)),
+        text("used-by", blob(1, needs=(Need("image", ref),))),
+        blob_haystack(blob(1, needs=(Need("image", ref),))),
+    ):
+        assert not any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in shown)
+
+
+def test_what_is_not_known_is_not_claimed():
+    assert text("total", ingest("r", 5, 0)) == "?"
+    assert text("percent", ingest("r", 5, 0)) == ""
+    assert text("eta", ingest("r", 5, 0)) == "–"
+    assert "█" not in BY_KEY["progress"].cell(ingest("r", 5, 0), NOW, 12)
+    assert text("used-by", blob(1, needs=None)) == "?"
+    assert text("used-by", blob(1, needs=())) == "nothing"
+    assert text("kind", blob(1, kind=None)) == "…"
+    assert text("kind", blob(1, kind=Kind.UNKNOWN)) == "unknown"
+
+
+def test_percent_is_rounded_down_and_says_too_much():
+    assert text("percent", ingest("r", 999, 1000)) == "99%"
+    assert text("percent", ingest("r", 1000, 1000)) == "100%"
+    assert text("percent", ingest("r", 2000, 1000)) == ">100%"
+
+
+def test_a_lost_ref_shows_its_id():
+    row = ingest("")
+    assert text("ref", row) == f"id:{row.status.id}"
+
+
+def test_refs_lose_their_middle():
+    shown = elide_middle("layer-" + DIGEST, 22)
+    assert (shown[:13], shown[-5:], len(shown)) == ("layer-sha256:", "…2b1a", 22)
+    assert elide_middle("docker.io/library/redis:7.4", 17) == "docker.i…edis:7.4"
+    assert elide_middle("short", 17) == "short"
+    assert elide("abcdef", 4) == "abc…"
+    assert cell_len(elide_middle("日本語" * 20, 11)) <= 11
+
+
+def test_shapes_are_one_cell_wide_everywhere():
+    assert set(SHAPES) == set(VERDICT_STYLES) == set(Verdict)
+    assert len(set(SHAPES.values())) == len(Verdict)
+    for shape in SHAPES.values():
+        assert unicodedata.east_asian_width(shape) in {"N", "Na"}
+        assert cell_len(shape) == 1
+
+
+def test_every_column_sorts_rows_with_and_without_facts():
+    rows = [ingest("a", 5, 0), ingest("b", 5, 10, rate=1.0), ingest("c", verdict=Verdict.DAMAGED)]
+    blobs = [
+        blob(1, needs=None, kind=None),
+        blob(2, needs=()),
+        blob(3, needs=(Need("label", "x"),)),
+    ]
+    for columns, group in ((INGEST_COLUMNS, rows), (BLOB_COLUMNS, blobs)):
+        for column in columns:
+            assert len(sorted(group, key=column.sort_key)) == 3
