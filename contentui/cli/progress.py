@@ -98,7 +98,7 @@ class ProgressLine:
             "progress": self._label,
             "offset_bytes": offset,
             "total_bytes": self._total or None,
-            "rate_bytes_s": round(rate),
+            "rate_bytes_per_s": round(rate),
             "eta_s": None if eta is None else round(eta, 1),
         }
 

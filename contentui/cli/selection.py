@@ -74,5 +74,8 @@ def is_silent(facts: IngestFacts, seconds: float, now_ns: int) -> bool:
 
 
 def is_abandoned(facts: IngestFacts, seconds: float, now_ns: int) -> bool:
-    """Whether it is silent and, for sure, nobody holds it."""
+    """Whether it is sound, incomplete and silent, and for sure nobody holds it."""
+    status = facts.status
+    if status.damage or status.refused or 0 < status.total <= status.offset:
+        return False
     return facts.liveness is Liveness.FREE and is_silent(facts, seconds, now_ns)

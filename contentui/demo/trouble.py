@@ -57,12 +57,17 @@ def grow_old(root: str, ref: str, age_s: float) -> None:
     folder = folder_of(root, ref)
     then = time.time_ns() - int(age_s * 1e9)
     for name, time_ns in (("startedat", then - 45 * 10**9), ("updatedat", then)):
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(format_timestamp(time_ns))
+        _replace(os.path.join(folder, name), format_timestamp(time_ns))
     os.utime(os.path.join(folder, "data"), ns=(then, then))
 
 
 def damage(root: str, ref: str) -> None:
     """Garble the time at which an ingest began."""
-    with open(os.path.join(folder_of(root, ref), "startedat"), "wb") as file:
-        file.write(b"the day before\x1b[31m yesterday")
+    _replace(os.path.join(folder_of(root, ref), "startedat"), b"the day before\x1b[31m yesterday")
+
+
+def _replace(path: str, data: bytes) -> None:
+    """A new file under an old name: the store's two times may be one file with two names."""
+    with open(path + ".new", "wb") as file:
+        file.write(data)
+    os.replace(path + ".new", path)

@@ -40,7 +40,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--abandoned",
         action="store_true",
-        help="select what is silent (for 30s, or --stalled-for) and held by nobody",
+        help="select incomplete ones that are silent (30s, or --stalled-for) and held by nobody",
     )
     add_destroying(parser, "ingests that a live writer holds: its commit will fail")
 

@@ -61,16 +61,17 @@ def run(args: Namespace, context: Context) -> int:
         from contentui.cli.watching import watch
 
         return watch(args, context, store)
+    if args.verdict and not args.quiet:
+        from contentui.cli.watching import print_verdicts
+
+        print_verdicts(args, context, store)
+        return Exit.DONE
     statuses = store.statuses(args.match)
     statuses.sort(key=lambda status: (status.ref, status.id))
     if args.quiet:
         from contentui.cli.words import ref_for_pipes
 
         context.out.lines(map(ref_for_pipes, statuses))
-    elif args.verdict:
-        from contentui.cli.watching import print_verdicts
-
-        print_verdicts(args, context, store, statuses)
     elif args.json:
         _print_json(context, store, statuses)
     else:

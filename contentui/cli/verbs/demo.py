@@ -1,0 +1,96 @@
+"""The dashboard on a temporary store full of live ingests, which other processes make.
+
+Every key works on it. The store, its processes and its journal are gone when it ends.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from contentui.cli.arguments import duration
+from contentui.cli.exits import Exit
+from contentui.cli.output import say
+from contentui.cli.signals import Signalled, interruptible
+from contentui.cli.verbs.ui import add_screen_options
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+
+EXAMPLES = """
+  contentui demo
+  contentui demo --headless --seconds 5 --json
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_screen_options(parser)
+    parser.add_argument("--headless", action="store_true", help="print what happens, no screen")
+    parser.add_argument(
+        "--seconds",
+        metavar="TIME",
+        type=duration,
+        default=10.0,
+        help="how long, with --headless (default: 10)",
+    )
+    parser.add_argument("--json", action="store_true", help="with --headless: snapshots as JSON")
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Play until it is left, or for as long as --seconds say."""
+    if not args.headless:
+        from contentui.tui.run import screen_problem
+
+        if problem := screen_problem():
+            say(problem, "or: contentui demo --headless --seconds 5 --json")
+            return Exit.USAGE
+    from contentui.demo.session import demo_store
+
+    try:
+        # SIGTERM before the screen is up, or after it, must not leave the folder behind
+        with interruptible(), demo_store() as source:
+            return _headless(args, context, source) if args.headless else _show(args, source)
+    except Signalled as error:
+        return 128 + error.signum
+    except RuntimeError as error:
+        say(str(error))
+        return Exit.FAILED
+
+
+def _show(args: Namespace, source: str) -> int:
+    from contentui.tui.run import run_app
+
+    return run_app(
+        source,
+        read_only=args.read_only,
+        interval_s=args.interval,
+        low_bandwidth=args.low_bandwidth,
+        mouse=not args.no_mouse,
+        theme=args.theme,
+    )
+
+
+def _headless(args: Namespace, context: Context, source: str) -> int:
+    """Tell what happens: a snapshot as JSON for each look, else its events as sentences."""
+    from contentui.cli.records import json_line
+    from contentui.images.index import ContentIndex
+    from contentui.monitor.monitor import Monitor
+    from contentui.monitor.stream import snapshot_record
+    from contentui.stores.open import open_store
+    from contentui.text import visible
+
+    store = open_store(source, read_only=True)
+    monitor = Monitor(store, index=ContentIndex(store))
+    end = time.monotonic() + args.seconds
+    while time.monotonic() < end:
+        snapshot = monitor.tick()
+        if args.json:
+            context.out.line(json_line(snapshot_record(snapshot, blobs=True)))
+        else:
+            context.out.lines(map(visible, snapshot.events))
+            context.out.flush()
+        time.sleep(max(min(args.interval, end - time.monotonic()), 0))
+    return Exit.DONE

@@ -1,0 +1,119 @@
+"""``active`` with a second look: verdicts once, or changes for as long as somebody listens."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from contentui.cli.exits import Exit
+from contentui.cli.records import json_line
+from contentui.content.model import ref_argument
+from contentui.monitor.model import Thresholds
+from contentui.monitor.monitor import Monitor
+from contentui.monitor.stream import ingest_record
+from contentui.text import human_age, human_duration, human_rate, human_size, rfc3339, visible
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator, Mapping
+
+    from contentui.cli.context import Context
+    from contentui.content.model import IngestId, Status
+    from contentui.content.store import Store
+    from contentui.monitor.model import IngestRow, Snapshot
+
+_HEADER = ("REF", "OFFSET", "TOTAL", "RATE", "ETA", "AGE", "VERDICT", "HELD BY")
+_SECOND_LOOK_S = 0.5
+
+
+def print_verdicts(args: Namespace, context: Context, store: Store) -> None:
+    """Print how each ingest is doing, after two looks."""
+    monitor = _monitor(args, store)
+    monitor.tick()
+    time.sleep(_SECOND_LOOK_S)
+    snapshot = monitor.tick()
+    rows = sorted(_matching(args, snapshot), key=lambda row: (row.status.ref, row.status.id))
+    if args.json:
+        context.out.lines(json_line(ingest_record(row)) for row in rows)
+        return
+    from contentui.cli.columns import table
+
+    width = None if args.wide else context.out.width
+    cells = [_cells(row, snapshot.taken_ns) for row in rows]
+    context.out.lines(table(_HEADER, cells, right=(1, 2, 3, 4, 5), flexible=(0, 7), width=width))
+
+
+def watch(args: Namespace, context: Context, store: Store) -> int:
+    """Print a line for each ingest that came, changed or went, until Ctrl-C."""
+    from contentui.cli.signals import Signalled, interruptible
+
+    tell: Callable[[str, IngestRow, int], str] = _json_change if args.json else _text_change
+    monitor = _monitor(args, store)
+    known: dict[IngestId, IngestRow] = {}
+    with interruptible():
+        try:
+            while True:
+                snapshot = monitor.tick()
+                now = {row.key: row for row in _matching(args, snapshot)}
+                for change, row in _changes(known, now):
+                    context.out.lines((tell(change, row, snapshot.taken_ns),))
+                context.out.flush()
+                known = now
+                time.sleep(args.interval)
+        except Signalled as error:
+            return Exit.DONE if error.signum == 2 else 128 + error.signum
+
+
+def _monitor(args: Namespace, store: Store) -> Monitor:
+    return Monitor(store, thresholds=Thresholds(stalled_after_s=args.stalled_after))
+
+
+def _matching(args: Namespace, snapshot: Snapshot) -> list[IngestRow]:
+    from contentui.content.filters import status_filter
+
+    matches: Callable[[Status], bool] | None = status_filter(args.match)
+    return [row for row in snapshot.ingests if matches is None or matches(row.status)]
+
+
+def _changes(
+    before: Mapping[IngestId, IngestRow], now: Mapping[IngestId, IngestRow]
+) -> Iterator[tuple[str, IngestRow]]:
+    """What came, changed and went; a row that did not change is the same object."""
+    for key, row in now.items():
+        if key not in before:
+            yield "appeared", row
+        elif before[key] is not row and _shown(before[key]) != _shown(row):
+            yield "changed", row
+    for key, row in before.items():
+        if key not in now:
+            yield "gone", row
+
+
+def _shown(row: IngestRow) -> tuple[object, ...]:
+    """What a line tells, except the rate, which fades for seconds after the last byte."""
+    return row.status, row.verdict, row.holder
+
+
+def _json_change(change: str, row: IngestRow, now_ns: int) -> str:
+    return json_line({"at": rfc3339(now_ns), "change": change} | ingest_record(row))
+
+
+def _text_change(change: str, row: IngestRow, now_ns: int) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(now_ns // 10**9))
+    ref, offset, total, rate, _, _, verdict, holder = _cells(row, now_ns)
+    if change == "gone":
+        return f"{clock}  {change:<8}  {ref}  at {offset}"
+    return f"{clock}  {change:<8}  {ref}  {offset} of {total}  {rate}  {verdict}  {holder}".rstrip()
+
+
+def _cells(row: IngestRow, now_ns: int) -> tuple[str, ...]:
+    status = row.status
+    return (
+        visible(status.ref or ref_argument(status)),
+        human_size(status.offset),
+        human_size(status.total) if status.total else "?",
+        human_rate(row.rate),
+        "" if row.eta_s is None else human_duration(row.eta_s),
+        human_age(status.started_ns, now_ns),
+        str(row.verdict),
+        f"pid {row.holder.pid or '?'}" if row.holder else "",
+    )
