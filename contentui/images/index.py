@@ -48,6 +48,7 @@ class ContentIndex:
     def __init__(self, store: Store, *, max_edges: int = MAX_EDGES) -> None:
         self._store = store
         self._lock = threading.Lock()
+        self._looked = threading.Condition(self._lock)
         self._told = False
         self._infos: dict[Digest, Info] = {}
         self._kinds: dict[Digest, Kind] = {}
@@ -125,6 +126,20 @@ class ContentIndex:
         with self._lock:
             found = self._find(digest)
             return found if found or self._certain(digest) else None
+
+    def needs_now(self, digest: Digest, budget_s: float = 1.0) -> tuple[Need, ...] | None:
+        """`needs`, after looking at what came meanwhile: for asking again before a deletion.
+
+        Takes about ``budget_s`` seconds at most, and no time when all has been looked at.
+        """
+        deadline = time.monotonic() + budget_s
+        while not self.scan(deadline - time.monotonic()) and time.monotonic() < deadline:
+            with self._looked:
+                if self._reading and not self._pending:  # another thread is at the last ones
+                    self._looked.wait(max(deadline - time.monotonic(), 0))
+                elif not self._told:
+                    break
+        return self.needs(digest)
 
     def needs_certain(self, digest: Digest) -> bool:
         """Whether `needs` knows all that labels and documents can tell about this blob."""
@@ -218,6 +233,7 @@ class ContentIndex:
             self._reading[digest] -= 1
             if not self._reading[digest]:
                 del self._reading[digest]
+                self._looked.notify_all()
             info = self._infos.get(digest)
             if info is None:
                 return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -21,14 +23,17 @@ from contentui.content.errors import (
 from contentui.images.index import ContentIndex
 from contentui.images.labels import REFERENCE, ROOT
 from contentui.images.model import Need
+from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 
 ALL = frozenset(Concern)
 
 
-@pytest.fixture
-def store():
-    return MemoryStore("here")
+@pytest.fixture(params=["memory", "directory"])
+def store(request, tmp_path):
+    made = MemoryStore("here") if request.param == "memory" else LocalStore(str(tmp_path / "s"))
+    yield made
+    made.close()
 
 
 def idle(store, ref="r", data=b"abc", **more):
@@ -256,6 +261,41 @@ class TestIngests:
         plan = aborting(store, *refs)
         assert {outcome.result for outcome in run(store, plan)} == {Result.DONE}
         assert store.statuses() == []
+
+
+WRITER = """
+import sys
+from contentui.stores.local.store import LocalStore
+writer = LocalStore(sys.argv[1]).writer("r")
+writer.write(b"abc")
+print("writing", flush=True)
+sys.stdin.readline()
+writer.write(b"def")
+try:
+    writer.commit()
+except Exception as error:
+    print(type(error).__name__, flush=True)
+"""
+
+
+def test_the_writer_of_another_process_is_named_and_loses_its_commit(tmp_path):
+    store = LocalStore(str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "writing\n"
+        plan = aborting(store, "r")
+        assert f"pid {process.pid} (" in only(run(store, plan)).reason
+        assert f"pid {process.pid} (" in only(run(store, truncating(store, "r"))).reason
+        assert only(run(store, plan, allow=ALL)).result is Result.DONE
+        answer, _ = process.communicate("go\n")
+    assert answer.strip() in {"DataLoss", "NotFound"}
+    assert store.statuses() == []
+    assert list(store.walk()) == []
+    store.close()
 
 
 def document(*infos):

@@ -365,6 +365,44 @@ def test_many_threads_may_ask_tell_and_scan(store):
     assert index.needs(image.index.digest) == ()
 
 
+def test_asking_now_looks_at_what_came_meanwhile(store):
+    free = store.put(b"free")
+    index = settled(store)
+    child = store.put(b"child")
+    store.put(document(manifests=[pointer(child)]))
+    index.update(store.walk())
+    assert index.needs(free.digest) is None
+    assert index.needs_now(free.digest) == ()
+    assert len(index.needs_now(child.digest)) == 1
+
+
+def test_asking_now_waits_for_a_look_of_another_thread(store):
+    opened, go = threading.Event(), threading.Event()
+
+    class SlowStore(MemoryStore):
+        def reader(self, digest):
+            opened.set()
+            go.wait(10)
+            return super().reader(digest)
+
+    slow = SlowStore()
+    info = slow.put(b"x")
+    other = slow.put(b"y" * (9 * 1024 * 1024))
+    index = ContentIndex(slow)
+    index.update([info, other])
+    looker = threading.Thread(target=index.scan, args=(10,))
+    looker.start()
+    opened.wait(10)
+    assert index.needs_now(other.digest, 0.01) is None
+    threading.Timer(0.05, go.set).start()
+    assert index.needs_now(other.digest, 10) == ()
+    looker.join()
+
+
+def test_asking_now_before_anything_is_told_takes_no_time(store):
+    assert ContentIndex(store).needs_now(Digest.of(b"x"), 60) is None
+
+
 def test_an_info_tells_labels_without_being_in_a_store(store):
     digest = Digest.of(b"gone")
     index = ContentIndex(store)
