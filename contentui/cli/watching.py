@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+
 from contentui.cli.exits import Exit
 from contentui.cli.records import json_line
 from contentui.content.model import ref_argument
