@@ -80,6 +80,7 @@ class Journal:
             "user": self._user,
             "uid": os.getuid(),
             "pid": os.getpid(),
+            "cwd": _folder(),
             "source": text_value(source),
             "verb": str(step.verb),
             "name": text_value(step.name),
@@ -196,6 +197,14 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _folder() -> str:
+    """What a relative source is relative to; empty when that folder is gone."""
+    try:
+        return text_value(os.getcwd())
+    except OSError:
+        return ""
 
 
 def _user_name() -> str:

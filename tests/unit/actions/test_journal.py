@@ -50,6 +50,7 @@ def test_a_line_says_everything(journal):
         "at": at,
         "uid": os.getuid(),
         "pid": os.getpid(),
+        "cwd": os.getcwd(),
         "source": "src",
         "verb": "abort",
         "name": "r",
