@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 from bench.measure import Judged, Row, Skipped, Subject, timed
 from bench.peers import NAMESPACE, Containerd, Missing, current_go
-from bench.programs import api, contentui
+from bench.programs import api, contentui, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,7 @@ def measure(bench: Bench, work: Work) -> Iterator[Row | Skipped]:
     count = bench.scaled(100_000, 10_000)
     label = f"of {count:,} blobs"
     store = work.fresh("list")
-    subprocess.run(api(store, "fill", str(count)), check=True)
+    lines(api(store, "fill", str(count)))
     subjects = {
         "contentui list": Subject(lambda: timed(contentui(store, "list")), python=True),
         "contentui list -q": Subject(lambda: timed(contentui(store, "list", "-q")), python=True),
@@ -58,11 +57,10 @@ def refill(daemon: Containerd, verb: str, *arguments: str) -> None:
     """
     with daemon:
         pass  # makes the database
-    subprocess.run(api(daemon.place / "made", verb, *arguments), check=True)
+    lines(api(daemon.place / "made", verb, *arguments))
     for name in ("blobs", "ingest"):
         shutil.rmtree(daemon.content / name, ignore_errors=True)
         made = daemon.place / "made" / name
-        if made.exists():
-            made.rename(daemon.content / name)
-    command = [str(current_go()), str(daemon.content), "adopt", str(daemon.database), NAMESPACE]
-    subprocess.run(command, check=True, capture_output=True)
+        made.mkdir(exist_ok=True)  # content/local can't walk a store without blobs/
+        made.rename(daemon.content / name)
+    lines([current_go(), daemon.content, "adopt", daemon.database, NAMESPACE])

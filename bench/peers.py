@@ -55,12 +55,14 @@ def build(go: str, name: str) -> Path:
         "GOTOOLCHAIN": "local",
         "GOCACHE": str(ROOT / "go-cache"),
     }
-    command = [go, "build", "-o", str(made), "."]
+    building = made.with_name(f"{name}-{os.getpid()}")  # several processes may want it at once
+    command = [go, "build", "-o", str(building), "."]
     done = subprocess.run(
         command, cwd=HERE / "peer", env=env, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise Missing(f"the Go peer does not build: {done.stderr[-300:]}")
+    building.replace(made)
     return made
 
 

@@ -30,7 +30,7 @@ def api(store: Path, verb: str, *arguments: str) -> list[str]:
     return [sys.executable, str(SCRIPT), str(store), verb, *arguments]
 
 
-def lines(argv: Sequence[str | Path]) -> list[dict[str, float]]:
+def lines(argv: Sequence[object]) -> list[dict[str, float]]:
     """The JSON lines that a process prints.
 
     Raises:

@@ -41,7 +41,7 @@ def scan(bench: Bench, work: Work) -> Iterator[Row | Skipped]:
     count = bench.scaled(10_000, 1_000)
     label = f"statuses of {count:,} ingests, full scan"
     store = work.fresh("statuses")
-    subprocess.run(api(store, "live", str(count)), check=True)
+    lines(api(store, "live", str(count)))
     subjects = {"LocalStore.statuses": Subject(lambda: warm(api(store, "statuses", REPEAT)))}
     rows = []
     for name, program, target in (
@@ -97,7 +97,7 @@ def active(bench: Bench, work: Work) -> Iterator[Row | Skipped]:
     count = bench.scaled(1_000, 200)
     label = f"active with {count:,} ingests"
     store = work.fresh("active")
-    subprocess.run(api(store, "live", str(count)), check=True)
+    lines(api(store, "live", str(count)))
     try:
         daemon = Containerd(work.fresh("containerd"))
         refill(daemon, "live", str(count), "default/1/")
