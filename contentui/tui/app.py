@@ -1,0 +1,262 @@
+"""The application: wires session, screens, signals and looks together, and does no more."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+
+from contentui.content.errors import ContentError, InvalidArgument, Unavailable
+from contentui.text import visible
+from contentui.tui import themes
+from contentui.tui.clipboard import osc52
+from contentui.tui.messages import (
+    PlanFinished,
+    PlanMade,
+    SnapshotTaken,
+    StoreFailed,
+    StoreOpened,
+)
+from contentui.tui.pace import Pace
+from contentui.tui.screens.dashboard import Dashboard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from typing import Any
+
+    from textual.screen import Screen
+
+    from contentui.actions.model import Concern, Outcome, Plan, Verb
+    from contentui.content.digest import Digest
+    from contentui.content.model import Info, IngestId, Status
+    from contentui.tui.session import Session
+
+RETRY_S = 2.0
+"""Seconds between two tries to open a store that can't be opened."""
+LAG_SAMPLE_S = 0.25
+JOURNAL_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How it is drawn."""
+
+    low_bandwidth: bool = False
+    theme: str | None = None
+    no_color: bool = False
+
+    @property
+    def ansi(self) -> bool:
+        """Whether to use the terminal's own colours, or none, instead of ours."""
+        return self.low_bandwidth or self.no_color or (self.theme or "").startswith("ansi")
+
+    @property
+    def start_theme(self) -> str:
+        """The theme to start with."""
+        return self.theme or (themes.ANSI if self.ansi else themes.DARK.name)
+
+
+class ContentUI(App[None]):
+    """The dashboard of one content store."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "contentui"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit-always", priority=True),
+    ]
+    NOTIFICATION_TIMEOUT = 6
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        interval_s: float = 0.25,
+        looks: Looks | None = None,
+    ) -> None:
+        self.looks = looks or Looks()
+        # The colour filter is chosen inside Textual's constructor, before any theme is set.
+        super().__init__(ansi_color=True if self.looks.ansi else None)
+        self.register_theme(themes.DARK)
+        self.register_theme(themes.LIGHT)
+        known = self.looks.start_theme in self.available_themes
+        self.theme = self.looks.start_theme if known else themes.DARK.name
+        self.session = session
+        self._pace = Pace(interval_s)
+        self._dashboard = Dashboard(graph=not self.looks.low_bandwidth)
+        self._verifying: str | None = None
+        self._stop_verifying = False
+
+    def on_mount(self) -> None:
+        self._catch_signals()
+        self.session.pace(self._pace.interval_s)
+        self.push_screen(self._dashboard)
+        if self.looks.theme and self.looks.theme not in self.available_themes:
+            self.tell(f"There is no theme {visible(self.looks.theme, 60)!r}.", "warning")
+        if self.session.source is None:
+            self._pick()
+        else:
+            self.call_after_refresh(self._start)
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            try:
+                loop.add_signal_handler(number, self._leave, 128 + number)
+            except (RuntimeError, ValueError):
+                return  # not on the main thread, as under a test harness
+
+    def _leave(self, code: int) -> None:
+        self.exit(return_code=code)
+
+    def _pick(self) -> None:
+        from contentui.tui.screens.picker import PickerScreen
+
+        def chosen(source: str | None) -> None:
+            if source is not None:
+                self.session.source, self.session.create = source, True
+                self._start()
+
+        self.push_screen(PickerScreen(), chosen)
+
+    def _start(self) -> None:
+        self._watch()
+        self._mind_the_lag()
+
+    # From the store to the eye.
+
+    @work(group="feed", exclusive=True)
+    async def _watch(self) -> None:
+        """Open the store and pass its pictures on; after a failure, say so and try again."""
+        while True:
+            try:
+                reason = await asyncio.to_thread(self.session.open)
+                self._dashboard.post_message(StoreOpened(reason))
+                async for snapshot in self.session.snapshots():
+                    self._dashboard.post_message(SnapshotTaken(snapshot))
+                error: ContentError = Unavailable("the watch on the store ended")
+            except ContentError as failure:
+                error = failure
+            except OSError as failure:
+                error = Unavailable(f"the operating system refuses: {failure.strerror or failure}")
+            self._dashboard.post_message(StoreFailed(error, RETRY_S))
+            await asyncio.sleep(RETRY_S)
+
+    @work(group="pace", exclusive=True)
+    async def _mind_the_lag(self) -> None:
+        """Look less often when drawing, or the terminal, can't follow."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_SAMPLE_S
+            await asyncio.sleep(LAG_SAMPLE_S)
+            if self._pace.saw(loop.time() - due):
+                self.session.pace(self._pace.interval_s)
+
+    async def on_unmount(self) -> None:
+        self._stop_verifying = True
+        await asyncio.to_thread(self.session.close)
+
+    # Back from the hand.
+
+    @work(group="plan", exclusive=True)
+    async def plan(
+        self, verb: Verb, targets: Sequence[Status] | Sequence[Info], moving: Collection[IngestId]
+    ) -> None:
+        """Gather what is known about the targets and ask."""
+        try:
+            plan = await asyncio.to_thread(self.session.plan, verb, targets, moving)
+        except ContentError as error:
+            self.tell_error(error)
+            return
+        self._dashboard.post_message(PlanMade(plan))
+
+    def ask(self, plan: Plan, now_ns: int) -> None:
+        """Show the plan; carry it out when it is confirmed."""
+        from contentui.tui.screens.plan import PlanScreen
+
+        def decided(allow: frozenset[Concern] | None) -> None:
+            if allow is not None:
+                self._run(plan, allow)
+
+        self.push_screen(PlanScreen(plan, now_ns), decided)
+
+    @work(group="act")
+    async def _run(self, plan: Plan, allow: frozenset[Concern]) -> None:
+        try:
+            outcomes: tuple[Outcome, ...] = await asyncio.to_thread(self.session.run, plan, allow)
+        except ContentError as error:
+            self.tell_error(error)
+            return
+        self._dashboard.post_message(PlanFinished(plan, outcomes))
+
+    @work(group="journal", exclusive=True)
+    async def show_journal(self) -> None:
+        """The journal, newest first."""
+        from contentui.tui.screens.journal import JournalScreen
+        from contentui.tui.screens.words import journal_lines
+
+        journal = self.session.journal
+        records = await asyncio.to_thread(journal.tail, JOURNAL_LINES)
+        self.push_screen(JournalScreen(journal_lines(records, journal.path, journal.problem)))
+
+    @work(group="verify", exclusive=True)
+    async def verify(self, digest: Digest) -> None:
+        """Read a blob and compare; a second one starts when the first has ended."""
+        name = digest.short()
+        if self._verifying:
+            self.tell(f"{self._verifying} is being verified; wait for it.", "warning")
+            return
+        self._verifying, self._stop_verifying = name, False
+        try:
+            size = await asyncio.to_thread(self.session.verify, digest, self._verified)
+        except ContentError as error:
+            self.tell_error(error)
+        else:
+            self.tell(f"{name} is sound: {size:,} bytes read.", title="Verified")
+        finally:
+            self._verifying = None
+            self._dashboard.progress("")
+
+    def _verified(self, offset: int, size: int) -> bool:
+        percent = offset * 100 // max(size, 1)
+        self.call_later(self._dashboard.progress, f"verifying {self._verifying} {percent}%")
+        return not self._stop_verifying
+
+    # Telling.
+
+    def tell(self, text: str, severity: Any = "information", *, title: str = "") -> None:
+        """A toast of plain text, already safe for a terminal."""
+        self.notify(text, title=title, severity=severity, markup=False)
+
+    def tell_error(self, error: ContentError) -> None:
+        """A toast of what was refused and what to do."""
+        text = visible(error.message, 600)
+        if error.advice:
+            text += f"\n{visible(error.advice, 300)}"
+        self.tell(text, "error")
+
+    def copy(self, text: str, what: str) -> None:
+        """Put text on the terminal's clipboard, also through ssh and tmux."""
+        try:
+            sequence = osc52(text)
+        except InvalidArgument as error:
+            self.tell_error(error)
+            return
+        if self._driver is not None:
+            self._driver.write(sequence)
+        self.tell(f"Sent {what} to the terminal's clipboard.")
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: our commands first, then the themes and what Textual brings."""
+        for title, help_text, run in self._dashboard.palette() if screen is self._dashboard else ():
+            yield SystemCommand(title, help_text, run)
+        for command in super().get_system_commands(screen):
+            if command.title in ("Theme", "Quit", "Screenshot"):
+                yield command
+
+
+PaletteEntry = tuple[str, str, "Callable[[], Any]"]

@@ -1,0 +1,57 @@
+"""What travels from the workers to the screens: data, in the past tense."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from contentui.actions.model import Outcome, Plan
+    from contentui.content.errors import ContentError
+    from contentui.monitor.model import Snapshot
+
+
+class SnapshotTaken(Message, bubble=False):
+    """The monitor made a picture. One that nobody has read yet is replaced by the next."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, SnapshotTaken)
+
+
+class StoreOpened(Message, bubble=False):
+    """The store is there."""
+
+    def __init__(self, read_only_reason: str) -> None:
+        super().__init__()
+        self.read_only_reason = read_only_reason
+
+
+class StoreFailed(Message, bubble=False):
+    """The store could not be opened, or the monitor ended; another try is under way."""
+
+    def __init__(self, error: ContentError, retry_in_s: float) -> None:
+        super().__init__()
+        self.error = error
+        self.retry_in_s = retry_in_s
+
+
+class PlanMade(Message, bubble=False):
+    """Everything about the chosen items is known: ask."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+
+
+class PlanFinished(Message, bubble=False):
+    """A confirmed plan was carried out, or as much of it as still fitted."""
+
+    def __init__(self, plan: Plan, outcomes: tuple[Outcome, ...]) -> None:
+        super().__init__()
+        self.plan = plan
+        self.outcomes = outcomes

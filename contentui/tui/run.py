@@ -1,0 +1,58 @@
+"""The one way in: checks the terminal, chooses the looks, runs the screen, returns an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+NO_SCREEN = 2
+"""Exit code when there is no terminal to draw on: a usage error."""
+
+
+def run_app(
+    store_source: str | None,
+    *,
+    read_only: bool = False,
+    interval_s: float = 0.25,
+    low_bandwidth: bool = False,
+    mouse: bool = True,
+    theme: str | None = None,
+) -> int:
+    """Show the dashboard until it is left; returns the process's exit code.
+
+    ``store_source`` None means: look for one, and ask when there is none. ``interval_s`` is the
+    time between two looks at the store in seconds; ``low_bandwidth`` makes it one second, with
+    the terminal's own sixteen colours and without the graph.
+    """
+    if problem := screen_problem():
+        # Standard error may be a log while somebody looks at standard output.
+        file = sys.stdout if sys.stdout.isatty() and not sys.stderr.isatty() else sys.stderr
+        print(f"contentui: {problem}", file=file)
+        return NO_SCREEN
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)  # empty means unset, which Textual takes for set
+    from contentui.tui.app import ContentUI, Looks
+    from contentui.tui.session import Session
+
+    looks = Looks(low_bandwidth=low_bandwidth, theme=theme, no_color="NO_COLOR" in os.environ)
+    session = Session(find_source(store_source), read_only=read_only)
+    app = ContentUI(session, interval_s=1.0 if low_bandwidth else interval_s, looks=looks)
+    app.run(mouse=mouse)
+    return app.return_code or 0
+
+
+def screen_problem() -> str:
+    """Why there is nothing to draw on, with what works instead; empty when there is."""
+    instead = "'contentui active' and 'contentui list' print the same as text"
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        return f"the dashboard needs a terminal that can move its cursor (TERM is dumb); {instead}"
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        return f"the dashboard needs a terminal on input, output and error output; {instead}"
+    return ""
+
+
+def find_source(named: str | None) -> str | None:
+    """The store that is named, or ``$CONTENTUI_STORE``, or ``.content`` when it is there."""
+    if named or (named := os.environ.get("CONTENTUI_STORE")):
+        return named
+    return ".content" if os.path.isdir(".content") else None

@@ -1,0 +1,431 @@
+"""Ingests next to blobs, what is known about the row under the cursor, and the keys that work."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Static
+
+from contentui.actions.model import Result, Verb
+from contentui.content.model import IngestId, Status
+from contentui.monitor.model import BlobRow, IngestRow, Snapshot
+from contentui.text import visible
+from contentui.tui.columns import BLOB_COLUMNS, INGEST_COLUMNS, blob_haystack, ingest_haystack
+from contentui.tui.commands import COMMANDS
+from contentui.tui.detail import DetailPane
+from contentui.tui.footer import KeyBar, live_hints
+from contentui.tui.header import HeaderBar
+from contentui.tui.live_table import LiveTable
+from contentui.tui.messages import (
+    PlanFinished,
+    PlanMade,
+    SnapshotTaken,
+    StoreFailed,
+    StoreOpened,
+)
+from contentui.tui.screens import words
+from contentui.tui.screens.filter_line import FilterLine
+from contentui.tui.screens.pane import Pane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from contentui.tui.app import ContentUI, PaletteEntry
+
+
+class Dashboard(Screen[None]):
+    """Holds the last snapshot and hands its rows to the panes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [command.binding() for command in COMMANDS]
+
+    def __init__(self, *, graph: bool = True) -> None:
+        super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide"), (160, "-huge")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
+        self.ingests: Pane[IngestRow] = Pane(
+            "Ingests", INGEST_COLUMNS, ingest_haystack,
+            sort="started", descending=True, pane_id="ingests",
+        )  # fmt: skip
+        self.blobs: Pane[BlobRow] = Pane(
+            "Blobs", BLOB_COLUMNS, blob_haystack,
+            sort="committed", descending=True, pane_id="blobs",
+        )  # fmt: skip
+        self._graph = graph
+        self.active: Pane[Any] = self.ingests
+        self.snapshot: Snapshot | None = None
+        self._frozen_ns = 0
+        self._state: tuple[object, ...] = ()
+        self._failure: StoreFailed | None = None
+        self._focus_told: tuple[str, ...] = ()
+        self._progress = ""
+        self.read_only_reason = ""
+
+    @property
+    def _app(self) -> ContentUI:
+        return self.app  # type: ignore[return-value] # only our own application shows this screen
+
+    def compose(self) -> ComposeResult:
+        yield HeaderBar()
+        with Container(id="panes"):
+            yield self.ingests
+            yield self.blobs
+        yield Static("", id="notice", markup=False)
+        yield DetailPane(id="detail")
+        yield FilterLine()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one("#detail").can_focus = False
+        self.ingests.table.focus()
+        self.ingests.add_class("-active")
+        source = visible(self._app.session.source or "", 200)
+        self.ingests.empty_text = self.blobs.empty_text = f"opening {source} …" if source else ""
+        self._refresh_panes()
+
+    def on_screen_resume(self) -> None:
+        """Nothing was painted while a sheet lay over the tables: catch up."""
+        self._refresh_all()
+
+    # What the workers report.
+
+    @on(SnapshotTaken)
+    def _snapshot_taken(self, message: SnapshotTaken) -> None:
+        self.snapshot, self._failure = message.snapshot, None
+        self.read_only_reason = message.snapshot.read_only_reason
+        if self.is_current:
+            self._refresh_all()
+        else:
+            self._refresh_header()
+
+    @on(StoreOpened)
+    def _store_opened(self, message: StoreOpened) -> None:
+        self.read_only_reason = message.read_only_reason
+        self._failure = None
+        self._refresh_all()
+
+    @on(StoreFailed)
+    def _store_failed(self, message: StoreFailed) -> None:
+        self._failure = message
+        if self.snapshot is None:
+            self.ingests.empty_text = words.failed(message.error)
+            self.blobs.empty_text = ""
+        self._refresh_all()
+
+    @on(PlanMade)
+    def _plan_made(self, message: PlanMade) -> None:
+        self._app.ask(message.plan, self._now_ns)
+
+    @on(PlanFinished)
+    def _plan_finished(self, message: PlanFinished) -> None:
+        done = {o.step.target for o in message.outcomes if o.result is Result.DONE}
+        for pane in (self.ingests, self.blobs):
+            gone = {_key(target) for target in done}
+            pane.table.marks = pane.table.marks - gone
+        for text, severity in words.outcome(message.outcomes):
+            self._app.tell(text, severity)
+
+    def progress(self, text: str) -> None:
+        """What is under way, on the notice line; nothing when it has ended."""
+        self._progress = text
+        self._refresh_notice()
+
+    # From the snapshot to the eye.
+
+    @property
+    def _now_ns(self) -> int:
+        return self.snapshot.taken_ns if self.snapshot else time.time_ns()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the tables are held still."""
+        return self.ingests.view.paused
+
+    def _refresh_all(self) -> None:
+        self._refresh_header()
+        self._refresh_panes()
+        self._refresh_notice()
+
+    def _refresh_header(self) -> None:
+        if self.snapshot is not None:
+            self.query_one(HeaderBar).show(self.snapshot, self._now_ns, self.paused)
+
+    def _refresh_panes(self) -> None:
+        if self.snapshot is not None:
+            now_ns = self._frozen_ns if self.paused else self._now_ns
+            now_s = time.monotonic()
+            if not self.paused:
+                self.ingests.empty_text, self.blobs.empty_text = words.empty(self.snapshot)
+            self.ingests.feed(self.snapshot.ingests, now_ns, now_s)
+            self.blobs.feed(self.snapshot.blobs, now_ns, now_s)
+            self._tell_focus()
+        else:
+            for pane in (self.ingests, self.blobs):
+                pane.feed((), time.time_ns(), time.monotonic())
+        self._refresh_detail()
+        self._refresh_keys()
+
+    def _tell_focus(self) -> None:
+        keys = tuple(self.ingests.table.visible_keys())
+        if keys != self._focus_told:
+            self._focus_told = keys
+            self._app.session.focus([IngestId(key) for key in keys])
+
+    def _refresh_detail(self) -> None:
+        detail, row = self.query_one(DetailPane), self.active.table.cursor_row
+        now_ns = self._frozen_ns if self.paused else self._now_ns
+        if isinstance(row, IngestRow):
+            detail.show_ingest(row, self._app.session.history(row.key), now_ns)
+        elif isinstance(row, BlobRow):
+            detail.show_blob(row, now_ns)
+        else:
+            detail.show_nothing("")
+
+    def _refresh_notice(self) -> None:
+        notice = self.query_one("#notice", Static)
+        text, style = words.notice(self._failure, self.snapshot), "-bad"
+        if not text:
+            text, style = self._progress, "-calm"
+        notice.update(text)
+        notice.set_class(bool(text), "-shown")
+        notice.set_class(style == "-calm", "-calm")
+
+    def _refresh_keys(self) -> None:
+        pane = self.active
+        row = pane.table.cursor_row
+        state = (
+            pane.id, row is not None, len(pane.table.marks), bool(pane.view.query.text),
+            len(pane.targets()), self.paused, self.read_only_reason, self._zoomed, pane.total > 0,
+            isinstance(row, IngestRow) and row.key in pane.table.marks, self.focused is None,
+        )  # fmt: skip
+        if state != self._state:
+            self._state = state
+            self.refresh_bindings()
+
+    @on(LiveTable.CursorMoved)
+    @on(LiveTable.MarksChanged)
+    def _table_changed(self) -> None:
+        if self.is_current:
+            for pane in (self.ingests, self.blobs):
+                pane.say()
+            self._refresh_detail()
+            self._refresh_keys()
+
+    @on(LiveTable.MarksChanged)
+    def _marks_vanished(self, message: LiveTable.MarksChanged) -> None:
+        if vanished := len(message.vanished):
+            self._app.tell(f"{vanished:,} marked item{'s are' if vanished > 1 else ' is'} gone.")
+
+    def on_descendant_focus(self) -> None:
+        for pane in (self.ingests, self.blobs):
+            if self.focused is pane.table and self.active is not pane:
+                self.active.remove_class("-active")
+                self.active = pane
+                pane.add_class("-active")
+                self._refresh_detail()
+        self._refresh_keys()
+        self.refresh_bindings()
+
+    # What the keys would do now.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key does anything: the footer and the help list only those that do."""
+        pane = self.active
+        has_row = pane.table.cursor_row is not None
+        if action == "plan":
+            mine = (parameters[0] == Verb.DELETE) == (pane is self.blobs)
+            return mine and (bool(pane.targets()) or has_row)
+        if action == "verify":
+            return pane is self.blobs and has_row
+        if action in ("mark", "detail", "copy"):
+            return has_row
+        if action in ("mark_all", "sort", "reverse"):
+            return bool(pane.shown)
+        if action == "filter":
+            return pane.total > 0
+        if action == "clear":
+            return bool(pane.view.query.text or pane.table.marks or self._filtering)
+        return True
+
+    def label(self, command_id: str) -> str | None:
+        """The words for a key, ``""`` for the usual ones, None to leave it out."""
+        pane = self.active
+        if command_id in words.DESTRUCTIVE:
+            if self.read_only_reason:
+                return None
+            verb = words.DESTRUCTIVE[command_id]
+            marks = len(pane.table.marked_rows())
+            return f"{verb} {marks:,} marked" if marks else verb
+        if command_id == "table.mark":
+            return "Unmark" if pane.table.cursor_key in pane.table.marks else ""
+        if command_id == "table.clear":
+            if pane.view.query.text:
+                return "Clear filter"
+            return f"Clear {len(pane.table.marks):,} marks" if len(pane.table.marks) > 1 else ""
+        if command_id == "view.pause":
+            return "Go on" if self.paused else ""
+        if command_id == "view.zoom":
+            return "Unzoom" if self._zoomed else ""
+        if command_id == "view.other-pane":
+            return "Ingests" if pane is self.blobs else "Blobs"
+        return ""
+
+    def palette(self) -> Iterator[PaletteEntry]:
+        """The commands that do something now, for the palette."""
+        for hint in live_hints(self):
+            command = next(c for c in COMMANDS if c.id == hint.id)
+            if command.id not in ("ingest.delete", "app.quit"):
+                yield f"{hint.label} ({hint.display})", command.help, self._press(command.action)
+
+    def _press(self, action: str) -> Any:
+        return lambda: self.run_action(action)
+
+    # The keys.
+
+    def on_key(self) -> None:
+        for pane in (self.ingests, self.blobs):
+            pane.view.touched(time.monotonic())
+
+    def action_plan(self, verb: str, _key: str = "") -> None:
+        """Show what the verb would do to the marked items, or to the one under the cursor."""
+        if self.read_only_reason:
+            self._app.tell(f"Read-only: {visible(self.read_only_reason, 600)}", "warning")
+            return
+        rows = self.active.targets()
+        if not rows:
+            self._app.tell("The marked items are filtered away; esc shows everything.", "warning")
+            return
+        targets = [row.info if isinstance(row, BlobRow) else row.status for row in rows]
+        moving = {row.key for row in rows if isinstance(row, IngestRow) and row.rate > 0}
+        self._app.plan(Verb(verb), targets, moving)
+
+    def action_verify(self) -> None:
+        """Read the blob under the cursor and compare its digest."""
+        row = self.active.table.cursor_row
+        if isinstance(row, BlobRow):
+            self._app.verify(row.info.digest)
+
+    def action_mark(self) -> None:
+        self.active.table.toggle_mark()
+
+    def action_mark_all(self) -> None:
+        self.active.table.mark_all()
+
+    def action_clear(self) -> None:
+        """End the filter first, then take the marks away."""
+        if self.active.view.query.text or self._filtering:
+            self._filter("")
+            self._end_filtering()
+        else:
+            self.active.table.clear_marks()
+
+    def action_filter(self) -> None:
+        self.query_one(FilterLine).open(self.active.view.query.text)
+        self._say_filter()
+
+    @property
+    def _filtering(self) -> bool:
+        return self.is_mounted and self.query_one(FilterLine).has_class("-shown")
+
+    @on(FilterLine.Changed)
+    def _filter_typed(self, message: FilterLine.Changed) -> None:
+        if self._filtering:
+            self._filter(message.text)
+
+    @on(FilterLine.Kept)
+    def _end_filtering(self) -> None:
+        self.query_one(FilterLine).close()
+        self.active.table.focus()
+        self._refresh_keys()
+
+    def _filter(self, text: str) -> None:
+        self.active.filter(text)
+        self._refresh_panes()
+        self._say_filter()
+
+    def _say_filter(self) -> None:
+        pane = self.active
+        problem = pane.view.query.problem
+        count = f"{len(pane.shown):,} of {pane.total:,}"
+        self.query_one(FilterLine).say(visible(problem, 60) if problem else count)
+
+    def action_sort(self) -> None:
+        self.active.view.sort_next()
+        self._refresh_panes()
+
+    def action_reverse(self) -> None:
+        self.active.view.reverse()
+        self._refresh_panes()
+
+    @on(LiveTable.HeaderClicked)
+    def _header_clicked(self, message: LiveTable.HeaderClicked) -> None:
+        pane = self.ingests if message.table is self.ingests.table else self.blobs
+        pane.view.sort_by(message.column)
+        self._refresh_panes()
+
+    def action_pause(self) -> None:
+        """Hold the tables still; header and graph go on."""
+        paused = not self.paused
+        self._frozen_ns = self._now_ns
+        for pane in (self.ingests, self.blobs):
+            pane.view.pause(paused)
+        self._refresh_all()
+
+    @on(LiveTable.Chosen)
+    def action_detail(self) -> None:
+        """The row under the cursor, in full."""
+        row = self.active.table.cursor_row
+        if row is None:
+            return
+        from contentui.tui.screens.detail import DetailScreen, full_lines
+
+        history = self._app.session.history(row.key) if isinstance(row, IngestRow) else ()
+        title = "Ingest" if isinstance(row, IngestRow) else "Blob"
+        self.app.push_screen(DetailScreen(title, full_lines(row, self._now_ns, history)))
+
+    def action_copy(self) -> None:
+        """The ref or the digest under the cursor, as a command would take it."""
+        row = self.active.table.cursor_row
+        if isinstance(row, IngestRow):
+            from contentui.content.model import ref_argument
+
+            self._app.copy(ref_argument(row.status), "the ref")
+        elif isinstance(row, BlobRow):
+            self._app.copy(str(row.info.digest), "the digest")
+
+    def action_journal(self) -> None:
+        self._app.show_journal()
+
+    def action_other_pane(self) -> None:
+        pane = self.blobs if self.active is self.ingests else self.ingests
+        if self._zoomed:
+            self._zoom(pane)
+        pane.table.focus()
+
+    @property
+    def _zoomed(self) -> bool:
+        return self.has_class("-zoom-ingests") or self.has_class("-zoom-blobs")
+
+    def action_zoom(self) -> None:
+        """The active pane on the whole screen, and back."""
+        self._zoom(None if self._zoomed else self.active)
+        self._refresh_keys()
+
+    def _zoom(self, pane: Pane[Any] | None) -> None:
+        self.set_class(pane is self.ingests, "-zoom-ingests")
+        self.set_class(pane is self.blobs, "-zoom-blobs")
+
+    def action_help(self) -> None:
+        from contentui.tui.screens.help import HelpScreen, help_lines
+
+        self.app.push_screen(HelpScreen(help_lines(live_hints(self), words.legend())))
+
+
+def _key(target: Any) -> str:
+    return target.id if isinstance(target, Status) else str(target.digest)

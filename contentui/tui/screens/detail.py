@@ -1,0 +1,60 @@
+"""Everything about one row, unshortened, and each field ready to be copied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from contentui.monitor.model import BlobRow, IngestRow
+from contentui.text import visible
+from contentui.tui.columns import VERDICT_STYLES
+from contentui.tui.detail import detail_lines
+from contentui.tui.text_view import Line, TextView
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+
+
+def full_lines(row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()) -> list[Line]:
+    """The verdict as a sentence, then every field under its label."""
+    fields = detail_lines(row, now_ns, history)
+    lines = [Line(value, "plain", label, hang=11) for label, value in fields]
+    if isinstance(row, IngestRow):
+        lines = [Line(visible(row.reason), VERDICT_STYLES[row.verdict]), Line(""), *lines]
+    return lines
+
+
+class DetailScreen(ModalScreen[None]):
+    """Follows its row while it is open."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss(None)", "Close", id="detail.close"),
+        Binding("y", "copy", "Copy", id="detail.copy"),
+    ]
+
+    def __init__(self, title: str, lines: list[Line]) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="sheet") as box:
+            box.border_title = self._title
+            box.border_subtitle = "y copies all of it · esc closes"
+            yield TextView(self._lines, id="detail-lines")
+
+    def show(self, lines: list[Line]) -> None:
+        """Newer values of the same row."""
+        self.query_one(TextView).show(lines)
+
+    def action_copy(self) -> None:
+        """The whole text."""
+        from contentui.tui.app import ContentUI
+
+        if isinstance(self.app, ContentUI):
+            self.app.copy(self.query_one(TextView).plain, "all of it")

@@ -1,0 +1,55 @@
+"""All keys that do something now, made from the live bindings, and what the shapes mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from contentui.tui.commands import BY_ID, GROUPS
+from contentui.tui.text_view import Line, TextView, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual.app import ComposeResult
+
+    from contentui.tui.footer import Hint
+
+
+def help_lines(hints: Iterable[Hint], legend: Iterable[tuple[str, str, str]]) -> list[Line]:
+    """Keys by what they apply to, then the legend's shape, word and meaning."""
+    groups: dict[str, list[Line]] = {
+        group: [Line(title, "title")] for group, title in GROUPS.items()
+    }
+    for hint in hints:
+        command = BY_ID[hint.id]
+        text = f"{hint.label}: {command.help}"
+        groups[command.group].append(Line(text, "plain", hint.display, "key", indent=2, hang=9))
+    groups["app"].append(
+        Line("Palette: every command by name, and the themes", "plain", "ctrl+p", "key", 2, 9)
+    )
+    words = [Line("What the words mean", "title")]
+    words += [Line(text, "plain", f"{shape} {word}", "key", 2, 19) for shape, word, text in legend]
+    told = [lines for lines in groups.values() if len(lines) > 1]
+    return spaced([*told, words])
+
+
+class HelpScreen(ModalScreen[None]):
+    """Closes with the key that opened it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q,f1,enter", "dismiss(None)", "Close", id="help.close"),
+    ]
+
+    def __init__(self, lines: list[Line]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="sheet") as box:
+            box.border_title = "Keys"
+            box.border_subtitle = "esc closes"
+            yield TextView(self._lines, id="help-lines")

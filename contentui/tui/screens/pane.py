@@ -1,0 +1,114 @@
+"""One of the two lists: a table, the order of its rows, and what its border says about both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic
+
+from textual.containers import Vertical
+from textual.content import Content
+
+from contentui.text import visible
+from contentui.tui.columns import Column, Row
+from contentui.tui.live_table import LiveTable
+from contentui.tui.query import Query, parse
+from contentui.tui.view_state import ViewState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from textual.app import ComposeResult
+
+
+class Pane(Vertical, Generic[Row]):
+    """Feeds its table; the screen decides when."""
+
+    def __init__(
+        self,
+        name: str,
+        columns: Sequence[Column[Row]],
+        haystack: Callable[[Row], str],
+        *,
+        sort: str,
+        descending: bool,
+        pane_id: str,
+    ) -> None:
+        super().__init__(id=pane_id)
+        self.title_word = name
+        self.view: ViewState[Row] = ViewState(columns, haystack, sort=sort, descending=descending)
+        self.table: LiveTable[Row] = LiveTable(columns, id=f"{pane_id}-table")
+        self.empty_text = ""
+        self._all: Sequence[Row] = ()
+        self._shown: Sequence[Row] = ()
+        self._keys: tuple[Sequence[Row], frozenset[str]] = ((), frozenset())
+        self._title_said = ""
+
+    def compose(self) -> ComposeResult:
+        yield self.table
+
+    def feed(self, rows: Sequence[Row], now_ns: int, now_s: float) -> None:
+        """Show these rows, filtered and in order; the same rows when paused."""
+        if not self.view.paused:
+            self._all = rows
+        self._shown = self.view.order(rows, now_s)
+        self.table.empty_text = self._empty()
+        self.table.sort_by(self.view.sort, self.view.descending)
+        self.table.show(self._shown, now_ns, self._exists)
+        self.say()
+
+    def _exists(self, key: str) -> bool:
+        if self._keys[0] is not self._all:
+            self._keys = (self._all, frozenset(row.key for row in self._all))
+        return key in self._keys[1]
+
+    def _empty(self) -> str:
+        if self._all and self.view.query:
+            return (
+                f"Nothing here matches {visible(self.view.query.text, 200)}\nesc shows everything"
+            )
+        return self.empty_text
+
+    def say(self) -> None:
+        """Bring the border's title up to date."""
+        title = " · ".join([self._count(), *self._notes()])
+        if title != self._title_said:
+            self._title_said = title
+            self.border_title = Content(title)
+
+    def _count(self) -> str:
+        count, total = len(self._shown), len(self._all)
+        if not self.view.query:
+            return f"{self.title_word} {total:,}"
+        return f"{self.title_word} {count:,} of {total:,} · /{visible(self.view.query.text, 60)}"
+
+    def _notes(self) -> Iterator[str]:
+        if marks := len(self.table.marks):
+            hidden = marks - len(self.table.marked_rows())
+            yield f"{marks:,} marked" + (f", {hidden:,} of them filtered away" if hidden else "")
+        if self.view.paused:
+            yield "PAUSED"
+
+    @property
+    def total(self) -> int:
+        """Rows before the filter."""
+        return len(self._all)
+
+    @property
+    def shown(self) -> Sequence[Row]:
+        """Rows after the filter."""
+        return self._shown
+
+    def targets(self) -> list[Row]:
+        """What a key would act on: the marked rows that are shown, else the one under the cursor.
+
+        Marks that a filter hides don't count: nothing unseen is destroyed.
+        """
+        if marked := self.table.marked_rows():
+            return marked
+        row: Any = self.table.cursor_row
+        return [] if row is None or self.table.marks else [row]
+
+    def filter(self, text: str) -> Query:
+        """Show only what matches; returns the query, with its problem when it has one."""
+        query = parse(text)
+        self.view.query = query
+        return query

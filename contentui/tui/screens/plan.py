@@ -1,0 +1,246 @@
+"""What is about to be destroyed, item by item, and the question whether it shall be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from contentui.actions.model import Concern, Plan, Step, Verb
+from contentui.actions.words import holder_words
+from contentui.content.model import Status
+from contentui.text import human_duration, human_size, visible
+from contentui.tui.text_view import Line, TextView
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+    from textual.events import Key
+
+    from contentui.content.model import Holder
+
+Decision = frozenset[Concern] | None
+"""The concerns that were confirmed, or None for no."""
+
+_CONCERNS = {
+    Concern.LIVE_WRITER: "held by a live writer",
+    Concern.MOVING: "moving right now",
+    Concern.HOLDER_UNKNOWN: "perhaps held: whether a writer lives can't be seen from here",
+    Concern.NEEDED: "needed by something in this store",
+    Concern.NEEDS_UNKNOWN: "perhaps needed: who needs it can't be known from here",
+}
+
+_SHOWN_IN_COMMAND = 600
+
+
+def noun(verb: Verb, count: int) -> str:
+    """``3 ingests``, ``1 blob``."""
+    word = "blob" if verb is Verb.DELETE else "ingest"
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def command_line(plan: Plan, *, limit: int | None = None) -> str:
+    """The same plan as a command for a shell; arguments beyond ``limit`` characters are counted."""
+    import shlex
+
+    words = ["contentui", "--store", shlex.quote(plan.source), plan.verb.value]
+    if plan.concerns:
+        words.append("--force")
+    arguments = [shlex.quote(step.name) for step in plan.steps if not step.refusal]
+    if limit is not None:
+        kept: list[str] = []
+        room = limit
+        for argument in arguments:
+            room -= len(argument) + 1
+            if room < 0 and kept:
+                break
+            kept.append(argument)
+        if rest := len(arguments) - len(kept):
+            kept.append(f"… and {rest:,} more")
+        arguments = kept
+    return " ".join((*words, *arguments))
+
+
+def _holder(holder: Holder, now_ns: int) -> str:
+    since = ""
+    if holder.since_ns and now_ns > holder.since_ns:
+        since = f", for {human_duration((now_ns - holder.since_ns) / 1e9)}"
+    return holder_words(holder) + since
+
+
+def step_lines(step: Step, now_ns: int = 0) -> list[Line]:
+    """One item: name, what is lost, what happens, who holds or needs it, what is refused."""
+    name = visible(step.name)
+    if isinstance(step.target, Status) and name.startswith("id:") and step.target.ref:
+        name = f"{name}  ({visible(step.target.ref, 200)})"
+    mark = "✗" if step.refusal else "!" if step.concerns else "•"
+    style = "warn" if step.concerns and not step.refusal else "plain"
+    lines = [Line(name, style, mark, "bad" if step.refusal else style, hang=2)]
+
+    def tell(label: str, text: str, kind: str = "dim") -> None:
+        lines.append(Line(text, kind, label, "dim", indent=2, hang=9))
+
+    if step.refusal:
+        tell("refused", visible(step.refusal), "bad")
+        return lines
+    tell("loses", f"{human_size(step.lost_bytes)} ({step.lost_bytes:,} bytes)", "plain")
+    tell("effect", visible(step.effect), "plain")
+    if step.holder:
+        tell("held by", _holder(step.holder, now_ns), "warn")
+    if step.needs is None:
+        tell("needed", "unknown", "warn")
+    for need in (step.needs or ())[:20]:
+        tell("needed", f"by {need.by} {visible(need.name, 300)}", "warn")
+    if step.needs and len(step.needs) > 20:
+        tell("", f"and by {len(step.needs) - 20:,} more", "warn")
+    return lines
+
+
+def concern_lines(plan: Plan) -> list[str]:
+    """Each concern with the number of items it touches, in words."""
+    touched = Counter(c for step in plan.steps if not step.refusal for c in step.concerns)
+    total = sum(1 for step in plan.steps if not step.refusal)
+    lines = []
+    for concern in Concern:
+        if count := touched[concern]:
+            who = (
+                ("It is" if total == 1 else "All are")
+                if count == total
+                else (f"{count:,} of {total:,} {'is' if count == 1 else 'are'}")
+            )
+            lines.append(f"{who} {_CONCERNS[concern]}.")
+    return lines
+
+
+class PlanScreen(ModalScreen[Decision]):
+    """Lists exactly what a verb would do and returns the decision. Focus starts on Cancel."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", id="plan.cancel"),
+        Binding("up", "scroll('up')", "Up", show=False),
+        Binding("down", "scroll('down')", "Down", show=False),
+        Binding("pageup", "scroll('page_up')", "Page up", show=False),
+        Binding("pagedown", "scroll('page_down')", "Page down", show=False),
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+        Binding("y", "copy", "Copy the command", id="plan.copy"),
+    ]
+
+    def __init__(self, plan: Plan, now_ns: int) -> None:
+        super().__init__()
+        self.plan = plan
+        self._now_ns = now_ns
+        self.word = plan.verb.value
+        self._able = sum(1 for step in plan.steps if not step.refusal)
+        self._refused = len(plan.steps) - self._able
+
+    @property
+    def needs_word(self) -> bool:
+        """Whether confirming takes more than Enter."""
+        return bool(self._able and self.plan.concerns)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="plan") as box:
+            box.border_title = self._title()
+            yield Static(self._summary(), id="plan-summary", markup=False)
+            yield TextView(self._lines(), id="plan-items")
+            if self.needs_word:
+                yield Static("\n".join(concern_lines(self.plan)), id="plan-concerns", markup=False)
+                with Horizontal(id="plan-word"):
+                    yield Static(f"Type {self.word} to confirm: ", id="plan-ask", markup=False)
+                    yield Input(id="plan-input", compact=True, select_on_focus=False)
+            with Horizontal(id="plan-buttons"):
+                yield Button("Cancel" if self._able else "Close", id="plan-cancel", compact=True)
+                if self._able:
+                    yield Button(
+                        f"{self.word.capitalize()} {self._able:,}",
+                        id="plan-confirm",
+                        variant="error",
+                        compact=True,
+                        disabled=self.needs_word,
+                    )
+
+    def _title(self) -> str:
+        verb = self.word.capitalize()
+        return f"{verb} {noun(self.plan.verb, self._able)}" if self._able else f"{verb}: refused"
+
+    def _summary(self) -> str:
+        if not self._able:
+            return f"Nothing can be done: {noun(self.plan.verb, self._refused)} refused."
+        text = f"{human_size(self.plan.lost_bytes)} will be gone for good."
+        if self._refused:
+            text += (
+                f" {self._refused:,} of {len(self.plan.steps):,} can't be done and are left alone."
+            )
+        return text
+
+    def _lines(self) -> list[Line]:
+        lines: list[Line] = []
+        for step in sorted(self.plan.steps, key=lambda s: (not s.refusal, not s.concerns)):
+            lines += step_lines(step, self._now_ns)
+        if self._able:
+            shell = visible(command_line(self.plan, limit=_SHOWN_IN_COMMAND), 4096)
+            lines += [Line(""), Line(shell, "key", "shell", "dim", hang=7)]
+        return lines
+
+    def on_mount(self) -> None:
+        self.query_one("#plan-cancel").focus()
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the list the height it needs, at most what the screen has."""
+        view = self.query_one(TextView)
+        width = min(self.size.width, 96) - 4
+        fixed = 9 + (len(concern_lines(self.plan)) + 2 if self.needs_word else 0)
+        room = max(self.size.height - fixed, 3)
+        view.styles.height = min(view.rows_at(width), room)
+
+    def on_key(self, event: Key) -> None:
+        """Letters that are typed go where the word is asked for; one alone does nothing."""
+        if self.needs_word and event.is_printable and not isinstance(self.focused, Input):
+            field = self.query_one(Input)
+            field.focus()
+            field.insert_text_at_cursor(event.character or "")
+            event.stop()
+
+    @on(Input.Changed, "#plan-input")
+    def _typed(self, event: Input.Changed) -> None:
+        self.query_one("#plan-confirm", Button).disabled = not self._is_word(event.value)
+
+    @on(Input.Submitted, "#plan-input")
+    def _entered(self, event: Input.Submitted) -> None:
+        if self._is_word(event.value):
+            self.dismiss(self.plan.concerns)
+
+    @on(Button.Pressed, "#plan-confirm")
+    def _confirmed(self) -> None:
+        if not self.needs_word or self._is_word(self.query_one(Input).value):
+            self.dismiss(self.plan.concerns)
+
+    def _is_word(self, text: str) -> bool:
+        return text.strip().lower() == self.word
+
+    @on(Button.Pressed, "#plan-cancel")
+    def action_cancel(self) -> None:
+        """Do nothing at all."""
+        self.dismiss(None)
+
+    def action_scroll(self, how: str) -> None:
+        """Move the list, whatever has the focus."""
+        getattr(
+            self.query_one(TextView), f"action_{'scroll_' if how in ('up', 'down') else ''}{how}"
+        )()
+
+    def action_copy(self) -> None:
+        """Put the command for a shell on the clipboard."""
+        from contentui.tui.app import ContentUI
+
+        if isinstance(self.app, ContentUI):
+            self.app.copy(command_line(self.plan), "the command")

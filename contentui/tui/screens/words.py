@@ -1,0 +1,134 @@
+"""What the screens say: when nothing is there, when something failed, when something was done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contentui.actions.describe import describe_outcome, describe_outcomes
+from contentui.actions.model import Result
+from contentui.monitor.model import Snapshot, Verdict, View
+from contentui.text import human_size, visible
+from contentui.tui.columns import SHAPES
+from contentui.tui.text_view import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from contentui.actions.model import Outcome
+    from contentui.content.errors import ContentError
+    from contentui.tui.messages import StoreFailed
+
+DESTRUCTIVE = {
+    "ingest.abort": "Abort",
+    "ingest.delete": "Abort",
+    "ingest.truncate": "Truncate",
+    "blob.delete": "Delete",
+}
+"""Commands that are refused where the store is read-only, and their verbs."""
+
+_LEGEND = {
+    Verdict.MOVING: "bytes arrive",
+    Verdict.COMPLETE: "all bytes are there, not committed yet",
+    Verdict.HOLDER_UNKNOWN: "silent, and nobody can say whether its writer lives",
+    Verdict.TRICKLE: "bytes arrive, but very slowly",
+    Verdict.STALLED: "silent, while a live writer holds it",
+    Verdict.ABANDONED: "silent, and nobody holds it",
+    Verdict.POISONED: "complete with the wrong digest: retries fail until it is removed",
+    Verdict.DAMAGED: "its files are not what they should be",
+}
+
+
+def legend() -> list[tuple[str, str, str]]:
+    """Shape, word and meaning of each verdict."""
+    return [(SHAPES[verdict], verdict.value, text) for verdict, text in _LEGEND.items()]
+
+
+def failed(error: ContentError) -> str:
+    """Why there is no store to show, and what to do, for the place where rows would be."""
+    advice = f"\n{visible(error.advice, 600)}" if error.advice else ""
+    return f"{visible(error.message, 600)}{advice}\n\nStill trying. q leaves."
+
+
+def notice(failure: StoreFailed | None, snapshot: Snapshot | None) -> str:
+    """What is wrong with the view, for the line that nobody can overlook."""
+    if failure is not None:
+        if snapshot is None:
+            return "The store can't be shown."
+        advice = f" {visible(failure.error.advice, 300)}" if failure.error.advice else ""
+        return f"Lost the store: {visible(failure.error.message, 400)}{advice} Still trying."
+    if snapshot is not None and snapshot.health.view is View.STALE:
+        return f"This picture is old: {visible(snapshot.health.reason, 600)}"
+    return ""
+
+
+def empty(snapshot: Snapshot) -> tuple[str, str]:
+    """What stands where ingests, and where blobs, would be."""
+    import shlex
+
+    where = visible(shlex.quote(snapshot.source), 300)
+    command = f"contentui --store {where} ingest mine < FILE"
+    if snapshot.read_only_reason:
+        ingests = "Nothing is on its way into this store."
+    elif snapshot.blobs:
+        ingests = f"Nothing is on its way into this store.\nTo send something: {command}"
+    else:
+        ingests = (
+            "This store is empty.\n"
+            "An ingest is content on its way in; this puts some there:\n"
+            f"\n  {command}\n"
+            "\nIt shows up here while it is written, and as a blob once it is committed."
+        )
+    return ingests, "No blobs. What an ingest commits appears here."
+
+
+def outcome(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
+    """Toasts for what was done: text and severity, item by item as long as they can be read."""
+    bad = [o for o in outcomes if o.result is not Result.DONE]
+    done = len(outcomes) - len(bad)
+    if len(outcomes) == 1:
+        yield describe_outcome(outcomes[0]).text, "error" if bad else "information"
+        return
+    for each in bad[:3]:
+        yield describe_outcome(each).text, "warning"
+    if len(bad) > 3:
+        yield f"{len(bad) - 3:,} more were not done; j tells each.", "warning"
+    if outcomes:
+        summary = describe_outcomes(outcomes, limit=0)[-1].text
+        yield summary, "information" if done else "warning"
+
+
+_RESULT_STYLES = {"done": "good", "skipped": "warn", "refused": "warn", "failed": "bad"}
+
+
+def journal_lines(records: Iterable[Mapping[str, Any]], path: str, problem: str) -> list[Line]:
+    """The journal's records, given oldest first, as lines with the newest first."""
+    lines = [Line(visible(problem, 600), "bad")] if problem else []
+    for record in reversed(list(records)):
+        lines += _record_lines(record)
+    if not lines:
+        lines.append(Line("Nothing has been aborted, truncated or deleted from here yet."))
+    return [*lines, Line(""), Line(visible(path, 1000), "dim", "kept in", "dim", hang=9)]
+
+
+def _text(record: Mapping[str, Any], key: str, limit: int = 300) -> str:
+    return visible(str(record.get(key) or ""), limit)
+
+
+def _record_lines(record: Mapping[str, Any]) -> list[Line]:
+    result = _text(record, "result", 20)
+    at = _text(record, "at", 40)[:19].replace("T", " ")
+    before = record.get("before")
+    size = 0
+    if isinstance(before, dict):
+        size = before.get("offset_bytes") or before.get("size_bytes") or 0
+    told = f"{_text(record, 'verb', 20)} {_text(record, 'name')}"
+    if size:
+        told += f"  {human_size(size)}"
+    lines = [Line(told, "plain", f"{at}Z  {result}", _RESULT_STYLES.get(result, "dim"), hang=31)]
+    if reason := _text(record, "reason", 600):
+        lines.append(Line(reason, "warn", hang=31))
+    who = (
+        f"{_text(record, 'user', 60)} (pid {_text(record, 'pid', 20)}) in {_text(record, 'source')}"
+    )
+    lines.append(Line(who, "dim", hang=31))
+    return lines

@@ -1,0 +1,177 @@
+"""The store behind the screen, its monitor and its journal: everything that may block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from contentui.content.digest import new_hash
+from contentui.content.errors import DataLoss, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+
+    from contentui.actions.journal import Journal
+    from contentui.actions.model import Concern, Outcome, Plan, Verb
+    from contentui.content.digest import Digest
+    from contentui.content.model import Info, IngestId, Status
+    from contentui.content.store import Store
+    from contentui.images.index import ContentIndex
+    from contentui.monitor.feed import Feed
+    from contentui.monitor.model import Snapshot
+    from contentui.monitor.monitor import Monitor
+
+VERIFY_PIECE = 4 << 20
+"""Bytes read at once while a blob is verified."""
+INDEX_BUDGET_S = 1.0
+"""Seconds that a plan for deletions may spend on finding out who needs what."""
+
+
+class Session:
+    """Opened off the event loop after the first paint; opened again after it was lost.
+
+    Every method but `snapshots`, `focus` and `history` blocks: call it on a thread.
+    """
+
+    def __init__(
+        self, source: str | None, *, read_only: bool = False, create: bool = False
+    ) -> None:
+        self.source = source
+        self.read_only = read_only
+        self.create = create
+        self._store: Store | None = None
+        self._monitor: Monitor | None = None
+        self._feed: Feed | None = None
+        self._index: ContentIndex | None = None
+        self._journal: Journal | None = None
+        self._interval_s = 0.25
+
+    @property
+    def store(self) -> Store:
+        """The open store. Raises Unavailable while there is none."""
+        if self._store is None:
+            raise Unavailable("the store is not open yet")
+        return self._store
+
+    def open(self) -> str:
+        """Open the store; returns why it is read-only, or nothing.
+
+        Raises:
+            ContentError: as opening a store does.
+        """
+        from contentui.images.index import ContentIndex
+        from contentui.monitor.feed import Feed
+        from contentui.monitor.monitor import Monitor
+        from contentui.stores.open import open_store
+
+        self.close()
+        store = open_store(self.source or "", read_only=self.read_only, create=self.create)
+        self._index = ContentIndex(store)
+        self._monitor = Monitor(store, index=self._index)
+        self._feed = Feed(self._monitor, interval_s=self._interval_s)
+        self._store = store
+        return store.read_only_reason
+
+    def close(self) -> None:
+        """Let go of the store."""
+        store, self._store = self._store, None
+        self._monitor, self._feed, self._index = None, None, None
+        if store is not None:
+            store.close()
+
+    async def snapshots(self) -> AsyncIterator[Snapshot]:
+        """The pictures, until the feed ends or fails."""
+        if self._feed is None:
+            raise Unavailable("the store is not open yet")
+        async for snapshot in self._feed:
+            yield snapshot
+
+    def pace(self, interval_s: float) -> None:
+        """Look every so many seconds from now on."""
+        self._interval_s = interval_s
+        if self._feed is not None:
+            self._feed.interval_s = interval_s
+
+    def focus(self, ids: Iterable[IngestId]) -> None:
+        """These ingests are on the screen: look at them first."""
+        if self._monitor is not None:
+            self._monitor.focus(ids)
+
+    def history(self, ingest: IngestId) -> tuple[float, ...]:
+        """One ingest's rate in bytes per second, once a second, oldest first."""
+        return tuple(self._monitor.history(ingest)) if self._monitor is not None else ()
+
+    def plan(
+        self, verb: Verb, targets: Sequence[Status] | Sequence[Info], moving: Collection[IngestId]
+    ) -> Plan:
+        """What the verb would do to the targets as they were shown, looked at once more.
+
+        ``moving``: which of them the screen shows as moving. Raises ContentError.
+        """
+        from contentui.actions.facts import ingest_facts
+        from contentui.actions.model import Verb as AnyVerb
+        from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+
+        store, refusal = self.store, self.store.read_only_reason
+        if verb is AnyVerb.DELETE:
+            infos = cast("Sequence[Info]", targets)
+            index = self._known_index()
+            index.refresh(INDEX_BUDGET_S)
+            return plan_delete(
+                store.name,
+                infos,
+                index.needs,
+                certain=index.needs_certain,
+                read_only_reason=refusal,
+            )
+        facts = [
+            fact._replace(moving=fact.moving or fact.status.id in moving)
+            for fact in ingest_facts(store, cast("Sequence[Status]", targets), second_look_s=0)
+        ]
+        make = plan_abort if verb is AnyVerb.ABORT else plan_truncate
+        return make(store.name, facts, read_only_reason=refusal)
+
+    def _known_index(self) -> ContentIndex:
+        if self._index is None:
+            raise Unavailable("the store is not open yet")
+        return self._index
+
+    def run(self, plan: Plan, allow: Collection[Concern]) -> tuple[Outcome, ...]:
+        """Carry the plan out, reading each item again first, and write it into the journal."""
+        from contentui.actions.run import run
+
+        needs = self._index.needs if self._index is not None else None
+        return tuple(run(self.store, plan, allow=allow, journal=self.journal, needs=needs))
+
+    @property
+    def journal(self) -> Journal:
+        """What was done, by anybody on this account."""
+        if self._journal is None:
+            from contentui.actions.journal import Journal
+
+            self._journal = Journal()
+        return self._journal
+
+    def verify(self, digest: Digest, progress: Callable[[int, int], bool]) -> int:
+        """Read a whole blob and compare its digest; returns its size in bytes.
+
+        ``progress`` gets bytes read and size, and says whether to go on.
+
+        Raises:
+            DataLoss: the bytes are not what their name says.
+            NotFound: it is gone.
+            Unavailable: ``progress`` ended it.
+        """
+        hasher = new_hash(digest.algorithm)
+        with self.store.reader(digest) as reader:
+            size, offset = reader.size, 0
+            while offset < size:
+                if not progress(offset, size):
+                    raise Unavailable("the verification was ended")
+                piece = reader.read_at(VERIFY_PIECE, offset)
+                if not piece:
+                    break
+                hasher.update(piece)
+                offset += len(piece)
+        if hasher.hexdigest() != digest.encoded:
+            raise DataLoss(f"{digest} holds other bytes", advice="delete it and fetch it again")
+        return size

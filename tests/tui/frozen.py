@@ -1,0 +1,159 @@
+"""A session whose pictures are prepared: the screen without a store behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from contentui.actions.facts import IngestFacts
+from contentui.actions.model import Plan, Verb
+from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+from contentui.content.digest import Digest
+from contentui.content.model import Holder, Info, IngestId, Liveness, Status, Usage, ingest_id
+from contentui.images.model import Kind, Need
+from contentui.monitor.model import BlobRow, Health, IngestRow, Snapshot, Verdict, View
+from contentui.tui.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+
+NOW = 1_795_000_000_000_000_000
+SECOND = 1_000_000_000
+MB = 1_000_000
+
+
+def digest(text: str) -> Digest:
+    return Digest.of(text.encode())
+
+
+def ingest(
+    ref: str,
+    verdict: Verdict = Verdict.MOVING,
+    *,
+    offset: int = 0,
+    total: int = 0,
+    age: float = 8,
+    silent: float = 0,
+    rate: float = 0.0,
+    held: Liveness = Liveness.HELD,
+    reason: str = "",
+    damage: str = "",
+) -> IngestRow:
+    status = Status(
+        ref,
+        offset,
+        total,
+        NOW - int(age * SECOND),
+        NOW - int(silent * SECOND),
+        Digest.found_in(ref),
+        ingest_id(ref),
+        damage,
+    )
+    holder = None
+    if held is Liveness.HELD:
+        holder = Holder(2231, NOW - 3600 * SECOND, "contentui ingest", NOW - int(age * SECOND))
+    eta = (total - offset) / rate if rate and total else None
+    return IngestRow(
+        status, verdict, reason or f"{verdict.value.capitalize()}: wait.", held, holder, rate, eta,
+        NOW - int(silent * SECOND),
+    )  # fmt: skip
+
+
+def blob(name: str, size: int, kind: Kind, age: float, *needs: str) -> BlobRow:
+    info = Info(digest(name), size, NOW - int(age * SECOND), NOW - int(age * SECOND), {})
+    return BlobRow(info, kind, tuple(Need("manifest", need, digest(need)) for need in needs))
+
+
+def layer(name: str) -> str:
+    return f"layer-{digest(name)}"
+
+
+INGESTS = (
+    ingest(layer("a"), offset=31_200_000, total=34_300_000, rate=9_800_000, reason="Moving: 9.80 MB/s arrive; nothing to do."),
+    ingest(layer("b"), offset=27_700_000, total=50_300_000, rate=8_100_000),
+    ingest(layer("c"), offset=4 * MB, total=19_100_000, rate=3_500_000, age=7),
+    ingest("upload-5f0c (registry push)", offset=12_600_000, rate=1_200_000, age=10),
+    ingest("sensor/feed", Verdict.TRICKLE, offset=410_000, total=2 * MB, rate=1_900, age=240, reason="Trickle: 1.90 kB/s over two minutes; its source is slow, wait or abort."),
+    ingest(layer("d"), Verdict.STALLED, offset=1_900_412_928, total=3_912_044_032, age=2460, silent=2280, reason="Stalled: a live writer has not sent a byte for 38 minutes. Ask its owner, or abort: that discards 1.90 GB."),
+    ingest(layer("e"), Verdict.ABANDONED, offset=201 * MB, total=2_300 * MB, age=2470, silent=2400, held=Liveness.FREE, reason="Abandoned: nobody holds it and no byte has come for 40 minutes. Resume it, or abort to free 201 MB."),
+    ingest("bad\x1b[31m[/nope]\nref", Verdict.DAMAGED, offset=0, age=99_999, silent=99_999, held=Liveness.FREE, damage="startedat is garbled", reason="Damaged: startedat is garbled. Abort removes what is left."),
+)  # fmt: skip
+
+BLOBS = (
+    blob("a1", 34_300_000, Kind.LAYER_GZIP, 3, "docker.io/library/redis:7.4"),
+    blob("b1", 7_700, Kind.CONFIG, 7, "docker.io/library/redis:7.4"),
+    blob("c1", 2_300, Kind.MANIFEST, 8, "docker.io/library/redis:7.4", "ghcr.io/acme/trainer:cu128"),
+    blob("d1", 10_200, Kind.INDEX, 8),
+    blob("e1", 52_400_000, Kind.LAYER_ZSTD, 200_000, "ghcr.io/acme/trainer:cu128"),
+    blob("f1", 1_100 * MB, Kind.LAYER_GZIP, 210_000, "ghcr.io/acme/trainer:cu128"),
+    BlobRow(Info(digest("g1"), 3_400_000, NOW - 800_000 * SECOND, 0, None), None, None),
+)  # fmt: skip
+
+HISTORY = tuple(float(abs((x * 37) % 101 - 40)) * 300_000 for x in range(240))
+
+
+def snapshot(
+    ingests: Iterable[IngestRow] = INGESTS,
+    blobs: Iterable[BlobRow] = BLOBS,
+    *,
+    seq: int = 1,
+    health: Health | None = None,
+    read_only_reason: str = "",
+    source: str = "/var/lib/store",
+    taken_ns: int = NOW,
+) -> Snapshot:
+    ingests, blobs = tuple(ingests), tuple(blobs)
+    counts: dict[Verdict, int] = {}
+    for row in ingests:
+        counts[row.verdict] = counts.get(row.verdict, 0) + 1
+    return Snapshot(
+        seq, taken_ns, source, read_only_reason, ingests, blobs, counts,
+        sum(row.info.size for row in blobs), sum(row.rate for row in ingests), HISTORY,
+        health or Health(View.LIVE, "", taken_ns), Usage(500_000 * MB, 120_000 * MB),
+    )  # fmt: skip
+
+
+class FrozenSession(Session):
+    """Yields what it is given, then waits; more can be pushed."""
+
+    def __init__(self, *snapshots: Snapshot, source: str | None = "/var/lib/store") -> None:
+        super().__init__(source)
+        self._queue: asyncio.Queue[Snapshot] = asyncio.Queue()
+        for each in snapshots or (snapshot(),):
+            self._queue.put_nowait(each)
+        self.focused: list[IngestId] = []
+        self.intervals: list[float] = []
+
+    def push(self, picture: Snapshot) -> None:
+        self._queue.put_nowait(picture)
+
+    def open(self) -> str:
+        return ""
+
+    def close(self) -> None: ...
+
+    def pace(self, interval_s: float) -> None:
+        self.intervals.append(interval_s)
+
+    def focus(self, ids: Iterable[IngestId]) -> None:
+        self.focused = list(ids)
+
+    def history(self, ingest: IngestId) -> tuple[float, ...]:
+        return HISTORY[:60]
+
+    def plan(
+        self, verb: Verb, targets: Sequence[Status] | Sequence[Info], moving: Collection[IngestId]
+    ) -> Plan:
+        source = "/var/lib/store"
+        if verb is Verb.DELETE:
+            needs = {row.info.digest: row.needs for row in BLOBS}
+            return plan_delete(source, targets, needs.__getitem__)
+        rows = {row.key: row for row in INGESTS}
+        facts = [
+            IngestFacts(t, rows[t.id].liveness, rows[t.id].holder, t.id in moving) for t in targets
+        ]
+        return (plan_abort if verb is Verb.ABORT else plan_truncate)(source, facts)
+
+    async def snapshots(self) -> AsyncIterator[Snapshot]:
+        while True:
+            yield await self._queue.get()
