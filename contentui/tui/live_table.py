@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
 
 from rich.cells import cell_len
@@ -29,6 +30,7 @@ GUTTER = 2
 MARK, CURSOR = "▌", "›"
 THUMB = "▐"
 _WHEEL_LINES = 3
+_NEAR = 64
 
 
 class Line(NamedTuple):
@@ -91,8 +93,8 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, id="table.up"),
-        Binding("down,j", "move(1)", "Down", show=False, id="table.down"),
+        Binding("up", "move(-1)", "Up", show=False, id="table.up"),
+        Binding("down", "move(1)", "Down", show=False, id="table.down"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="table.page-up"),
         Binding("pagedown", "page(1)", "Page down", show=False, id="table.page-down"),
         Binding("home", "edge(-1)", "First", show=False, id="table.first"),
@@ -160,7 +162,8 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._top = 0
         self._cursor = 0
         self._cursor_key: str | None = None
-        self._marks: set[str] = set()
+        self._marks: set[str] = set()  # replaced, never changed
+        self._marked: tuple[Sequence[Row], set[str], list[Row]] = ((), self._marks, [])
         self._sort: tuple[str, bool] | None = None
         self._empty_text = empty_text
         self._fitted: tuple[int, list[tuple[Column[Row], int]]] = (-1, [])
@@ -179,8 +182,9 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     ) -> None:
         """Show these rows in this order; cheap when it is the same sequence object again.
 
-        ``now_ns`` is the wall clock in nanoseconds, for ages. A mark on an item that isn't among
-        ``rows`` is dropped, unless ``exists`` says that it is only filtered away.
+        ``now_ns`` is the wall clock in nanoseconds, for ages. Marks on items that aren't there
+        any more are dropped: those that aren't among ``rows``, or, where a filter may hide some,
+        those whose key ``exists`` denies.
         """
         if rows is not self._rows:
             old, self._rows = self._rows, rows
@@ -239,7 +243,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
 
     @cursor_key.setter
     def cursor_key(self, key: str | None) -> None:
-        place = next((i for i, row in enumerate(self._rows) if row.key == key), None)
+        place = self._find(key)
         if place is not None:
             self._move_to(place)
 
@@ -259,7 +263,10 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
 
     def marked_rows(self) -> list[Row]:
         """The marked items among the rows, in their order."""
-        return [row for row in self._rows if row.key in self._marks] if self._marks else []
+        rows, marks = self._rows, self._marks
+        if self._marked[0] is not rows or self._marked[1] is not marks:
+            self._marked = rows, marks, [row for row in rows if row.key in marks] if marks else []
+        return list(self._marked[2])
 
     def toggle_mark(self, key: str | None = None) -> None:
         """Mark or unmark an item: the one under the cursor, which then goes down one."""
@@ -289,8 +296,9 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     def _drop_marks(self, exists: Callable[[str], bool] | None) -> None:
         if not self._marks:
             return
-        there = {row.key for row in self._rows}
-        gone = {k for k in self._marks - there if exists is None or not exists(k)}
+        if exists is None:
+            exists = {row.key for row in self._rows}.__contains__
+        gone = {key for key in self._marks if not exists(key)}
         self._set_marks(self._marks - gone, frozenset(gone))
 
     def _follow(self, old: Sequence[Row]) -> None:
@@ -308,16 +316,25 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
 
     def _place_of(self, key: str, old: Sequence[Row]) -> int:
         """Where an item is now, or its nearest neighbour of before, the one below first."""
+        found = self._find(key)
+        if found is not None:
+            return found
         places = {row.key: place for place, row in enumerate(self._rows)}
-        if key in places:
-            return places[key]
         below = (row.key for row in old[self._cursor + 1 :])
         above = (row.key for row in reversed(old[: self._cursor]))
-        for neighbours in (below, above):
-            for neighbour in neighbours:
-                if neighbour in places:
-                    return places[neighbour]
-        return min(self._cursor, len(self._rows) - 1)
+        neighbours = chain(below, above)
+        place = next((places[near] for near in neighbours if near in places), self._cursor)
+        return min(place, len(self._rows) - 1)
+
+    def _find(self, key: str | None) -> int | None:
+        """The place of an item, looked for near the cursor first: few rows move far."""
+        start = max(0, self._cursor - _NEAR)
+        near = self._rows[start : self._cursor + _NEAR]
+        for rows, first in ((near, start), (self._rows, 0)):
+            for place, row in enumerate(rows, first):
+                if row.key == key:
+                    return place
+        return None
 
     def _cursor_is_on(self, key: str | None) -> None:
         if key != self._cursor_key:

@@ -19,14 +19,15 @@ class Query(NamedTuple):
     problem: str = ""
     """Why it filters nothing, for the filter line; empty when it works."""
     test: Callable[[str], bool] = _everything
+    """Whether a row with this casefolded text is shown; never raises."""
 
     def __bool__(self) -> bool:
         """Whether it leaves anything out."""
         return self.test is not _everything
 
     def matches(self, haystack: str) -> bool:
-        """Whether a row with this text is shown. Never raises."""
-        return self.test(haystack)
+        """Whether a row with this text, in any case, is shown. Never raises."""
+        return self.test(haystack.casefold())
 
 
 ALL = Query()
@@ -34,7 +35,7 @@ ALL = Query()
 
 def _substring(needle: str) -> Callable[[str], bool]:
     folded = needle.casefold()
-    return lambda haystack: folded in haystack.casefold()
+    return lambda haystack: folded in haystack
 
 
 def _pattern(source: str) -> Callable[[str], bool]:
