@@ -190,7 +190,6 @@ class MemoryStore:
 
         Raises:
             Locked, AlreadyExists, InvalidArgument: as `Store.writer`.
-            NotFound: an `IngestId` of which there is no ingest.
         """
         if total < 0:
             raise InvalidArgument(f"a total of {total} bytes can't be")
@@ -270,10 +269,8 @@ class MemoryStore:
 
     def _opened(self, ident: IngestId, ref: str, total: int) -> _Ingest:
         ingest = self._ingests.get(ident)
-        if ingest is None and isinstance(ref, IngestId):
-            raise NotFound(f"ingest {ref[:160]!r}: not found")
         if ingest is None or (total and ingest.total and total != ingest.total):
-            ingest = _Ingest(ingest.ref if ingest else ref, self._clock())
+            ingest = _Ingest(ref, self._clock())
             self._ingests[ident] = ingest
         ingest.total = total or ingest.total
         return ingest
@@ -439,8 +436,11 @@ def checked_ref(ref: str) -> None:
     """Refuse a ref that no store takes.
 
     Raises:
-        InvalidArgument: it is empty, has more than `MAX_REF` bytes, or can't be bytes at all.
+        InvalidArgument: it is empty, has more than `MAX_REF` bytes, can't be bytes at all, or is
+            an `IngestId`, which names only what is there.
     """
+    if isinstance(ref, IngestId):
+        raise InvalidArgument("an ingest is opened by its ref, not by its id")
     try:
         length = len(ref_bytes(ref))
     except UnicodeEncodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,13 +73,14 @@ def test_many_threads_ingest_while_one_lists(store):
                 writer.write(f"{number} {turn}".encode())
                 writer.commit()
 
-    threads = [threading.Thread(target=ingest, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        for status in store.statuses():
-            assert status.id == ingest_id(status.ref) or status.damage
-        assert len(list(store.walk())) <= 60
+    with ThreadPoolExecutor(6) as pool:
+        done = [pool.submit(ingest, number) for number in range(6)]
+        while not all(future.done() for future in done):
+            for status in store.statuses():
+                assert status.id == ingest_id(status.ref) or status.damage
+            assert len(list(store.walk())) <= 60
+    for future in done:
+        future.result()
     assert len(store.digests()) == 60
     assert store.statuses() == []
 
@@ -140,13 +142,12 @@ def test_looking_creates_nothing(store):
     assert store.statuses() == []
 
 
-def test_a_writer_by_id_resumes_and_creates_nothing(store):
+@pytest.mark.parametrize("known", [True, False])
+def test_a_writer_is_opened_by_ref_not_by_id(store, known):
     status = left_behind(store, "a ref")
-    with store.writer(status.id) as writer:
-        assert (writer.ref, writer.offset) == ("a ref", 4)
-    with pytest.raises(NotFound):
-        store.writer(ABSENT)
-    assert [found.ref for found in store.statuses()] == ["a ref"]
+    with pytest.raises(InvalidArgument):
+        store.writer(status.id if known else ABSENT)
+    assert store.statuses() == [status]
 
 
 @pytest.fixture
