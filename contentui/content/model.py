@@ -10,6 +10,8 @@ import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from contentui.content.errors import InvalidArgument
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,8 +29,15 @@ class IngestId(str):
 
 
 def ref_bytes(ref: str) -> bytes:
-    """A ref's exact bytes. Refs are text in which undecodable bytes stand as surrogates."""
-    return ref.encode("utf-8", "surrogateescape")
+    """A ref's exact bytes. Refs are text in which undecodable bytes stand as surrogates.
+
+    Raises:
+        InvalidArgument: other surrogates, which stand for no bytes.
+    """
+    try:
+        return ref.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidArgument("the ref contains half a character, which has no bytes") from None
 
 
 def ingest_id(ref: str) -> IngestId:

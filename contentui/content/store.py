@@ -114,7 +114,7 @@ class Writer(Protocol):
 class Store(Protocol):
     """Blobs under their digests, ingests under their refs.
 
-    ``ref`` arguments take an `IngestId` as well. ``filters`` are containerd's
+    ``ref`` arguments, `writer`'s excepted, take an `IngestId` as well. ``filters`` are containerd's
     (content-store.md 4.5): several are alternatives, none means everything; a bad one raises
     InvalidArgument before anything is yielded. Any call may raise Unavailable,
     PermissionDenied, ResourceExhausted; anything that changes the store raises ReadOnly where

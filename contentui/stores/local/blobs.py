@@ -182,7 +182,14 @@ class Blobs:
             os.unlink(digest.encoded, dir_fd=directory)
             os.fsync(directory)
 
-    def adopt_file(self, digest: Digest, name: str, source: int, labels: Mapping[str, str]) -> None:
+    def adopt_file(
+        self,
+        digest: Digest,
+        name: str,
+        source: int,
+        labels: Mapping[str, str],
+        committed_ns: int,
+    ) -> None:
         """Make the synced file ``name`` below ``source`` the blob, durably, with its labels.
 
         Raises:
@@ -192,7 +199,7 @@ class Blobs:
         directory = self.of(digest.algorithm).fd_or_make()
         if labels and self.stat(digest) is not None:
             raise FileExistsError  # and keeps the labels it has
-        self._write_labels([(digest, labels)])
+        self._write_labels([(digest, labels)], committed_ns)
         files.rename_new(name, source, digest.encoded, directory)
 
     def sync(self, algorithm: str) -> None:
@@ -252,11 +259,13 @@ class Blobs:
             )
         return True
 
-    def _write_labels(self, labels: Sequence[tuple[Digest, Mapping[str, str]]]) -> None:
+    def _write_labels(
+        self, labels: Sequence[tuple[Digest, Mapping[str, str]]], updated_ns: int = 0
+    ) -> None:
         """Before the blobs get their names, so that none is ever seen without its labels."""
         rows = [row for row in labels if self._labels.needs_row(row[1])]
         if rows:
-            self._labels.set_many(rows, time.time_ns())
+            self._labels.set_many(rows, updated_ns or time.time_ns())
 
     def _put_group(self, group: list[bytes], labels: Mapping[str, str] | None) -> list[Info]:
         digests = [Digest.of(data) for data in group]

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import stat
+import threading
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import (
@@ -161,28 +162,36 @@ class Directory:
         self.path: str = name if parent is None else f"{parent.path}/{name}"
         self._fd = -1
         self._identity = (0, 0)
+        self._replaced: list[int] = []
+        self._mutex = threading.Lock()
 
     def fd(self) -> int:
         """A descriptor of what stands at the path now. Raises OSError."""
         if self._is_current():
             return self._fd
-        return self._reopen(None if self.parent is None else self.parent.fd())
+        above = None if self.parent is None else self.parent.fd()
+        with self._mutex:
+            return self._reopen(above)
 
     def fd_or_make(self) -> int:
         """As `fd`; makes the directory, and durably so, where it is missing. Raises OSError."""
         if self._is_current():
             return self._fd
         above = None if self.parent is None else self.parent.fd_or_make()
-        try:
-            return self._reopen(above)
-        except FileNotFoundError:
-            self._make(above)
-            return self._reopen(above)
+        with self._mutex:
+            try:
+                return self._reopen(above)
+            except FileNotFoundError:
+                self._make(above)
+                return self._reopen(above)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+        with self._mutex:
+            for fd in (self._fd, *self._replaced):
+                if fd >= 0:
+                    os.close(fd)
             self._fd = -1
+            self._replaced.clear()
 
     def _is_current(self) -> bool:
         """Whether our descriptor is what stands at the path. Whatever links that path has got
@@ -199,8 +208,10 @@ class Directory:
     def _reopen(self, above: int | None) -> int:
         flags = DIRECTORY if above is not None else DIRECTORY & ~os.O_NOFOLLOW
         fd = os.open(self.name, flags, dir_fd=above)
-        self.close()
         found = os.fstat(fd)
+        if self._fd >= 0:
+            # Another thread may be using it: closed now, its number could become another file.
+            self._replaced.append(self._fd)
         self._fd, self._identity = fd, (found.st_ino, found.st_dev)
         return fd
 

@@ -69,13 +69,15 @@ UNKNOWN = AllLabels({}, complete=False)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Raises InvalidArgument for an empty key, or a key and value of over 4096 bytes."""
+    """Raises InvalidArgument: an empty key, no text, a key and value of over 4096 bytes."""
     for key, value in labels.items():
         if not key:
             raise InvalidArgument("a label without a key", advice="write it as key=value")
-        if len(key.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace")) > (
-            LABEL_LIMIT
-        ):
+        try:
+            size = len(key.encode()) + len(value.encode())
+        except UnicodeEncodeError:
+            raise InvalidArgument(f"label {key[:64]!r} is not text") from None
+        if size > LABEL_LIMIT:
             raise InvalidArgument(
                 f"label {key[:64]!r} is longer than {LABEL_LIMIT} bytes",
                 advice="key and value count together",

@@ -98,6 +98,7 @@ class LocalWriter:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._check_open("write to")
+        self._forget_refusal()
         view = memoryview(data).cast("B")
         with files.told(f"writing ingest {self._ref}"):
             self._check_file()
@@ -112,6 +113,7 @@ class LocalWriter:
 
     def append_from(self, source: BinaryIO, progress: Progress | None = None) -> int:
         self._check_open("write to")
+        self._forget_refusal()
         before = self._offset
         inflow = Inflow(self._fd, before, self._hash, progress)
         with files.told(f"writing ingest {self._ref}"):
@@ -269,9 +271,13 @@ class LocalWriter:
         self._hash = new_hash(self._hash.name)
         self._offset = 0
         self._updated_ns = time.time_ns()
-        self._mark(ingests.REFUSED, False)
+        self._forget_refusal()
+
+    def _forget_refusal(self) -> None:
+        """The mark was for the bytes as they were."""
         if self._refused is not None:
             self._refused = None
+            self._mark(ingests.REFUSED, False)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink("refused", dir_fd=self._directory)
 
@@ -312,8 +318,9 @@ class LocalWriter:
         os.fchmod(self._fd, found.st_mode & 0o444)
         os.utime(self._fd)
         os.fsync(self._fd)
+        committed_ns = os.fstat(self._fd).st_mtime_ns
         try:
-            self._blobs.adopt_file(digest, "data", self._directory, labels)
+            self._blobs.adopt_file(digest, "data", self._directory, labels, committed_ns)
         except FileExistsError:
             self._remove()
             raise already_exists(digest) from None
@@ -321,7 +328,6 @@ class LocalWriter:
             with contextlib.suppress(OSError):
                 os.fchmod(self._fd, found.st_mode)
             raise
-        committed_ns = os.fstat(self._fd).st_mtime_ns
         self._closed = True
         with contextlib.suppress(OSError):  # the blob is there: a leftover is no failure
             self._remove(committed=True)
