@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from contentui.content.digest import Digest
@@ -145,3 +147,14 @@ def test_the_callers_mapping_is_not_kept(store):
     info = store.put(b"x", labels=labels)
     labels["k"] = "changed"
     assert store.info(info.digest).labels == {"k": "v"}
+
+
+def test_many_threads_label_one_blob(store, info):
+    def label(number):
+        for turn in range(5):
+            key = f"{number}.{turn}"
+            store.update(info.digest, {key: "v"}, (f"labels.{key}",))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(label, range(4)))
+    assert len(store.info(info.digest).labels) == len(OLD) + 20

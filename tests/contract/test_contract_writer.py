@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -228,6 +229,49 @@ def test_committing_what_exists_removes_the_ingest(store, name_it):
     assert store.statuses() == []
     assert store.info(info.digest) == info
     store.writer("r").close()
+
+
+@pytest.mark.parametrize("labels", [None, {}, {"new": "2"}])
+@pytest.mark.parametrize("by", ["writer", "put", "put_many"])
+def test_what_exists_keeps_its_labels(store, open_again, by, labels):
+    info = store.put(b"whole", labels={"old": "1"})
+    if by == "put":
+        assert store.put(b"whole", labels=labels) == info
+    elif by == "put_many":
+        assert store.put_many([b"whole"], labels=labels) == [info]
+    else:
+        with store.writer("r", labels=labels) as writer:
+            writer.write(b"whole")
+            with pytest.raises(AlreadyExists):
+                writer.commit()
+    assert open_again().info(info.digest) == info
+
+
+def test_what_the_writer_wants_is_seen_from_outside(store, open_again):
+    digest = Digest.of(b"wanted", "sha512")
+    with store.writer("r", expected=digest) as writer:
+        writer.write(b"want")
+        assert open_again().status("r").expected == digest
+        assert open_again().statuses()[0].expected == digest
+        writer.write(b"ed")
+        assert writer.commit().digest == digest
+
+
+def test_sixteen_threads_commit_the_same_content(store):
+    def ingest(number):
+        with store.writer(f"ref {number}") as writer:
+            writer.write(DATA)
+            try:
+                return writer.commit(labels={"by": str(number)})
+            except AlreadyExists:
+                return None
+
+    with ThreadPoolExecutor(16) as pool:
+        made = [info for info in pool.map(ingest, range(16)) if info]
+    assert len(made) == 1
+    assert list(store.walk()) == made
+    assert content(store, made[0].digest) == DATA
+    assert store.statuses() == []
 
 
 @pytest.mark.parametrize("size", [0, 3, 5])
