@@ -16,7 +16,7 @@ from contentui.monitor.rates import RateMeter
 from contentui.monitor.wishes import Wishes, Wishlist
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from contentui.content.model import IngestId, Usage
     from contentui.content.store import Store
@@ -80,7 +80,7 @@ class Monitor:
         except Exception:  # the next tick fails for the same reason, and says so
             return []
 
-    def focus(self, ids: Collection[str]) -> None:
+    def focus(self, ids: Iterable[str]) -> None:
         """Look at these ingests (ids) and blobs (digests) on each tick: they are on a screen."""
         self._wishlist.focus(ids)
 

@@ -44,8 +44,8 @@ _COMPLETE_HUNG = (
 _COMPLETE_FREE = (
     Verdict.COMPLETE,
     (
-        "All bytes are there, but nobody commits them: run the same ingest again to commit, or abort"
-        " it."
+        "All bytes are there, but nobody commits them: run the same ingest again to commit, or"
+        " abort it."
     ),
 )
 _COMPLETE_UNKNOWN = (

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from contentui.content.model import IngestId
 
@@ -41,7 +41,7 @@ class Wishlist:
             self._blobs |= blobs
             self._everything |= everything
 
-    def focus(self, ids: Collection[str]) -> None:
+    def focus(self, ids: Iterable[str]) -> None:
         """Somebody looks at these from now on, and at nothing else."""
         with self._mutex:
             self._focus = frozenset(ids)

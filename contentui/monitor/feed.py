@@ -1,0 +1,128 @@
+"""The monitor's ticks as an asynchronous stream, woken early by hints."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Collection
+
+    from contentui.content.model import IngestId
+    from contentui.monitor.model import Snapshot, View
+    from contentui.monitor.monitor import Monitor
+
+MIN_SPACING_S = 0.05
+"""Two looks are at least this far apart, seconds."""
+_MAX_REST_S = 1.0
+_PATIENCE_S = 2.0
+
+
+class Feed:
+    """``async for snapshot in feed``: one consumer, one thread for the store, none left behind.
+
+    Args:
+        monitor: what to tick. Until the feed ends, nobody else does.
+        interval_s: seconds between two looks when nothing hurries; can be set at any time.
+        hints: let the kernel's announcements wake it early, where the store has directories.
+    """
+
+    def __init__(self, monitor: Monitor, interval_s: float = 0.25, *, hints: bool = True) -> None:
+        self.monitor = monitor
+        self._interval_s = interval_s
+        self._with_hints = hints and hasattr(monitor.store, "watch_paths")
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hints: asyncio.Task[None] | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._ticking: asyncio.Future[Snapshot] | None = None
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two looks when nothing hurries."""
+        return self._interval_s
+
+    @interval_s.setter
+    def interval_s(self, seconds: float) -> None:
+        self._interval_s = seconds
+        self.wake()
+
+    def wake(self) -> None:
+        """Look as soon as may be. From any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def close(self) -> None:
+        """End the stream: its consumer's loop ends, its thread too. Twice is fine."""
+        self._closed = True
+        self._wake.set()
+        await self._stop()
+
+    async def __aiter__(self) -> AsyncGenerator[Snapshot, None]:
+        self._loop = loop = asyncio.get_running_loop()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="contentui-monitor")
+        if self._with_hints:
+            self._hints = loop.create_task(self._listen())
+        try:
+            while not self._closed:
+                began = loop.time()
+                self._wake.clear()
+                self._ticking = loop.run_in_executor(self._executor, self.monitor.tick)
+                snapshot = await asyncio.shield(self._ticking)
+                if self._closed:
+                    return
+                took = loop.time() - began
+                yield snapshot
+                await self._rest(began, max(MIN_SPACING_S, min(took, _MAX_REST_S) + took))
+        finally:
+            await self._stop()
+
+    async def _rest(self, began: float, spacing_s: float) -> None:
+        """Until the interval is over or a hint came, but not before the spacing."""
+        loop = asyncio.get_running_loop()
+        while not self._closed:
+            soon = self.monitor.next_tick_s
+            interval = self._interval_s if soon is None else min(soon, self._interval_s)
+            until = began + max(spacing_s if self._wake.is_set() else interval, spacing_s)
+            left = until - loop.time()
+            if left <= 0:
+                return
+            if self._wake.is_set():
+                await asyncio.sleep(min(left, MIN_SPACING_S))
+                continue
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+    async def _listen(self) -> None:
+        from contentui.monitor import hints
+
+        await hints.watch(self.monitor.watch_paths, self._on_hint, self._on_health)
+
+    def _on_hint(
+        self, ids: Collection[IngestId], blobs: bool = False, everything: bool = False
+    ) -> None:
+        self.monitor.hint(ids, blobs=blobs, everything=everything)
+        self._wake.set()
+
+    def _on_health(self, view: View, reason: str = "") -> None:
+        self.monitor.announce(view, reason)
+        self._wake.set()
+
+    async def _stop(self) -> None:
+        listening, self._hints = self._hints, None
+        if listening is not None:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        ticking = self._ticking
+        if ticking is not None and not ticking.done():
+            await asyncio.wait([ticking], timeout=_PATIENCE_S)
+        # A look that hangs in the kernel is left behind: waiting would hang as well.
+        executor.shutdown(wait=ticking is None or ticking.done(), cancel_futures=True)

@@ -1,0 +1,132 @@
+"""Snapshots as JSON objects with stable names that carry their units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contentui.content.model import id_text, ref_bytes, ref_is_text
+from contentui.text import rfc3339, visible
+
+if TYPE_CHECKING:
+    from contentui.content.model import Holder
+    from contentui.monitor.model import BlobRow, Health, IngestRow, Snapshot
+
+
+def snapshot_record(snapshot: Snapshot, *, blobs: bool = False) -> dict[str, Any]:
+    """A whole snapshot.
+
+    ====================  ======================================================================
+    ``seq``               number of the snapshot, growing
+    ``taken_at``          RFC 3339 in UTC, as all times; null when unknown
+    ``source``            the store's name
+    ``read_only_reason``  why it can't be changed from here; null when it can
+    ``health``            ``view`` (live, polling, stale), ``reason`` or null, ``last_good_at``,
+                          ``stale_s`` (seconds since then; 0 unless stale)
+    ``counts``            ingests by verdict; verdicts that don't occur are left out
+    ``ingest_count``      all ingests
+    ``blob_count``        blobs
+    ``blob_bytes``        bytes in them
+    ``free_bytes``        on the store's disk; null when that means nothing
+    ``disk_bytes``        the disk's size, or null
+    ``rate_bytes_per_s``  of all ingests together
+    ``ingests``           objects as in `ingest_record`
+    ``events``            sentences: what happened since the snapshot before
+    ``blobs``             objects as in `blob_record`; only when asked for
+    ====================  ======================================================================
+    """
+    usage = snapshot.usage
+    record = {
+        "seq": snapshot.seq,
+        "taken_at": rfc3339(snapshot.taken_ns),
+        "source": visible(snapshot.source),
+        "read_only_reason": snapshot.read_only_reason or None,
+        "health": health_record(snapshot.health, snapshot.taken_ns),
+        "counts": {str(verdict): count for verdict, count in snapshot.counts.items()},
+        "ingest_count": len(snapshot.ingests),
+        "blob_count": len(snapshot.blobs),
+        "blob_bytes": snapshot.blob_bytes,
+        "free_bytes": usage.free if usage else None,
+        "disk_bytes": usage.total if usage else None,
+        "rate_bytes_per_s": round(snapshot.rate),
+        "ingests": [ingest_record(row) for row in snapshot.ingests],
+        "events": list(snapshot.events),
+    }
+    if blobs:
+        record["blobs"] = [blob_record(row) for row in snapshot.blobs]
+    return record
+
+
+def ingest_record(row: IngestRow) -> dict[str, Any]:
+    """An ingest.
+
+    ``ref`` is null where it is not valid UTF-8, and ``ref_b64`` has its bytes then;
+    ``total_bytes`` null: undeclared; ``held``: true, false, or null when it can't be known;
+    ``holder``: ``pid``, ``command``, ``since``, ``foreign``, or null.
+    """
+    status = row.status
+    return {
+        **_ref_fields(status.ref),
+        "id": id_text(status.id),
+        "offset_bytes": status.offset,
+        "total_bytes": status.total or None,
+        "started_at": rfc3339(status.started_ns),
+        "updated_at": rfc3339(status.updated_ns),
+        "last_byte_at": rfc3339(row.last_byte_ns),
+        "expected": status.expected,
+        "damage": visible(status.damage) or None,
+        "refused": status.refused,
+        "verdict": str(row.verdict),
+        "reason": row.reason,
+        "rate_bytes_per_s": round(row.rate),
+        "eta_s": None if row.eta_s is None else round(row.eta_s, 1),
+        "held": {"held": True, "free": False}.get(row.liveness),
+        "holder": row.holder and holder_record(row.holder),
+    }
+
+
+def blob_record(row: BlobRow) -> dict[str, Any]:
+    """A blob. ``kind`` null: not looked at yet; ``needed_by`` null: unknown, which isn't nobody."""
+    info = row.info
+    needs = row.needs
+    return {
+        "digest": info.digest,
+        "size_bytes": info.size,
+        "committed_at": rfc3339(info.committed_ns),
+        "updated_at": rfc3339(info.updated_ns),
+        "labels": None if info.labels is None else dict(info.labels),
+        "kind": row.kind and str(row.kind),
+        "needed_by": None
+        if needs is None
+        else [{"by": need.by, "name": visible(need.name), "digest": need.digest} for need in needs],
+    }
+
+
+def health_record(health: Health, taken_ns: int) -> dict[str, Any]:
+    """How much the picture can be trusted."""
+    stale = health.view == "stale"
+    return {
+        "view": str(health.view),
+        "reason": health.reason or None,
+        "last_good_at": rfc3339(health.since_ns),
+        "stale_s": round(max(taken_ns - health.since_ns, 0) / 1e9, 1)
+        if stale and health.since_ns
+        else 0,
+    }
+
+
+def holder_record(holder: Holder) -> dict[str, Any]:
+    """The process whose writer holds a ref."""
+    return {
+        "pid": holder.pid or None,
+        "command": visible(holder.command) or None,
+        "since": rfc3339(holder.since_ns),
+        "foreign": holder.foreign,
+    }
+
+
+def _ref_fields(ref: str) -> dict[str, Any]:
+    if ref_is_text(ref):
+        return {"ref": ref}
+    from base64 import b64encode
+
+    return {"ref": None, "ref_b64": b64encode(ref_bytes(ref)).decode()}

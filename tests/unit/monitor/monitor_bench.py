@@ -1,0 +1,92 @@
+"""A clock that tests turn by hand, and a store that they can break."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.monitor.monitor import Monitor
+from contentui.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from contentui.content.model import Holder, IngestId, Status
+    from contentui.monitor.model import IngestRow, Snapshot, Thresholds
+
+START = 1_700_000_000 * 10**9
+
+
+class HandClock:
+    """Both clocks; `go` moves them together, `jump` the wall clock alone."""
+
+    def __init__(self) -> None:
+        self.mono = 5 * 10**9
+        self.wall = START
+
+    def mono_ns(self) -> int:
+        return self.mono
+
+    def wall_ns(self) -> int:
+        return self.wall
+
+    def go(self, seconds: float) -> None:
+        self.mono += round(seconds * 1e9)
+        self.wall += round(seconds * 1e9)
+
+    def jump(self, seconds: float) -> None:
+        self.wall += round(seconds * 1e9)
+
+
+class Breakable(MemoryStore):
+    """A memory store that fails when told to, names its ingests, and counts what it is asked."""
+
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__("memory", clock.wall_ns)
+        self.error: Exception | None = None
+        self.blind = False
+        self.full_scans = 0
+        self.refreshed: list[int] = []
+        self.asked_holders = 0
+
+    def _fail(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def ingest_ids(self) -> list[IngestId]:
+        self._fail()
+        return list(self._ingests)
+
+    def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
+        self._fail()
+        self.full_scans += 1
+        return super().statuses(filters)
+
+    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+        self._fail()
+        self.refreshed.append(len(seen))
+        return super().refresh(seen)
+
+    def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder]:  # type: ignore[override]
+        self.asked_holders += 1
+        return None if self.blind else super().holders(ids)  # type: ignore[return-value]
+
+
+class Bench:
+    """A store, a monitor on it, and the time."""
+
+    def __init__(self, thresholds: Thresholds | None = None) -> None:
+        self.clock = HandClock()
+        self.store = Breakable(self.clock)
+        self.monitor = Monitor(self.store, thresholds=thresholds, clock=self.clock)
+
+    def tick(self, seconds: float = 0.25) -> Snapshot:
+        self.clock.go(seconds)
+        return self.monitor.tick()
+
+    def run(self, seconds: float, each: float = 0.25) -> Snapshot:
+        for _ in range(round(seconds / each)):
+            snapshot = self.tick(each)
+        return snapshot
+
+    def row(self, snapshot: Snapshot, ref: str) -> IngestRow:
+        return next(row for row in snapshot.ingests if row.status.ref == ref)

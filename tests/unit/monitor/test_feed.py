@@ -1,0 +1,129 @@
+"""The stream of snapshots of a real directory."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from contentui.content.digest import Digest
+from contentui.monitor.feed import Feed
+from contentui.monitor.model import Verdict, View
+from contentui.monitor.monitor import Monitor
+from contentui.stores.local.store import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from contentui.monitor.model import Snapshot
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    with LocalStore(str(tmp_path / "store")) as store:
+        store.put(b"first")
+        yield store
+
+
+async def until(
+    snapshots: AsyncIterator[Snapshot], condition: Callable[[Snapshot], object]
+) -> Snapshot:
+    async with asyncio.timeout(20):
+        async for snapshot in snapshots:
+            if condition(snapshot):
+                return snapshot
+    raise AssertionError
+
+
+async def test_a_life_from_begin_to_commit(store: LocalStore) -> None:
+    feed = Feed(Monitor(store))
+    stream = aiter(feed)
+    first = await until(stream, lambda snapshot: snapshot.blobs)
+    assert first.usage is not None
+    with store.writer("layer", total=2_000_000) as writer:
+        writer.write(bytes(1_000_000))
+        seen = await until(stream, lambda snapshot: snapshot.ingests)
+        assert seen.ingests[0].verdict is Verdict.MOVING
+        seen = await until(stream, lambda snapshot: snapshot.ingests[0].liveness == "held")
+        assert seen.ingests[0].holder is not None
+        writer.write(b"x" * 1_000_000)
+        seen = await until(stream, lambda s: s.ingests[0].verdict is Verdict.COMPLETE)
+        assert seen.rate > 0
+        writer.commit()
+    done = await until(stream, lambda snapshot: snapshot.events)
+    assert done.events[0].startswith("layer committed as sha256:")
+    assert (len(done.ingests), len(done.blobs)) == (0, 2)
+    await feed.close()
+
+
+async def test_hints_wake_it_early(store: LocalStore) -> None:
+    store.writer("first").close()
+    feed = Feed(Monitor(store), interval_s=30)
+    stream = aiter(feed)
+    await until(stream, lambda snapshot: snapshot.health.view is View.LIVE)
+    began = time.monotonic()
+    store.writer("second").close()
+    await until(stream, lambda snapshot: len(snapshot.ingests) == 2)
+    assert time.monotonic() - began < 5
+    await feed.close()
+
+
+async def test_the_interval_can_be_set_while_it_rests(store: LocalStore) -> None:
+    feed = Feed(Monitor(store), interval_s=60, hints=False)
+    stream = aiter(feed)
+    first = await until(stream, lambda _: feed.monitor.next_tick_s is None)
+    asyncio.get_running_loop().call_later(0.05, setattr, feed, "interval_s", 0.1)
+    assert (await until(stream, lambda s: s.seq == first.seq + 3)).seq == first.seq + 3
+    await feed.close()
+
+
+async def test_it_ends_promptly_and_leaves_no_thread(store: LocalStore) -> None:
+    feed = Feed(Monitor(store), interval_s=60)
+    stream = aiter(feed)
+    await anext(stream)
+    waiting = asyncio.ensure_future(anext(stream, None))
+    await asyncio.sleep(0.3)
+    began = time.monotonic()
+    await feed.close()
+    while not waiting.done():
+        await asyncio.sleep(0)
+        if await asyncio.wait_for(asyncio.shield(waiting), 2) is not None:
+            waiting = asyncio.ensure_future(anext(stream, None))
+    assert time.monotonic() - began < 2
+    assert not [t for t in threading.enumerate() if t.name.startswith("contentui-monitor")]
+    await feed.close()
+
+
+async def test_a_cancelled_consumer_leaves_no_thread(store: LocalStore) -> None:
+    async def consume() -> None:
+        async for _ in Feed(Monitor(store)):
+            pass
+
+    task = asyncio.create_task(consume())
+    await asyncio.sleep(0.3)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not [t for t in threading.enumerate() if t.name.startswith("contentui-monitor")]
+
+
+async def test_a_removed_store_is_stale_until_it_is_back(store: LocalStore, tmp_path: Path) -> None:
+    store.writer("layer").close()
+    feed = Feed(Monitor(store), interval_s=0.1)
+    stream = aiter(feed)
+    good = await until(stream, lambda s: s.blobs and s.ingests and s.health.view is View.LIVE)
+    shutil.rmtree(tmp_path / "store")
+    bad = await until(stream, lambda s: s.health.view is View.STALE)
+    assert "store" in bad.health.reason
+    bad = await until(stream, lambda s: s.health.view is View.STALE)
+    assert bad.ingests == good.ingests or not (tmp_path / "store").exists()
+    with LocalStore(str(tmp_path / "store")) as again:
+        again.put(b"second")
+    back = await until(stream, lambda s: s.health.view is not View.STALE and s.blobs)
+    assert [row.info.digest for row in back.blobs] == [Digest.of(b"second")]
+    assert back.ingests == ()
+    await feed.close()

@@ -1,0 +1,314 @@
+"""A monitor on a store in memory, with the time in our hands."""
+
+from __future__ import annotations
+
+import pytest
+from monitor_bench import START, Bench
+
+from contentui.content.digest import Digest
+from contentui.content.errors import NotFound, PermissionDenied, Unavailable
+from contentui.content.model import Liveness, ingest_id
+from contentui.monitor.model import Thresholds, Verdict, View
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_an_empty_store(bench: Bench) -> None:
+    snapshot = bench.tick()
+    assert snapshot.ingests == snapshot.blobs == snapshot.events == ()
+    assert snapshot.health.view is View.POLLING
+    assert snapshot.health.since_ns == bench.clock.wall
+
+
+def test_a_moving_one_has_rate_eta_and_holder(bench: Bench) -> None:
+    with bench.store.writer("a", total=10_000_000) as writer:
+        bench.tick()
+        for _ in range(20):
+            writer.write(bytes(100_000))
+            snapshot = bench.tick(0.25)
+        row = bench.row(snapshot, "a")
+        assert row.verdict is Verdict.MOVING
+        assert row.rate == pytest.approx(400_000, rel=0.1)
+        assert row.eta_s == pytest.approx(8_000_000 / 400_000, rel=0.1)
+        assert row.liveness is Liveness.HELD
+        assert row.holder is not None
+        assert row.last_byte_ns == bench.clock.wall
+        assert snapshot.rate == pytest.approx(400_000, rel=0.1)
+        assert snapshot.counts == {Verdict.MOVING: 1}
+        history = bench.monitor.history(row.key)
+        assert history[1:] == pytest.approx([400_000] * (len(history) - 1), rel=0.1)
+        assert len(history) >= 4
+
+
+def test_silence_becomes_stalled_then_abandoned_then_moves_again(bench: Bench) -> None:
+    writer = bench.store.writer("a")
+    bench.tick()
+    writer.write(b"x" * 1000)
+    assert bench.row(bench.run(29), "a").verdict is Verdict.MOVING
+    snapshot = bench.run(1.5)
+    assert bench.row(snapshot, "a").verdict is Verdict.STALLED
+    assert snapshot.counts == {Verdict.STALLED: 1}
+    del bench.store._held[ingest_id("a")]  # as after SIGKILL: the lock is free, nothing is closed
+    assert bench.row(bench.run(6), "a").verdict is Verdict.ABANDONED
+    with bench.store.writer("a") as again:
+        again.write(b"y" * 1_000_000)
+        row = bench.row(bench.run(6), "a")
+        assert row.verdict is Verdict.MOVING
+        assert row.liveness is Liveness.HELD
+
+
+def test_the_change_of_a_verdict_is_an_event(bench: Bench) -> None:
+    writer = bench.store.writer("evil\x1b[0m")
+    bench.tick()
+    writer.write(b"x")
+    events = [event for _ in range(130) for event in bench.tick().events]
+    assert len(events) == 1
+    assert events[0].endswith("moving → stalled")
+    assert events[0].isprintable()
+
+
+def test_one_long_silent_is_stalled_after_a_second_look_only(bench: Bench) -> None:
+    writer = bench.store.writer("held")
+    bench.store.writer("free").close()
+    bench.clock.go(3600)
+    snapshot = bench.tick()
+    assert snapshot.counts == {Verdict.MOVING: 2}
+    assert bench.monitor.next_tick_s is not None
+    snapshot = bench.tick()
+    assert bench.row(snapshot, "held").verdict is Verdict.STALLED
+    assert bench.row(snapshot, "free").verdict is Verdict.ABANDONED
+    assert snapshot.events == ()
+    assert bench.row(snapshot, "held").last_byte_ns == START
+    assert bench.monitor.next_tick_s is None
+    writer.close()
+
+
+def test_a_second_look_that_finds_growth(bench: Bench) -> None:
+    writer = bench.store.writer("a")
+    bench.clock.go(3600)
+    bench.tick()
+    writer.write(b"x")
+    assert bench.tick().counts == {Verdict.MOVING: 1}
+    assert bench.run(10).counts == {Verdict.MOVING: 1}
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_jump_of_the_wall_clock_changes_no_verdict(bench: Bench, hours: int) -> None:
+    moving, silent = bench.store.writer("moving"), bench.store.writer("silent")
+    bench.tick()
+    bench.run(31)
+
+    def step() -> dict[str, Verdict]:
+        moving.write(bytes(100_000))
+        snapshot = bench.tick(1)
+        return {row.status.ref: row.verdict for row in snapshot.ingests}
+
+    wanted = {"moving": Verdict.MOVING, "silent": Verdict.STALLED}
+    for _ in range(6):  # without hints, what wakes up is found by the reconcile
+        step()
+    assert step() == wanted
+    bench.clock.jump(hours * 3600)
+    for _ in range(20):
+        assert step() == wanted
+    silent.close()
+    bench.store.writer("slow")
+    bench.clock.jump(hours * 3600)  # what is new to us was begun before the jump
+    bench.run(1)
+    assert bench.row(bench.run(20), "slow").verdict is Verdict.MOVING
+    assert bench.row(bench.run(12), "slow").verdict is Verdict.STALLED
+
+
+def test_a_time_in_the_future_is_no_time(bench: Bench) -> None:
+    bench.clock.jump(86400)
+    bench.store.writer("a")
+    bench.clock.jump(-86400)
+    assert bench.run(20).counts == {Verdict.MOVING: 1}
+    assert bench.run(12).counts == {Verdict.STALLED: 1}
+
+
+def test_a_trickle_after_two_minutes() -> None:
+    bench = Bench()
+    writer = bench.store.writer("a", total=10_000_000)
+    bench.tick()
+    verdicts = []
+    for _ in range(150):
+        writer.write(bytes(10_000))
+        verdicts.append(bench.row(bench.tick(1), "a").verdict)
+    assert set(verdicts[:119]) == {Verdict.MOVING}
+    assert set(verdicts[123:]) == {Verdict.TRICKLE}
+    row = bench.row(bench.tick(1), "a")
+    assert row.rate == pytest.approx(10_000, rel=0.1)
+    assert row.eta_s == pytest.approx(850_000 * 10 / 10_000, rel=0.1)
+    for _ in range(40):
+        writer.write(bytes(100_000))
+        snapshot = bench.tick(1)
+    assert bench.row(snapshot, "a").verdict is Verdict.MOVING
+
+
+def test_one_that_resumes_does_not_trickle_at_once() -> None:
+    bench = Bench(Thresholds(trickle_window_s=60))
+    bench.store.writer("a").close()
+    bench.tick()
+    bench.run(100)
+    with bench.store.writer("a") as writer:
+        for _ in range(50):
+            writer.write(bytes(17_000))
+            assert bench.row(bench.tick(1), "a").verdict is not Verdict.TRICKLE
+
+
+def test_nobody_can_tell_the_holder(bench: Bench) -> None:
+    bench.store.blind = True
+    bench.store.writer("a")
+    assert bench.run(31).counts == {Verdict.HOLDER_UNKNOWN: 1}
+
+
+def test_complete_and_poisoned(bench: Bench) -> None:
+    whole = bench.store.writer("whole", total=3)
+    whole.write(b"abc")
+    bad = bench.store.writer("bad", total=3, expected=Digest.of(b"xyz"))
+    bad.write(b"abc")
+    with pytest.raises(Exception, match="digest"):
+        bad.commit()
+    snapshot = bench.run(1)
+    assert bench.row(snapshot, "whole").verdict is Verdict.COMPLETE
+    assert bench.row(snapshot, "bad").verdict is Verdict.POISONED
+
+
+def test_what_did_not_change_is_the_same_object(bench: Bench) -> None:
+    moving = bench.store.writer("moving")
+    for number in range(5):
+        bench.store.writer(f"silent-{number}")
+        bench.store.put(b"%d" % number)
+    bench.run(40)
+    before = bench.tick()
+    assert bench.tick().ingests is before.ingests
+    moving.write(b"x" * 100)
+    bench.monitor.hint([ingest_id("moving")])
+    after = bench.tick()
+    assert after.blobs is before.blobs
+    same = [row for row in after.ingests if any(row is old for old in before.ingests)]
+    assert len(same) == 5
+    later = bench.run(6)
+    assert len([row for row in later.ingests if any(row is old for old in before.ingests)]) == 5
+
+
+def test_a_tick_looks_only_where_something_may_happen(bench: Bench) -> None:
+    writers = [bench.store.writer(f"ref-{number}") for number in range(200)]
+    bench.run(45)
+    scans = bench.store.full_scans
+    bench.store.refreshed.clear()
+    bench.tick(0.01)
+    assert bench.store.full_scans == scans
+    assert sum(bench.store.refreshed) == 0
+    writers[7].write(b"x")
+    bench.monitor.hint([ingest_id("ref-7"), ingest_id("nobody")])
+    assert bench.tick(0.01).counts == {Verdict.MOVING: 1, Verdict.STALLED: 199}
+    assert bench.store.refreshed == [1]
+    bench.monitor.focus([ingest_id("ref-1"), ingest_id("ref-2")])
+    bench.tick(0.01)
+    assert bench.store.refreshed == [1, 3]
+    writers[9].write(b"x")  # without a hint: found by the reconcile
+    assert bench.run(5).counts[Verdict.MOVING] == 2
+
+
+def test_comings_and_goings_are_told(bench: Bench) -> None:
+    bench.tick()
+    data = b"x" * 5000
+    writer = bench.store.writer("layer-" + Digest.of(data), total=5000)
+    writer.write(data[:1000])
+    events = bench.tick().events
+    assert len(events) == 1
+    assert events[0].endswith("begun, 1000 of 5000 bytes")
+    writer.write(data[1000:])
+    writer.commit()
+    snapshot = bench.tick()
+    assert len(snapshot.events) == 1
+    assert snapshot.events[0].endswith(f"committed as {Digest.of(data)}, 5000 bytes")
+    assert snapshot.ingests == ()
+    assert snapshot.blob_bytes == 5000
+    assert sum(bench.run(3).history) == pytest.approx(5000, rel=0.01)
+    bench.store.delete(Digest.of(data))
+    snapshot = bench.tick()
+    assert snapshot.events == (f"blob {Digest.of(data)} deleted, 5000 bytes",)
+    assert snapshot.blob_bytes == 0
+
+
+def test_committed_is_said_only_when_sure(bench: Bench) -> None:
+    bench.tick()
+    one, two = bench.store.writer("one"), bench.store.writer("two")
+    one.write(b"abc")
+    two.write(b"xyz")
+    bench.tick()
+    one.commit()
+    bench.store.abort("two", force=True)
+    events = bench.tick().events
+    assert set(events[:2]) == {"one is gone at offset 3", "two is gone at offset 3"}
+    assert len(events) == 3
+    alone = bench.store.writer("alone")
+    alone.write(b"12345")
+    bench.tick()
+    info = alone.commit()
+    assert bench.tick().events == (f"alone committed as {info.digest}, 5 bytes",)
+
+
+def test_one_that_starts_over_counts_no_negative_bytes(bench: Bench) -> None:
+    writer = bench.store.writer("a")
+    writer.write(bytes(1_000_000))
+    bench.tick()
+    writer.truncate(0)
+    snapshot = bench.tick()
+    assert snapshot.rate == 0
+    assert bench.row(snapshot, "a").status.offset == 0
+    writer.write(bytes(1000))
+    assert sum(bench.run(3).history) == pytest.approx(1000, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("gone away"),
+        NotFound("no directory"),
+        PermissionDenied("no"),
+        OSError(5, "EIO"),
+        ValueError("a bug"),
+    ],
+)
+def test_a_broken_store_leaves_the_last_picture(bench: Bench, error: Exception) -> None:
+    bench.store.writer("a")
+    bench.store.put(b"blob")
+    good = bench.run(1)
+    bench.store.error = error
+    bad = bench.run(5)
+    assert bad.health.view is View.STALE
+    assert bad.health.reason
+    assert bad.health.since_ns == good.taken_ns
+    assert bad.taken_ns - bad.health.since_ns == 5 * 10**9
+    assert bad.ingests == good.ingests
+    assert bad.blobs is good.blobs
+    bench.store.error = None
+    bench.store.writer("b")
+    again = bench.tick()
+    assert again.health.view is View.POLLING
+    assert again.events[0] == "the store can be read again"
+    assert len(again.ingests) == 2
+
+
+def test_labels_are_read_again(bench: Bench) -> None:
+    info = bench.store.put(b"blob")
+    before = bench.run(1)
+    bench.store.update(info.digest, {"a": "b"})
+    after = bench.run(6)
+    assert after.blobs is not before.blobs
+    assert after.blobs[0].info.labels == {"a": "b"}
+
+
+def test_growth_of_ten_thousand_events_is_bounded(bench: Bench) -> None:
+    bench.tick()
+    for number in range(1000):
+        bench.store.put(b"%d" % number)
+    events = bench.tick().events
+    assert len(events) == 200
+    assert events[-1] == "and 801 more changes"

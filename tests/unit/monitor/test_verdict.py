@@ -1,0 +1,79 @@
+"""Each verdict has its rule, and a reason that ends with what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from contentui.content.digest import EMPTY
+from contentui.content.model import IngestId, Liveness, Status
+from contentui.monitor.model import Thresholds, Verdict
+from contentui.monitor.verdict import judge
+
+STATUS = Status("ref", 10, 100, 1, 1, None, IngestId("id"))
+T = Thresholds()
+
+
+def verdict(status: Status = STATUS, **given: object) -> Verdict:
+    known = {"liveness": Liveness.HELD, "silent_s": 0.0, "thresholds": T} | given
+    found, reason = judge(status, **known)  # type: ignore[arg-type]
+    assert reason[0].isupper()
+    assert reason.endswith(".")
+    assert ":" in reason or "wait" in reason
+    assert found, reason == judge(status, **known)  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("liveness", "expected"),
+    [
+        (Liveness.HELD, Verdict.STALLED),
+        (Liveness.FREE, Verdict.ABANDONED),
+        (Liveness.UNKNOWN, Verdict.HOLDER_UNKNOWN),
+    ],
+)
+def test_silence_by_holder(liveness: Liveness, expected: Verdict) -> None:
+    assert verdict(liveness=liveness, silent_s=30.0) is expected
+    assert verdict(liveness=liveness, silent_s=29.9) is Verdict.MOVING
+    assert verdict(liveness=liveness, silent_s=3000.0, sure=False) is Verdict.MOVING
+    assert verdict(liveness=liveness, silent_s=None) is Verdict.MOVING
+    slow = Thresholds(stalled_after_s=120)
+    assert verdict(liveness=liveness, silent_s=60.0, thresholds=slow) is Verdict.MOVING
+
+
+@pytest.mark.parametrize("liveness", list(Liveness))
+@pytest.mark.parametrize("silent_s", [0.0, 1e6])
+def test_completeness_beats_silence(liveness: Liveness, silent_s: float) -> None:
+    for offset in (100, 101):
+        whole = STATUS._replace(offset=offset)
+        assert verdict(whole, liveness=liveness, silent_s=silent_s) is Verdict.COMPLETE
+        assert verdict(whole._replace(refused=EMPTY), silent_s=silent_s) is Verdict.POISONED
+        broken = whole._replace(refused=EMPTY, damage="no 'ref'")
+        assert verdict(broken, silent_s=silent_s) is Verdict.DAMAGED
+
+
+def test_an_undeclared_total_is_never_complete() -> None:
+    assert verdict(STATUS._replace(total=0, offset=0)) is Verdict.MOVING
+
+
+def test_trickle_only_while_bytes_come() -> None:
+    assert verdict(arriving=True, slow=True) is Verdict.TRICKLE
+    assert verdict(silent_s=31.0, slow=True) is Verdict.STALLED
+    assert verdict(arriving=True) is Verdict.MOVING
+
+
+def test_damage_is_shown_harmlessly() -> None:
+    reason = judge(
+        STATUS._replace(damage="odd \x1b[31mname.\n"),
+        liveness=Liveness.FREE,
+        silent_s=0,
+        thresholds=T,
+    )[1]
+    assert reason.isprintable()
+    assert "\\x1b[31mname" in reason
+
+
+def test_no_reason_holds_text_from_the_store() -> None:
+    for liveness in Liveness:
+        for silent_s in (0.0, 1e5):
+            reason = judge(STATUS, liveness=liveness, silent_s=silent_s, thresholds=T)[1]
+            assert "ref" not in reason.replace("the ref", "")
