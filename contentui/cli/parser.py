@@ -31,6 +31,22 @@ The store is --store, else $CONTENTUI_STORE, else .content in this directory.
 """
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """With a width of our own: argparse would import shutil to ask for it, help or not."""
+    return argparse.RawDescriptionHelpFormatter(prog, width=min(_columns(), 100) - 2)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        pass
+    try:
+        return os.get_terminal_size().columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """Wraps nothing in help texts, guesses no abbreviations, and complains in one line."""
 
@@ -39,7 +55,7 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             description=description,
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_formatter,
             allow_abbrev=False,
             **options,  # type: ignore[arg-type]  # typeshed's overloads take no keywords of one type
         )
