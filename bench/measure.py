@@ -66,6 +66,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A single figure with a limit of its own."""
+
+    work: str
+    value: float
+    unit: str
+    limit: float
+    note: str = ""
+
+    @property
+    def reached(self) -> bool:
+        return self.value <= self.limit
+
+
+@dataclass(frozen=True)
 class Skipped:
     """A row that could not be measured here."""
 

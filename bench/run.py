@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bench import table
-from bench.measure import Bench, Failed, Row, Skipped
+from bench.measure import Bench, Failed, Figure, Row, Skipped
 from bench.peers import Missing
 from bench.work import Work
 
@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def results(bench: Bench, work: Work, themes: list[str]) -> Iterator[Row | Skipped]:
+def results(bench: Bench, work: Work, themes: list[str]) -> Iterator[Row | Figure | Skipped]:
     """All rows of the themes; a theme that fails becomes a row that says so."""
     for theme in themes:
         print(f"{theme} …", file=sys.stderr)
@@ -53,7 +53,7 @@ def results(bench: Bench, work: Work, themes: list[str]) -> Iterator[Row | Skipp
 def main() -> None:
     options = arguments()
     bench = Bench(options.rounds, quick=options.quick, quiet=options.quiet)
-    rows: list[Row | Skipped] = []
+    rows: list[Row | Figure | Skipped] = []
     with Work() as work:
         for row in results(bench, work, options.themes or list(THEMES)):
             rows.append(row)

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.measure import Row, Skipped
+from bench.measure import Figure, Row, Skipped
 from bench.work import ROOT
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DOCUMENT = Path(__file__).parent.parent / "docs/performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-HEAD = (
+HEAD: tuple[str, ...] = (
     "work",
     "ours",
     "peer",
@@ -40,10 +40,15 @@ def words(seconds: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def cells(row: Row | Skipped) -> tuple[str, ...]:
+def cells(row: Row | Figure | Skipped) -> tuple[str, ...]:
     """A line of the table."""
     if isinstance(row, Skipped):
         return (row.work, "not measured: " + row.reason, *[""] * (len(HEAD) - 2))
+    if isinstance(row, Figure):
+        value = f"{row.value:.3g} {row.unit}"
+        limit = f"{row.limit:g} {row.unit}"
+        reached = "yes" if row.reached else "**no**"
+        return (row.work, "contentui ui", row.note, value, "", "", "", limit, reached, "")
     reached = {True: "yes", False: "**no**", None: ""}[row.reached]
     return (
         row.work, row.ours, row.peer, words(row.ours_s), words(row.peer_s), f"{row.ratio:.3f}",
@@ -52,7 +57,7 @@ def cells(row: Row | Skipped) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def markdown(rows: Sequence[Row | Skipped]) -> str:
+def markdown(rows: Sequence[Row | Figure | Skipped]) -> str:
     """All results as one Markdown table."""
     lines = [HEAD, tuple("---" for _ in HEAD), *map(cells, rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
