@@ -193,11 +193,12 @@ class DetailPane(ScrollView, can_focus=True):
     def _show_row(
         self, row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()
     ) -> None:
-        fields = [
-            Field(label, value, "graph" if label == "history" else "base")
-            for label, value in detail_lines(row, now_ns, history)
-            if label != "state"  # the verdict's sentence is there
-        ]
+        pairs = [pair for pair in detail_lines(row, now_ns, history) if pair[0] != "state"]
+        if isinstance(row, IngestRow):  # its verdict, and who holds it, come before its long name
+            name = pairs.pop(0)
+            holder = next(n for n, pair in enumerate(pairs) if pair[0] == "holder")
+            pairs.insert(holder + 1, name)
+        fields = [Field(*pair, "graph" if pair[0] == "history" else "base") for pair in pairs]
         self._show(row.key, _verdict(row) + fields)
 
     def _show(self, subject: str, fields: list[Field]) -> None:

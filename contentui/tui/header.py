@@ -164,22 +164,27 @@ class HeaderBar(Widget):
             return
         width = self.size.width
         parts = fit_parts(header_parts(self._snapshot, self._now_ns, self._paused), width)
-        *left, rate = parts
         used = 1
         yield " ", "base"
-        for part in left:
+        for part in parts:
+            length = cell_len(part.text)
+            if part.name == "rate":
+                yield from self._graph(width - used - length - 1)
+                yield part.text, part.style
+                return
             yield part.text, part.style
             yield " " * _GAP, "base"
-            used += cell_len(part.text) + _GAP
-        room = max(0, width - used - cell_len(rate.text) - 1)
+            used += length + _GAP
+
+    def _graph(self, room: int) -> Iterator[tuple[str, str]]:
+        """What stands between the words and the rate: the graph, where it has room."""
+        assert self._snapshot is not None
         graph = min(room - 1, _GRAPH_WIDTHS[1])
-        if graph >= _GRAPH_WIDTHS[0]:
-            yield " " * (room - graph - 1), "base"
-            yield sparkline(self._snapshot.history[-graph:], graph), "graph"
-            yield " ", "base"
-        else:
-            yield " " * room, "base"
-        yield rate.text, rate.style
+        if graph < _GRAPH_WIDTHS[0]:
+            yield " " * max(room, 0), "base"
+            return
+        yield " " * (room - graph - 1), "base"
+        yield sparkline(self._snapshot.history[-graph:], graph), "graph"
         yield " ", "base"
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - there is one line

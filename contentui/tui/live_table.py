@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Region
@@ -22,7 +23,6 @@ from contentui.tui.styling import component_style
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rich.style import Style
     from textual import events
 
 GUTTER = 2
@@ -87,8 +87,12 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         .live-table--cursor-blurred { background: $foreground 10%; }
         &:ansi {
             .live-table--header, .live-table--muted, .live-table--empty { text-style: dim; }
+            .live-table--bar, .live-table--bar-warn, .live-table--bar-bad,
+            .live-table--cursor { background: ansi_default; }
             .live-table--cursor { text-style: reverse; }
-            .live-table--marked, .live-table--cursor-blurred { text-style: bold; }
+            .live-table--marked, .live-table--cursor-blurred {
+                background: ansi_default; text-style: bold;
+            }
         }
     }
     """
@@ -553,5 +557,8 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         ready = self._styles_ready.get(word + look)
         if ready is None:
             names = [f"live-table--{name}" for name in (look, word) if name]
-            ready = self._styles_ready[word + look] = component_style(self, *names)
+            ready = component_style(self, *names)
+            if ready.reverse and word.startswith("bar"):  # a reversed bar shows what is missing
+                ready += Style(reverse=False)
+            self._styles_ready[word + look] = ready
         return ready

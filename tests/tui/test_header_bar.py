@@ -1,0 +1,98 @@
+import math
+
+import pytest
+from rich.cells import cell_len
+from table_rows import NOW, SECOND, ingest
+from textual.app import App
+
+from contentui.content.model import Usage
+from contentui.monitor.model import Health, Snapshot, Verdict, View
+from contentui.tui.graph import RateGraph
+from contentui.tui.header import HeaderBar, fit_parts, header_parts
+
+HISTORY = tuple(1e7 * (1 + math.sin(i / 9)) for i in range(300))
+
+
+def snapshot(counts=None, **more):
+    values = {
+        "seq": 1,
+        "taken_ns": NOW,
+        "source": "/run/containerd/containerd.sock namespace \x1b[31mk8s.io",
+        "read_only_reason": "",
+        "ingests": (ingest("a"),),
+        "blobs": (),
+        "counts": counts or {Verdict.MOVING: 5},
+        "blob_bytes": 18_200_000_000,
+        "rate": 22.6e6,
+        "history": HISTORY,
+        "health": Health(View.LIVE),
+        "usage": Usage(10**12, 5 * 10**11),
+    }
+    return Snapshot(**(values | more))
+
+
+def said(snap, width=200, paused=False, now_ns=NOW):
+    return "  ".join(part.text for part in fit_parts(header_parts(snap, now_ns, paused), width))
+
+
+def test_wide_says_everything():
+    text = said(
+        snapshot({Verdict.MOVING: 5, Verdict.STALLED: 1}, read_only_reason="x"), paused=True
+    )
+    for words in (
+        "▸ live", "read-only", "◌ 1 stalled", "▸ 5 moving", "0 blobs · 18.2 GB", "500 GB free",
+        "22.6 MB/s", "paused", "\\x1b[31mk8s.io",
+    ):  # fmt: skip
+        assert words in text
+    assert "\x1b" not in text
+
+
+def test_trouble_outlasts_everything_on_a_narrow_screen():
+    counts = {Verdict.MOVING: 4, Verdict.STALLED: 2, Verdict.ABANDONED: 1}
+    text = said(snapshot(counts), 80)
+    for words in ("2 stalled", "1 abandoned", "22.6 MB/s"):
+        assert words in text
+    counts |= {Verdict.DAMAGED: 3, Verdict.POISONED: 1}
+    text = said(snapshot(counts), 80)
+    for words in ("2 stalled", "1 abandoned", "3 damaged", "1 poisoned"):
+        assert words in text
+    assert "3 damaged" in said(snapshot(counts), 14)
+
+
+def test_an_old_picture_and_a_full_disk_are_trouble_too():
+    stale = snapshot(health=Health(View.STALE, "gone", NOW - 4 * SECOND))
+    assert "✕ stale 4s" in said(stale, 30)
+    assert "free" in said(snapshot(usage=Usage(1000, 10)), 40)
+    assert "▹ polling" in said(snapshot(health=Health(View.POLLING)))
+
+
+@pytest.mark.parametrize("width", range(1, 220, 3))
+def test_parts_fit(width):
+    counts = dict.fromkeys(Verdict, 12_345)
+    parts = fit_parts(header_parts(snapshot(counts), NOW, True), width)
+    if len(parts) > 1:
+        assert sum(cell_len(part.text) + 2 for part in parts) <= width
+
+
+class HeaderApp(App):
+    def compose(self):
+        yield HeaderBar()
+        yield RateGraph()
+
+
+async def test_the_line_is_as_wide_as_the_screen_and_keeps_its_graph():
+    app = HeaderApp()
+    async with app.run_test(size=(160, 10)) as pilot:
+        header, graph = app.query_one(HeaderBar), app.query_one(RateGraph)
+        for width in (60, 80, 97, 120, 160, 200):
+            await pilot.resize_terminal(width, 10)
+            header.show(snapshot(), NOW, paused=True)
+            graph.show(HISTORY)
+            strip = header.render_line(0)
+            assert cell_len(strip.text) == width
+            assert strip.text.rstrip().endswith("22.6 MB/s")
+            assert all(segment.style is not None for segment in strip)
+            for y in range(graph.size.height):
+                assert cell_len(graph.render_line(y).text) == width
+        assert "▆" in strip.text
+        assert "█" in graph.render_line(2).text
