@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
+import functools
 import os
 import stat
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contentui.content.errors import (
     ContentError,
@@ -32,13 +32,6 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | 
 
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
-_AT_FDCWD = -100
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_renameat2 = getattr(_libc, "renameat2", None)
-_sync_file_range = getattr(_libc, "sync_file_range", None)
-if _sync_file_range is not None:
-    _sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
 
 _ADVICE: dict[int, tuple[type[ContentError], str]] = {
     errno.ENOSPC: (ResourceExhausted, "free some space on that file system"),
@@ -119,24 +112,43 @@ def sync_path(name: str, directory: int) -> None:
 
 def start_writeback(fd: int, offset: int = 0, size: int = 0) -> None:
     """Let the kernel begin to write a range out; a hint that shortens the fsync to come."""
-    if _sync_file_range is not None:
-        _sync_file_range(fd, offset, size, _SYNC_FILE_RANGE_WRITE)
+    import ctypes
+
+    call = _libc_function("sync_file_range")
+    if call is not None:
+        call(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
 
 
 def rename_new(source: str, source_dir: int, target: str, target_dir: int) -> None:
     """Rename without ever replacing: FileExistsError when ``target`` is there. Raises OSError."""
-    if _renameat2 is not None:
-        done = _renameat2(
-            source_dir, os.fsencode(source), target_dir, os.fsencode(target), _RENAME_NOREPLACE
-        )
-        if done == 0:
-            return
-        code = ctypes.get_errno()
-        if code not in (errno.EINVAL, errno.ENOSYS):
-            raise OSError(code, os.strerror(code), target)
+    code = _rename_noreplace(source, source_dir, target, target_dir)
+    if code == 0:
+        return
+    if code not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(code, os.strerror(code), target)
     # A file system without RENAME_NOREPLACE: link(2) refuses an existing name as well.
     os.link(source, target, src_dir_fd=source_dir, dst_dir_fd=target_dir, follow_symlinks=False)
     os.unlink(source, dir_fd=source_dir)
+
+
+def _rename_noreplace(source: str, source_dir: int, target: str, target_dir: int) -> int:
+    """renameat2(2), which Python lacks; returns the errno, 0 when done."""
+    import ctypes
+
+    call = _libc_function("renameat2")
+    if call is None:
+        return errno.ENOSYS
+    names = os.fsencode(source), os.fsencode(target)
+    done = call(source_dir, names[0], target_dir, names[1], _RENAME_NOREPLACE)
+    return ctypes.get_errno() if done else 0
+
+
+@functools.cache
+def _libc_function(name: str) -> Any:
+    """A function of the C library; None where it lacks it."""
+    import ctypes
+
+    return getattr(ctypes.CDLL(None, use_errno=True), name, None)
 
 
 def link_open_file(fd: int, target: str, target_dir: int) -> None:

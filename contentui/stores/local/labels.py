@@ -9,7 +9,6 @@ about every blob: one without a row has no labels. One that was made later says 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -144,10 +143,7 @@ class Labels:
 
     def set_many(self, labels: Iterable[tuple[Digest, Mapping[str, str]]], updated_ns: int) -> None:
         """Write labels down, durably. Raises ResourceExhausted, FailedPrecondition and the like."""
-        rows = [
-            (digest, updated_ns, json.dumps(dict(one), separators=(",", ":")))
-            for digest, one in labels
-        ]
+        rows = [(digest, updated_ns, _encode(one)) for digest, one in labels]
         with self._mutex, self._told("writing labels"), self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", rows)
 
@@ -181,7 +177,7 @@ class Labels:
                         new.pop(key, None)
             connection.execute(
                 "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
-                (digest, updated_ns, json.dumps(dict(new), separators=(",", ":"))),
+                (digest, updated_ns, _encode(new)),
             )
             return new
 
@@ -300,7 +296,15 @@ def _identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _encode(labels: Mapping[str, str]) -> str:
+    import json
+
+    return json.dumps(dict(labels), separators=(",", ":"))
+
+
 def _decode(text: str) -> dict[str, str]:
+    import json
+
     labels = json.loads(text)
     return {str(key): str(value) for key, value in labels.items()}
 

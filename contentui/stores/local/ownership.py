@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from contentui.content.errors import FailedPrecondition
@@ -94,6 +93,8 @@ def _service_socket(root: str) -> str:
         os.close(fd)
     if not _is_locked(path):
         return ""
+    import json
+
     try:
         return str(json.loads(raw)["socket"])
     except (ValueError, KeyError, TypeError):

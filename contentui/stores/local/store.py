@@ -21,7 +21,6 @@ from contentui.stores.local.blobs import Blobs, FileReader, already_exists
 from contentui.stores.local.labels import Labels, check_labels
 from contentui.stores.local.locks import RefLock, RefLocks
 from contentui.stores.local.ownership import OURS, read_only_reason
-from contentui.stores.local.writer import LocalWriter
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Holder
+    from contentui.stores.local.writer import LocalWriter
 
 _MAKING_NS = 2 * 10**9
 """How long a held ingest may lack files because its writer is just making or removing them."""
@@ -190,8 +190,10 @@ class LocalStore:
             raise InvalidArgument(f"a total of {total} bytes can't be")
         check_labels(labels or {})
         self._prepare()
+        from contentui.stores.local.writer import LocalWriter
+
         with files.told(f"opening ingest {ref}"):
-            if expected is not None and self._blobs.stat(expected) is not None:
+            if expected is not None and self._blobs.is_there(expected, None):
                 raise already_exists(expected)
             lock = self._lock(ingest_id(ref), ref)
             try:
@@ -296,6 +298,8 @@ class LocalStore:
                     lock.release()
 
     def truncate(self, ref: str, *, seen: Status | None = None) -> None:
+        from contentui.stores.local.writer import LocalWriter
+
         self._check_writable()
         ingest = ingest_id(ref)
         name = visible(_name(ref), 160)
