@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import time
 from typing import TYPE_CHECKING, Self
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
     from contentui.stores.local.labels import AllLabels, Labels
 
+_FRESH_NS = 120 * 10**9
+"""A name younger than this may not be durable yet: its maker may have died before its sync."""
 GROUP_SIZE = 256
 """Unnamed files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""
 
@@ -212,13 +213,14 @@ class Blobs:
         if expected is not None and digest != expected:
             raise FailedPrecondition(f"unexpected digest {digest}, expected {expected}")
         with files.told(f"storing {digest}"):
-            if not self._is_there(digest, len(data)):
-                directory = self.of(digest.algorithm).fd_or_make()
-                with _Unnamed(data, directory, self._ours) as unnamed:
-                    os.fsync(unnamed.fd)
-                    self._write_labels([(digest, labels or {})])
-                    unnamed.link(digest.encoded)
-                os.fsync(directory)
+            if self.is_there(digest, len(data)):
+                return self.info(digest)
+            directory = self.of(digest.algorithm).fd_or_make()
+            with _Unnamed(data, directory, self._ours) as unnamed:
+                os.fsync(unnamed.fd)
+                self._write_labels([(digest, labels or {})])
+                self._name(unnamed, digest, len(data))
+            os.fsync(directory)
         return self._put_info(digest, len(data), labels)
 
     def put_many(self, items: Iterable[bytes], labels: Mapping[str, str] | None) -> list[Info]:
@@ -247,12 +249,14 @@ class Blobs:
             names = [n for n in listed if len(n) == length and not n.strip(_HEX_DIGITS)]
             yield algorithm, names, directory
 
-    def _is_there(self, digest: Digest, size: int) -> bool:
-        """Whether the blob exists. Raises DataLoss when what is there can't be it."""
+    def is_there(self, digest: Digest, size: int | None) -> bool:
+        """Whether the blob exists, durably. Raises DataLoss when what is there can't be it."""
         found = self.stat(digest)
         if found is None:
             return False
-        if found.st_size != size:
+        if abs(time.time_ns() - found.st_ctime_ns) < _FRESH_NS:
+            self.sync(digest.algorithm)
+        if size is not None and found.st_size != size:
             raise DataLoss(
                 f"the stored {digest} is damaged: {found.st_size} bytes where {size} belong",
                 advice=f"run 'contentui delete {digest}', then store it again",
@@ -273,20 +277,29 @@ class Blobs:
             directory = self.of("sha256").fd_or_make()
             new: dict[Digest, _Unnamed] = {}
             for digest, data in zip(digests, group, strict=True):
-                if digest not in new and not self._is_there(digest, len(data)):
+                if digest not in new and not self.is_there(digest, len(data)):
                     new[digest] = stack.enter_context(_Unnamed(data, directory, self._ours))
                     files.start_writeback(new[digest].fd)
             for unnamed in new.values():
                 os.fsync(unnamed.fd)
             self._write_labels([(digest, labels or {}) for digest in new])
-            for digest, unnamed in new.items():
-                unnamed.link(digest.encoded)
+            for digest, data in zip(digests, group, strict=True):
+                if digest in new:
+                    self._name(new[digest], digest, len(data))
             if new:
                 os.fsync(directory)
         return [
-            self._put_info(digest, len(data), labels)
+            self._put_info(digest, len(data), labels) if digest in new else self.info(digest)
             for digest, data in zip(digests, group, strict=True)
         ]
+
+    def _name(self, unnamed: _Unnamed, digest: Digest, size: int) -> None:
+        """Make a file the blob. A name that is taken must be taken by the same blob."""
+        try:
+            unnamed.link(digest.encoded)
+        except FileExistsError:
+            if not self.is_there(digest, size):
+                raise in_the_way(digest) from None
 
     def _put_info(self, digest: Digest, size: int, labels: Mapping[str, str] | None) -> Info:
         if labels:
@@ -302,6 +315,7 @@ class _Unnamed:
     def __init__(self, data: bytes, directory: int, ours: files.Directory) -> None:
         self._directory = directory
         self._temporary = ""
+        self._linked = False
         self._ours = ours
         try:
             self.fd = os.open(
@@ -309,6 +323,8 @@ class _Unnamed:
             )
         except OSError:
             # A file system without O_TMPFILE: a name in our own directory, never among the blobs.
+            import secrets
+
             self._temporary = f"put-{secrets.token_hex(16)}"
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
             self.fd = os.open(self._temporary, flags, 0o444, dir_fd=ours.fd_or_make())
@@ -319,13 +335,15 @@ class _Unnamed:
             raise
 
     def link(self, name: str) -> None:
-        """Give it its name; one that is taken holds the same content. Raises OSError."""
-        with contextlib.suppress(FileExistsError):
-            if self._temporary:
-                ours = self._ours.fd()
-                os.link(self._temporary, name, src_dir_fd=ours, dst_dir_fd=self._directory)
-            else:
-                files.link_open_file(self.fd, name, self._directory)
+        """Give it its name; FileExistsError when that is taken, twice is fine. Raises OSError."""
+        if self._linked:
+            return
+        if self._temporary:
+            ours = self._ours.fd()
+            os.link(self._temporary, name, src_dir_fd=ours, dst_dir_fd=self._directory)
+        else:
+            files.link_open_file(self.fd, name, self._directory)
+        self._linked = True
 
     def __enter__(self) -> Self:
         return self
@@ -340,6 +358,14 @@ class _Unnamed:
 def already_exists(digest: Digest) -> AlreadyExists:
     """The error for a blob that is there."""
     return AlreadyExists(f"content {digest} already exists")
+
+
+def in_the_way(digest: Digest) -> FailedPrecondition:
+    """The error for a blob in whose place stands something that is no file."""
+    return FailedPrecondition(
+        f"something that is no file stands where {digest} belongs",
+        advice="move it away: a container daemon stumbles over it as well",
+    )
 
 
 def _missing(digest: Digest) -> NotFound:

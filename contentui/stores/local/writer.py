@@ -18,7 +18,7 @@ from contentui.content.errors import (
 )
 from contentui.content.model import Info, Status, ref_bytes
 from contentui.stores.local import files, ingests
-from contentui.stores.local.blobs import already_exists
+from contentui.stores.local.blobs import already_exists, in_the_way
 from contentui.stores.local.inflow import Inflow
 from contentui.stores.local.labels import check_labels
 from contentui.stores.local.timestamps import format_timestamp
@@ -322,6 +322,9 @@ class LocalWriter:
         try:
             self._blobs.adopt_file(digest, "data", self._directory, labels, committed_ns)
         except FileExistsError:
+            os.fchmod(self._fd, found.st_mode)
+            if not self._blobs.is_there(digest, self._offset):
+                raise in_the_way(digest) from None
             self._remove()
             raise already_exists(digest) from None
         except BaseException:
