@@ -166,6 +166,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._top = 0
         self._cursor = 0
         self._cursor_key: str | None = None
+        self._visited = False  # the focus or a hand was here
         self._marks: set[str] = set()  # replaced, never changed
         self._marked: tuple[Sequence[Row], set[str], list[Row]] = ((), self._marks, [])
         self._sort: tuple[str, bool] | None = None
@@ -306,16 +307,17 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._set_marks(self._marks - gone, frozenset(gone))
 
     def _follow(self, old: Sequence[Row]) -> None:
-        """Keep the cursor on its item, and the item on its line of the screen."""
-        rows, place, line = self._rows, self._cursor, self._cursor - self._top
-        key = self._cursor_key
-        if not rows:
-            self._cursor = self._top = 0
-        elif key is None:
+        """Keep the cursor on its item, and the item on its line of the screen.
+
+        A view from the very top stays there, to show what comes in; and before anybody has
+        been in the table, its cursor stays on the first row.
+        """
+        rows, key, line = self._rows, self._cursor_key, self._cursor - self._top
+        if not rows or key is None or not self._visited:
             self._cursor = 0
-        elif not (place < len(rows) and rows[place].key == key):
+        elif not (self._cursor < len(rows) and rows[self._cursor].key == key):
             self._cursor = self._place_of(key, old)
-        self._top = self._bounded_top(self._cursor - line)
+        self._top = self._top_near(self._cursor - line if self._top else 0)
         self._cursor_is_on(rows[self._cursor].key if rows else None)
 
     def _place_of(self, key: str, old: Sequence[Row]) -> int:
@@ -348,16 +350,19 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     def _move_to(self, place: int) -> None:
         if not self._rows:
             return
+        self._visited = True
         self._cursor = max(0, min(place, len(self._rows) - 1))
         self._cursor_is_on(self._rows[self._cursor].key)
         self._scroll(self._top)
 
     def _scroll(self, top: int) -> None:
-        """Scroll to ``top``, or as near to it as keeps the cursor on the screen."""
-        height = max(self._body_height, 1)
-        top = min(max(top, self._cursor - height + 1), self._cursor)
-        self._top = self._bounded_top(top)
+        self._top = self._top_near(top)
         self.touch(self._now_ns)
+
+    def _top_near(self, top: int) -> int:
+        """The first row on the screen: ``top``, or as near to it as keeps the cursor in sight."""
+        height = max(self._body_height, 1)
+        return self._bounded_top(min(max(top, self._cursor - height + 1), self._cursor))
 
     def _bounded_top(self, top: int) -> int:
         return max(0, min(top, len(self._rows) - self._body_height))
@@ -414,6 +419,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._move_to(max(self._top, min(self._cursor, last)))
 
     def on_focus(self) -> None:
+        self._visited = True
         self.touch(self._now_ns)
         self._repaint_cursor()
 

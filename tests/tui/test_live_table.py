@@ -84,6 +84,35 @@ async def test_the_cursor_stays_with_its_item_and_its_line_when_the_order_change
         assert "›ref-00050" in texts(app.table)[before]
 
 
+async def test_a_view_from_the_top_shows_what_comes_in():
+    app = TableApp()
+    async with app.run_test(size=(100, 13)) as pilot:
+        rows = rows_of(50)
+        app.table.show(rows[20:], NOW)
+        app.table.show(rows[15:], NOW)
+        await pilot.pause()
+        assert app.table.cursor_key == rows[20].key
+        assert app.table.visible_keys()[0] == rows[15].key
+        app.table.show(rows, NOW)  # now the item would leave the screen: follow it
+        assert app.table.cursor_key == rows[20].key
+        assert rows[20].key in app.table.visible_keys()
+
+
+async def test_a_table_that_nobody_visited_keeps_its_cursor_on_top():
+    app = TableApp()
+    async with app.run_test(size=(100, 13)) as pilot:
+        other = LiveTable(INGEST_COLUMNS)
+        await app.mount(other)
+        rows = rows_of(50)
+        other.show(rows[20:], NOW)
+        other.show(rows, NOW)
+        assert other.cursor_key == rows[0].key
+        other.focus()
+        await pilot.pause()
+        other.show(rows[::-1], NOW)
+        assert other.cursor_key == rows[0].key
+
+
 async def test_a_vanished_item_leaves_the_cursor_to_its_neighbour():
     app = TableApp()
     async with app.run_test(size=(100, 16)) as pilot:
