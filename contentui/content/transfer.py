@@ -9,7 +9,6 @@ one may hold bytes that its descriptor has left behind, and is read through its 
 from __future__ import annotations
 
 import io
-import random
 import time
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol, cast
 
@@ -73,9 +72,15 @@ def open_writer(
             left = delay if deadline is None else deadline - clock()
             if left <= 0:
                 raise
-        # Random, so that many waiters don't come back together.
-        sleep(min(left, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
+        sleep(min(left, delay * _scatter()))
         delay = min(delay * 2, _BACKOFF_MOST_S)
+
+
+def _scatter() -> float:
+    """A random factor, so that many waiters don't come back together."""
+    import random
+
+    return random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 def write_blob(
