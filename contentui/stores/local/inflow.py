@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import select
 import stat
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from contentui.content.errors import DataLoss
 from contentui.stores.local import files
+from contentui.stores.local.watch import altered
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
     from contentui.content.store import Progress
+    from contentui.stores.local.watch import Watch
 
 PIECE = 1 << 20
 """Bytes that are read, and hashed, at once."""
@@ -34,8 +37,11 @@ _PIPE_SIZE = 1 << 20
 class Inflow:
     """One run of appending a source to the open ``data`` file ``fd`` behind ``offset``."""
 
-    def __init__(self, fd: int, offset: int, hash_: _Hash, progress: Progress | None) -> None:
+    def __init__(
+        self, fd: int, offset: int, hash_: _Hash, progress: Progress | None, watch: Watch
+    ) -> None:
         self._fd = fd
+        self._watch = watch
         self._hash = hash_
         self._progress = progress
         self.offset = offset
@@ -47,23 +53,13 @@ class Inflow:
         However it ends, `offset` and the hash agree.
         """
         fd = _descriptor(source)
-        if fd is not None and stat.S_ISREG(os.fstat(fd).st_mode) and source.seekable():
+        if fd is not None and stat.S_ISREG(os.fstat(fd).st_mode) and _is_plain(source):
             start = source.tell()
             size = os.fstat(fd).st_size - start
             if size > PIECE:
                 copied = self._copy(fd, start)
                 source.seek(start + copied)
         self._stream(source, fd)
-
-    def _check_size(self, expected: int) -> None:
-        """The file must end where we stopped, or someone else has been at it."""
-        size = os.fstat(self._fd).st_size
-        if size != expected:
-            raise DataLoss(
-                f"the ingest's data is {size} bytes long where {expected} were written: "
-                "something else has changed it",
-                advice="abort the ingest and start over",
-            )
 
     def _copy(self, source: int, start: int) -> int:
         """Copy inside the kernel, and hash the bytes as they are stored. Returns how many."""
@@ -74,7 +70,7 @@ class Inflow:
         hasher = _Hasher(lambda: self._hash_stored(ends, lead))
         try:
             while True:
-                self._check_size(first + copied)
+                self._watch.check(first + copied)
                 try:
                     count = os.copy_file_range(
                         source, self._fd, _COPY, start + copied, first + copied
@@ -83,6 +79,7 @@ class Inflow:
                     if copied:
                         raise
                     return 0  # not between these file systems: the other way will do
+                self._watch.wrote()
                 if not count:
                     break
                 copied += count
@@ -108,10 +105,7 @@ class Inflow:
             while self.offset < end:
                 count = os.preadv(self._fd, [buffer[: end - self.offset]], self.offset)
                 if not count:
-                    raise DataLoss(
-                        "the ingest's data was truncated while it was written",
-                        advice="abort the ingest and start over",
-                    )
+                    raise altered("it was truncated while it was written")
                 self._hash.update(buffer[:count])
                 self.offset += count
             lead.release()
@@ -143,13 +137,14 @@ class Inflow:
 
     def _write(self, piece: memoryview, at: int) -> int:
         """Write as much as goes; raises OSError only when nothing does."""
-        self._check_size(at)
+        self._watch.check(at)
         done = os.pwrite(self._fd, piece, at)
         while done < len(piece):
             try:
                 done += os.pwrite(self._fd, piece[done:], at + done)
             except OSError:
                 break
+        self._watch.wrote()
         return done
 
     def _pump(
@@ -229,9 +224,19 @@ class _PieceReader:
         return [(buffer, count)] if count else []
 
     def _read(self, view: memoryview) -> int:
+        """Wait for some bytes; 0 only at the end, which a source that has none yet is not at."""
+        while (count := self._read_some(view)) is None:
+            if self._poll is None:
+                raise BlockingIOError(errno.EAGAIN, "the source has no bytes yet and can't wait")
+            self._poll.poll()
+        return count
+
+    def _read_some(self, view: memoryview) -> int | None:
         if self._read_into is not None:
-            return int(self._read_into(view) or 0)
-        data = self._source.read(len(view))
+            return cast("int | None", self._read_into(view))
+        data: bytes | None = self._source.read(len(view))
+        if data is None:
+            return None
         view[: len(data)] = data
         return len(data)
 
@@ -257,6 +262,12 @@ class _Hasher:
             self._work()
         except BaseException as error:
             self._error = error
+
+
+def _is_plain(source: BinaryIO) -> bool:
+    """Whether the bytes of ``source`` are those behind its descriptor: a decoder's are not."""
+    raw = source.raw if isinstance(source, (io.BufferedReader, io.BufferedRandom)) else source
+    return type(raw) is io.FileIO and source.seekable()
 
 
 def _descriptor(source: BinaryIO) -> int | None:

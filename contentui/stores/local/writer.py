@@ -22,6 +22,7 @@ from contentui.stores.local.blobs import already_exists, in_the_way
 from contentui.stores.local.inflow import Inflow
 from contentui.stores.local.labels import check_labels
 from contentui.stores.local.timestamps import format_timestamp
+from contentui.stores.local.watch import Watch, altered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +108,7 @@ class LocalWriter:
                 while written < len(view):
                     written += os.pwrite(self._fd, view[written:], self._offset + written)
             finally:
+                self._watch.wrote()
                 self._hash.update(view[:written])
                 self._offset += written
                 self._updated_ns = time.time_ns()
@@ -115,7 +117,7 @@ class LocalWriter:
         self._check_open("write to")
         self._forget_refusal()
         before = self._offset
-        inflow = Inflow(self._fd, before, self._hash, progress)
+        inflow = Inflow(self._fd, before, self._hash, progress, self._watch)
         with files.told(f"writing ingest {self._ref}"):
             try:
                 inflow.run(source)
@@ -124,6 +126,7 @@ class LocalWriter:
                 if not isinstance(error, DataLoss):
                     with contextlib.suppress(OSError):  # stored, but not hashed: it never was
                         os.ftruncate(self._fd, self._offset)
+                        self._watch.wrote()
                 raise
             self._offset = inflow.offset
             self._updated_ns = time.time_ns()
@@ -257,8 +260,10 @@ class LocalWriter:
             )
         elif not found.st_mode & stat.S_IWUSR:
             os.fchmod(self._fd, found.st_mode | stat.S_IWUSR)
+        self._watch = Watch(self._fd)
 
     def _rehash(self) -> None:
+        self._watch.trust()
         buffer = memoryview(bytearray(_REHASH_PIECE))
         offset = 0
         while count := os.preadv(self._fd, [buffer], offset):
@@ -268,6 +273,7 @@ class LocalWriter:
 
     def _restart(self) -> None:
         os.ftruncate(self._fd, 0)
+        self._watch.trust()
         self._hash = new_hash(self._hash.name)
         self._offset = 0
         self._updated_ns = time.time_ns()
@@ -314,6 +320,8 @@ class LocalWriter:
         found = self._check_place()
         if size is not None and size != self._offset:
             raise FailedPrecondition(f"unexpected commit size {self._offset}, expected {size}")
+        if self._watch.doubted:
+            self._check_bytes()
         digest = self._checked_digest(expected)
         os.fchmod(self._fd, found.st_mode & 0o444)
         os.utime(self._fd)
@@ -378,14 +386,15 @@ class LocalWriter:
 
     def _check_file(self) -> os.stat_result:
         """The file's size must be what was written, or someone else has been at it."""
-        found = os.fstat(self._fd)
-        if found.st_size != self._offset:
-            raise DataLoss(
-                f"the ingest's data is {found.st_size} bytes long where {self._offset} were "
-                "written: something else has changed it",
-                advice="abort the ingest and start over",
-            )
-        return found
+        return self._watch.check(self._offset)
+
+    def _check_bytes(self) -> None:
+        """Hash what is stored once more. Raises DataLoss when it is not what was written."""
+        written = self.digest()
+        self._hash = new_hash(written.algorithm)
+        self._rehash()
+        if self.digest() != written:
+            raise altered(f"it hashes to {self.digest()} where {written} was written")
 
     def _check_place(self) -> os.stat_result:
         """The open file must be the one at its path, whole. Raises NotFound, DataLoss."""
