@@ -285,6 +285,18 @@ def _used_by(row: BlobRow, _now_ns: int) -> str:
     return needs_text(row)
 
 
+_NAMES_FROM = 20
+"""Cells from which the start and the end of a name say more than a count."""
+
+
+def _used_by_cell(row: BlobRow, width: int) -> str:
+    text = needs_text(row)
+    if row.needs and not fits(text, width):
+        several = width < _NAMES_FROM and len(row.needs) > 1
+        text = elide(f"{len(row.needs)} needs", width) if several else elide_middle(text, width)
+    return pad(text, width)
+
+
 def _needs_style(row: BlobRow) -> str:
     return "base" if row.needs else "muted"
 
@@ -307,7 +319,7 @@ BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
     Column("kind", "KIND", _kind, lambda r: kind_text(r), 70, 12, 13, style=_kind_style),
     Column(
         "used-by", "USED BY", _used_by, lambda r: -1 if r.needs is None else len(r.needs),
-        80, 8, 26, 64, style=_needs_style, cut="middle", descending=True,
+        80, 8, 26, 64, style=_needs_style, descending=True, paint=_used_by_cell,
     ),
 )  # fmt: skip
 

@@ -98,6 +98,14 @@ def test_what_is_not_known_is_not_claimed():
     assert text("kind", blob(1, kind=Kind.UNKNOWN)) == "unknown"
 
 
+def test_many_needs_are_counted_where_no_name_has_room():
+    row = blob(1, needs=(Need("manifest", DIGEST), Need("label", "gc.root")))
+    cell = BY_KEY["used-by"].cell
+    assert cell(row, NOW, 8) == "2 needs "
+    assert cell(row, NOW, 26) == "+1 sha256:8f7c2b1a8f7…2b1a"
+    assert cell(blob(1, needs=(Need("image", "redis:7.4-bookworm"),)), NOW, 9) == "redi…worm"
+
+
 def test_percent_is_rounded_down_and_says_too_much():
     assert text("percent", ingest("r", 999, 1000)) == "99%"
     assert text("percent", ingest("r", 1000, 1000)) == "100%"
