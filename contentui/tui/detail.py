@@ -14,9 +14,8 @@ from contentui.monitor.model import BlobRow, IngestRow
 from contentui.text import human_age, human_rate, human_size, local_time, visible
 from contentui.tui.bars import sparkline
 from contentui.tui.columns import VERDICT_STYLES, eta_text, kind_text, ref_text, verdict_text
-from contentui.tui.fields import LABEL_CELLS, Field, lay_out
+from contentui.tui.fields import Field, lay_out
 from contentui.tui.styling import component_style
-from contentui.tui.text_view import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,14 +133,6 @@ def detail_lines(
     if isinstance(row, IngestRow):
         return list(_ingest_lines(row, now_ns, history))
     return list(_blob_lines(row, now_ns))
-
-
-def pane_lines(row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()) -> list[Line]:
-    """`detail_lines` for a text view of their own, after an ingest's verdict as a sentence."""
-    lines = [Line(field.value, field.style) for field in _verdict(row)]
-    for label, value in detail_lines(row, now_ns, history):
-        lines.append(Line(value, label=label, hang=LABEL_CELLS))
-    return lines
 
 
 def _verdict(row: IngestRow | BlobRow) -> list[Field]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 
 from contentui.tui.cells import pad
+from contentui.tui.text_view import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,22 +29,6 @@ class Field(NamedTuple):
     style: str = "base"
     whole_line: bool = False
     """A paragraph without a label, as wide as the pane."""
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` cells, broken between words where that works."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        longer = f"{line} {word}" if line else word
-        if cell_len(longer) <= width:
-            line = longer
-            continue
-        if line:
-            lines.append(line)
-        *full, line = chop_cells(word, max(width, 2)) or [""]
-        lines += full
-    return [*lines, line]
 
 
 def _lines_of(field: Field, width: int) -> Iterator[tuple[Span, ...]]:

@@ -7,7 +7,7 @@ from contentui.content.digest import Digest
 from contentui.content.model import Holder, Liveness
 from contentui.images.model import Need
 from contentui.monitor.model import Verdict
-from contentui.tui.detail import DetailPane, detail_lines, pane_lines
+from contentui.tui.detail import DetailPane, detail_lines
 from contentui.tui.fields import Field, lay_out
 
 REASON = "Stalled: a live writer holds it. Wait, or abort it."
@@ -64,10 +64,6 @@ def test_short_fields_share_a_line():
     lines = list(lay_out([Field("a", "1"), Field("b", "2"), Field("c", "x" * 90)], 78))
     assert len(lines) == 3
     assert len(lines[0]) == 4
-
-
-def test_full_lines_begin_with_the_verdict():
-    assert pane_lines(STALLED, NOW)[0].text == REASON
 
 
 class DetailApp(App):
