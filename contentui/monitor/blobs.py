@@ -154,9 +154,9 @@ class BlobWatch:
 
     def _list(self, now: Now, changes: BlobChanges) -> None:
         began = self._mono()
-        found = self._store.digests()
-        new = set(found).difference(self._rows)
-        for digest in self._rows.keys() - set(found):
+        found = set(self._store.digests())
+        new = found.difference(self._rows)
+        for digest in [digest for digest in self._rows if digest not in found]:
             changes.went.append(self._rows[digest].info)
             self._take_out(digest)
         self._fresh = list(new)

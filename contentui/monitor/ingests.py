@@ -13,7 +13,7 @@ from contentui.monitor.tracked import LATELY_NS, Tracked
 from contentui.monitor.verdict import UNSURE_REASON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from contentui.content.model import Holder, IngestId, Status
     from contentui.content.store import Store
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MANY = 64
 """From so many newcomers on, one full scan is cheaper than asking for each."""
+_NEVER = 1 << 63
 _ODD_NS = SECOND_NS // 2
 _FULL_SHARE = 10
 """Full scans outside the reconcile may take one part in so many of the time."""
@@ -63,6 +64,8 @@ class IngestWatch:
         self._reconcile_ns = int(reconcile_s * SECOND_NS)
         self._mono = mono
         self._names: Callable[[], list[IngestId]] | None = getattr(store, "ingest_ids", None)
+        self._names_version: Callable[[], Hashable] | None = getattr(store, "ingests_version", None)
+        self._version: Hashable = None
         self._all: dict[str, Tracked] = {}
         self._rows: dict[str, IngestRow] = {}
         self._picture: tuple[IngestRow, ...] | None = ()
@@ -70,6 +73,7 @@ class IngestWatch:
         self._lively: set[str] = set()
         self._waiting: dict[str, int] = {}
         """Silent ones on their way to a verdict, with the moment when it is due."""
+        self._next_due = _NEVER
         self._odd: dict[str, int] = {}
         """Names without an ingest behind them, just being made perhaps; when to try again."""
         self._jumps = JumpWatch()
@@ -102,7 +106,7 @@ class IngestWatch:
 
     def forget_looks(self) -> None:
         """Scan everything on the next tick."""
-        self._full_at = None
+        self._full_at = self._version = None
 
     def tick(self, now: Now, wishes: Wishes, *, announced: bool) -> Changes:
         """Look.
@@ -159,7 +163,6 @@ class IngestWatch:
         self._odd.clear()
         self._full_at, self._full_wanted = now.mono, False
         self._full_cost_ns = self._mono() - began
-        touched.update(key for key, tracked in self._all.items() if tracked.asked_at < 0)
         return touched
 
     def _compare_names(
@@ -167,7 +170,10 @@ class IngestWatch:
     ) -> None:
         if self._names is None:
             return
-        if announced and not wishes.ids and now.mono - self._names_at < SECOND_NS:
+        since = now.mono - self._names_at
+        if announced and since < SECOND_NS and wishes.ids <= self._all.keys():
+            return
+        if not self._names_may_differ() and not self._odd:
             return
         self._names_at = now.mono
         names: set[str] = set(self._names())
@@ -179,6 +185,12 @@ class IngestWatch:
             new.update(again[: _MANY // 2])
         for status in self._first_looks(new, now) if new else ():
             self._begin(status, now, changes)
+
+    def _names_may_differ(self) -> bool:
+        if self._names_version is None:
+            return True
+        before, self._version = self._version, self._names_version()
+        return before is None or before != self._version
 
     def _first_looks(self, new: set[str], now: Now) -> list[Status]:
         if len(new) >= _MANY:
@@ -198,8 +210,10 @@ class IngestWatch:
 
     def _to_look_at(self, now: Now, wishes: Wishes) -> list[Tracked]:
         keys = self._lively | (wishes.ids & self._all.keys()) | (wishes.focus & self._all.keys())
-        if self._waiting:
+        if now.mono >= self._next_due:
             keys |= {key for key, due in self._waiting.items() if due <= now.mono}
+            later = [due for due in self._waiting.values() if due > now.mono]
+            self._next_due = min(later, default=_NEVER)
         return [self._all[key] for key in keys]
 
     def _look(self, those: list[Tracked], now: Now, changes: Changes) -> set[str]:
@@ -239,7 +253,8 @@ class IngestWatch:
     def _ask_holders(self, touched: set[str], now: Now, wishes: Wishes) -> set[str]:
         """Ask for the holders that may have changed; return the ids for which they did."""
         known, stalled_ns = self._all, self._stalled_ns
-        ask = {key for key in touched if known[key].wants_holder(now, stalled_ns)}
+        asked = known.keys() if self._full_at == now.mono else touched
+        ask = {key for key in asked if known[key].wants_holder(now, stalled_ns)}
         if wishes.focus and now.mono - self._focus_asked_at >= SECOND_NS:
             self._focus_asked_at = now.mono
             ask |= wishes.focus & known.keys()
@@ -289,6 +304,7 @@ class IngestWatch:
             return
         self._lively.discard(key)
         if tracked.silent_ns(now) < self._stalled_ns:
-            self._waiting[key] = tracked.quiet_since + self._stalled_ns
+            self._waiting[key] = due = tracked.quiet_since + self._stalled_ns
+            self._next_due = min(self._next_due, due)
         else:
             self._waiting.pop(key, None)

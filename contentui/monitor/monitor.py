@@ -34,6 +34,7 @@ class Monitor:
 
     A store may offer more than `contentui.content.store.Store`, which makes watching cheaper:
     ``ingest_ids() -> list[IngestId]`` (the names of all ingests, without a look at each),
+    ``ingests_version() -> Hashable`` (differs after an ingest came or went),
     ``watch_paths() -> list[str]`` (directories in which the kernel can announce changes) and
     ``labels_version() -> Hashable`` (differs after labels changed).
 

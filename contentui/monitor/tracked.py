@@ -8,7 +8,7 @@ from contentui.content.model import Liveness
 from contentui.monitor.clock import SECOND_NS
 from contentui.monitor.model import IngestRow, Verdict
 from contentui.monitor.rates import RateMeter, eta_s
-from contentui.monitor.verdict import judge
+from contentui.monitor.verdict import ARRIVING, is_plain, judge
 
 if TYPE_CHECKING:
     from contentui.content.model import Holder, Status
@@ -142,17 +142,21 @@ class Tracked:
         """Its new row where something about it changed, else None."""
         silent_ns = now.mono - self.quiet_since
         arriving = self._grew_at is not None and now.mono - self._grew_at < LATELY_NS
-        verdict, reason = judge(
-            self.status,
-            liveness=self.held,
-            silent_s=silent_ns / SECOND_NS,
-            thresholds=thresholds,
-            arriving=arriving,
-            sure=self.sure,
-            slow=self._is_slow(now, thresholds),
-        )
-        rate = self._rate(verdict, now, thresholds, arriving=arriving)
+        slow = self._grew_at is not None and self._is_slow(now, thresholds)
         old, status = self.row, self.status
+        if silent_ns == 0 and arriving and not slow and is_plain(status):
+            verdict, reason = ARRIVING  # what most are when it matters how long this takes
+        else:
+            verdict, reason = judge(
+                status,
+                liveness=self.held,
+                silent_s=silent_ns / SECOND_NS,
+                thresholds=thresholds,
+                arriving=arriving,
+                sure=self.sure,
+                slow=slow,
+            )
+        rate = self._rate(verdict, now, thresholds, arriving=arriving)
         if (
             old is not None
             and old.status is status
@@ -177,8 +181,6 @@ class Tracked:
 
     def _is_slow(self, now: Now, thresholds: Thresholds) -> bool:
         """Whether it trickles; looked at once a second, and only after a whole window of life."""
-        if self._grew_at is None:
-            return False
         window_s = thresholds.trickle_window_s
         if now.mono - self._slow_at >= SECOND_NS:
             self._slow_at = now.mono

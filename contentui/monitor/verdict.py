@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contentui.content.model import Status
     from contentui.monitor.model import Thresholds
 
-_ARRIVING = (Verdict.MOVING, "Bytes are arriving: nothing to do.")
+ARRIVING = (Verdict.MOVING, "Bytes are arriving: nothing to do.")
 UNSURE_REASON = "Seen for the first time: wait for a second look."
 _UNSURE = (Verdict.MOVING, UNSURE_REASON)
 _QUIET_FREE = (
@@ -61,6 +61,12 @@ _TOO_MUCH = (
 )
 
 
+def is_plain(status: Status) -> bool:
+    """Whether nothing but the time of its last byte decides about an ingest."""
+    incomplete = not status.total or status.offset < status.total
+    return incomplete and not status.damage and status.refused is None
+
+
 def judge(
     status: Status,
     *,
@@ -96,7 +102,7 @@ def judge(
     if slow:
         return _trickle(thresholds.trickle_bytes_s, thresholds.trickle_window_s)
     if arriving:
-        return _ARRIVING
+        return ARRIVING
     if silent_s is None:
         return _future(thresholds.stalled_after_s)
     if not sure and silent_s >= thresholds.stalled_after_s:
