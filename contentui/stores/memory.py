@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -363,8 +364,9 @@ class MemoryWriter:
 
     def append_from(self, source: BinaryIO, progress: Progress | None = None) -> int:
         """Append everything that ``source`` still yields; return how many bytes that was."""
+        self._refuse_closed("write to")
         before = self.offset
-        while piece := source.read(_PIECE):
+        while piece := _read(source):
             self.write(piece)
             if progress is not None:
                 progress(self.offset)
@@ -470,6 +472,14 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
                 f" the key not empty: {key[:40]!r}"
             )
     return {key: value for key, value in labels.items() if value}
+
+
+def _read(source: BinaryIO) -> bytes:
+    """The source's next bytes; empty only at its end, where one that has none *yet* is not."""
+    piece: bytes | None = source.read(_PIECE)
+    if piece is None:
+        raise BlockingIOError(errno.EAGAIN, "the source has no bytes yet and can't wait")
+    return piece
 
 
 def _masked(old: Mapping[str, str], new: Mapping[str, str], mask: Sequence[str]) -> dict[str, str]:

@@ -79,7 +79,7 @@ def test_update_of_nothing_is_not_found(store):
         store.update(Digest.of(b"never stored"), {"a": "1"})
 
 
-@pytest.mark.parametrize("key", ["k", "k" * 4096, "é"])
+@pytest.mark.parametrize("key", ["k", "k" * 4096, "é"], ids=["long value", "long key", "é"])
 def test_the_longest_label(store, info, key):
     value = "v" * (4096 - len(key.encode()))
     assert store.update(info.digest, {key: value}, (f"labels.{key}",)).labels.get(key, "") == value
@@ -88,6 +88,7 @@ def test_the_longest_label(store, info, key):
 @pytest.mark.parametrize(
     ("key", "value"),
     [("k", "v" * 4096), ("k" * 4097, ""), ("é" * 2048, "v"), ("", "v"), ("k", "\udcff")],
+    ids=["long value", "long key", "long in UTF-8", "no key", "no text"],
 )
 def test_a_label_too_long_or_without_key_or_that_is_no_text_is_refused(store, info, key, value):
     labels = {key: value or "v", "fine": "1"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import threading
 
@@ -21,7 +24,7 @@ from contentui.content.model import ingest_id
 from contentui.content.transfer import MIB, open_writer, verified_chunks, verify, write_blob
 from contentui.stores.memory import MemoryStore
 
-DATA = os.urandom(3 * MIB + 17)
+DATA = os.urandom(MIB) * 3 + os.urandom(17)
 OTHER = os.urandom(len(DATA))
 DIGEST = Digest.of(DATA)
 HALF = 2 * MIB + 5
@@ -233,6 +236,33 @@ def test_a_real_pipe(store):
         written = write_blob(store, "r", source, expected=DIGEST)
     feeder.join()
     assert written.info.size == len(DATA)
+
+
+def test_a_source_that_has_nothing_yet_has_not_ended(store):
+    class Waiting(Pipe):
+        def readinto(self, buffer):
+            return self.inner.readinto(buffer) or None
+
+    with pytest.raises((BlockingIOError, ContentError)):
+        write_blob(store, "r", Waiting(DATA))
+    assert store.digests() == []
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+@WITH_AND_WITHOUT_DIGEST
+@pytest.mark.parametrize("opener", [gzip.open, bz2.open, lzma.open], ids=["gz", "bz2", "xz"])
+def test_what_a_decoder_yields_is_stored_not_what_it_reads(
+    store, tmp_path, opener, expected, resumed
+):
+    path = tmp_path / "packed"
+    with opener(path, "wb") as packed:
+        packed.write(DATA)
+    if resumed:
+        left_behind(store)
+    with opener(path, "rb") as source:
+        written = write_blob(store, "r", source, expected=expected)
+    assert (written.info.digest, written.resumed_from) == (DIGEST, HALF if resumed else 0)
+    assert content(store, DIGEST) == DATA
 
 
 def test_another_blob_is_a_source(store, open_again):
