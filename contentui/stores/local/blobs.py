@@ -198,10 +198,8 @@ class Blobs:
             OSError, ContentError: nothing durable has changed.
         """
         directory = self.of(digest.algorithm).fd_or_make()
-        if labels and self.stat(digest) is not None:
-            raise FileExistsError  # and keeps the labels it has
-        self._write_labels([(digest, labels)], committed_ns)
-        files.rename_new(name, source, digest.encoded, directory)
+        with self._labelled([(digest, labels)], committed_ns):
+            files.rename_new(name, source, digest.encoded, directory)
 
     def sync(self, algorithm: str) -> None:
         """Make the names of an algorithm's blobs durable. Raises OSError."""
@@ -218,8 +216,8 @@ class Blobs:
             directory = self.of(digest.algorithm).fd_or_make()
             with _Unnamed(data, directory, self._ours) as unnamed:
                 os.fsync(unnamed.fd)
-                self._write_labels([(digest, labels or {})])
-                self._name(unnamed, digest, len(data))
+                with self._labelled([(digest, labels or {})]):
+                    self._name(unnamed, digest, len(data))
             os.fsync(directory)
         return self._put_info(digest, len(data), labels)
 
@@ -263,13 +261,24 @@ class Blobs:
             )
         return True
 
-    def _write_labels(
+    @contextlib.contextmanager
+    def _labelled(
         self, labels: Sequence[tuple[Digest, Mapping[str, str]]], updated_ns: int = 0
-    ) -> None:
-        """Before the blobs get their names, so that none is ever seen without its labels."""
+    ) -> Iterator[None]:
+        """Write labels down, then give the blobs their names in the block.
+
+        In this order none is ever seen without its labels; alone, because the labels must be
+        those of whoever wins the name, and a blob that exists keeps its own.
+        """
         rows = [row for row in labels if self._labels.needs_row(row[1])]
-        if rows:
-            self._labels.set_many(rows, updated_ns or time.time_ns())
+        if not rows:
+            yield
+            return
+        with self._labels.alone():
+            rows = [row for row in rows if self.stat(row[0]) is None]
+            if rows:
+                self._labels.set_many(rows, updated_ns or time.time_ns())
+            yield
 
     def _put_group(self, group: list[bytes], labels: Mapping[str, str] | None) -> list[Info]:
         digests = [Digest.of(data) for data in group]
@@ -282,10 +291,10 @@ class Blobs:
                     files.start_writeback(new[digest].fd)
             for unnamed in new.values():
                 os.fsync(unnamed.fd)
-            self._write_labels([(digest, labels or {}) for digest in new])
-            for digest, data in zip(digests, group, strict=True):
-                if digest in new:
-                    self._name(new[digest], digest, len(data))
+            with self._labelled([(digest, labels or {}) for digest in new]):
+                for digest, data in zip(digests, group, strict=True):
+                    if digest in new:
+                        self._name(new[digest], digest, len(data))
             if new:
                 os.fsync(directory)
         return [

@@ -9,6 +9,7 @@ about every blob: one without a row has no labels. One that was made later says 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -182,12 +183,31 @@ class Labels:
             return new
 
     @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep all others from giving and taking labelled names meanwhile. Raises OSError."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open("naming", flags, 0o644, dir_fd=self._directory.fd_or_make())
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(fd, fcntl.LOCK_UN)  # said aloud: a forked child may hold a copy
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
     def removing(self, digest: Digest) -> Iterator[None]:
         """Drop a blob's labels if the block succeeds: they outlive the blob, never the reverse."""
         if not self._exists():
             yield
             return
-        with self._mutex, self._told("removing labels"), self._transaction() as connection:
+        with (
+            self.alone(),
+            self._mutex,
+            self._told("removing labels"),
+            self._transaction() as connection,
+        ):
             connection.execute("DELETE FROM labels WHERE digest = ?", (digest,))
             yield
 
