@@ -243,6 +243,7 @@ class LocalStore:
 
     def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
         with files.told(f"looking at the ingests of {self._path}"):
+            self._root.fd()
             try:
                 directory = self._ingests.fd()
             except FileNotFoundError:
@@ -264,6 +265,14 @@ class LocalStore:
                 return [IngestId(name) for name in os.listdir(self._ingests.fd())]
             except FileNotFoundError:
                 return []
+
+    def ingests_version(self) -> Hashable:
+        """A cheap token that differs after ingests came or went."""
+        try:
+            found = os.fstat(self._ingests.fd())
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_nlink
 
     def watch_paths(self) -> list[str]:
         """Directories in which the kernel can announce changes; those that exist."""
