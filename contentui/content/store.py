@@ -75,7 +75,8 @@ class Writer(Protocol):
     def append_from(self, source: BinaryIO, progress: Progress | None = None) -> int:
         """Append everything that ``source`` still yields; return how many bytes that was.
 
-        The fast way in: a store may copy inside the kernel and hash on another thread.
+        The fast way in: a store may copy inside the kernel and hash on another thread. Reading
+        begins at the source's logical position (``tell()``), buffers included.
         Whatever interrupts it, what has been appended is counted and hashed.
         """
 

@@ -77,7 +77,7 @@ class BlobRow:
 
     @property
     def key(self) -> str:
-        return str(self.info.digest)
+        return self.info.digest
 
 
 class View(StrEnum):
