@@ -54,7 +54,9 @@ class Output:
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes. Raises OutputError; BrokenPipeError when nobody reads them."""
         try:
-            self.stream.write(data)
+            stream, rest = self.stream, memoryview(data)
+            while rest:  # an unbuffered stream (python -u) may take less than all of it
+                rest = rest[stream.write(rest) :]
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -77,7 +79,7 @@ class Output:
         if sys.stdout is None:
             return
         try:
-            sys.stdout.buffer.flush()
+            sys.stdout.flush()
         except BrokenPipeError:
             raise
         except OSError as error:

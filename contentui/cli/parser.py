@@ -60,6 +60,13 @@ class Parser(argparse.ArgumentParser):
             **options,  # type: ignore[arg-type]  # typeshed's overloads take no keywords of one type
         )
 
+    def _print_message(self, message: str, _file: object = None) -> None:
+        """Help and version as all other output: argparse would hide a full disk."""
+        from contentui.cli.output import Output
+
+        if message:
+            Output().write(message.encode("utf-8", "backslashreplace"))
+
     def error(self, message: str) -> NoReturn:
         """End with the usage code; the message may quote arguments and is escaped."""
         from contentui.cli.output import say

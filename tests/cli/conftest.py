@@ -37,7 +37,7 @@ class Program:
         self.env = {
             key: value
             for key, value in os.environ.items()
-            if not key.startswith(("CONTENTUI_", "COLUMNS"))
+            if not key.startswith(("CONTENTUI_", "COLUMNS", "PYTHON"))
         }
         self.env |= {"XDG_STATE_HOME": str(folder / "state"), "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 

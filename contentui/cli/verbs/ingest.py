@@ -5,6 +5,7 @@ Prints the digest. A blob that exists already counts as success.
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import stat
@@ -19,6 +20,8 @@ from contentui.content.errors import ContentError, FailedPrecondition, InvalidAr
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from _typeshed import WriteableBuffer
 
     from contentui.cli.context import Context
     from contentui.content.store import Store
@@ -94,9 +97,28 @@ def _source(path: str | None) -> BinaryIO:
         return cast("BinaryIO", open(path, "rb", buffering=0))
     if sys.stdin is None:
         raise InvalidArgument("standard input is closed", advice="name a file by --from")
-    if sys.stdin.isatty():
-        note("reading standard input: type, and end with Ctrl-D; a file is named by --from")
-    return cast("BinaryIO", sys.stdin.buffer)
+    # unbuffered: a pipe's bytes may stay in the kernel
+    raw = io.FileIO(sys.stdin.fileno(), "rb", closefd=False)
+    if not sys.stdin.isatty():
+        return cast("BinaryIO", raw)
+    note("reading standard input: type, and end with Ctrl-D; a file is named by --from")
+    return cast("BinaryIO", _Keyboard(raw))
+
+
+class _Keyboard(io.RawIOBase):
+    """A terminal as a source: its end is an end, though another read would wait for more keys."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        count = 0 if self._ended else self._raw.readinto(buffer)
+        self._ended = count == 0
+        return count
 
 
 def _total(source: BinaryIO, args: Namespace) -> int | None:
@@ -106,9 +128,11 @@ def _total(source: BinaryIO, args: Namespace) -> int | None:
         FailedPrecondition: the file hasn't the expected size; told before it is read.
         IsADirectoryError: a directory is no content.
     """
-    about = os.fstat(source.fileno())
     wanted = cast("int | None", args.expected_size)
-    if not stat.S_ISREG(about.st_mode) or not source.seekable():
+    if not source.seekable():
+        return wanted
+    about = os.fstat(source.fileno())
+    if not stat.S_ISREG(about.st_mode):
         return wanted
     there = max(about.st_size - source.tell(), 0)
     if wanted is not None and wanted != there:

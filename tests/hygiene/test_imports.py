@@ -1,0 +1,102 @@
+"""What plain commands load: nothing heavy; and who imports whom."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = (
+    "asyncio",
+    "dataclasses",
+    "humanize",
+    "re2",
+    "rich",
+    "shtab",
+    "subprocess",
+    "textual",
+    "urllib",
+    "watchfiles",
+)
+"""Top-level packages that a plain verb must not load."""
+
+
+def loaded_by(folder: Path, *args: str, source: str = ".content") -> set[str]:
+    """The modules that a process has loaded when the command line ``args`` has run in it."""
+    script = (
+        "import sys\n"
+        "from contentui.cli.main import main\n"
+        "code = main(sys.argv[1:])\n"
+        "sys.stderr.write('\\n'.join(sys.modules))\n"
+        "raise SystemExit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--store", source, *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stderr.splitlines())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose ``.content`` has a blob and an ingest."""
+    folder = tmp_path_factory.mktemp("plain")
+    from contentui.stores.local.store import LocalStore
+
+    store = LocalStore(str(folder / ".content"))
+    store.put(b"1")
+    with store.writer("half", total=10) as writer:
+        writer.write(b"123")
+    store.close()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["list", "--help"],
+        ["list", "-q"],
+        ["list"],
+        ["list", "--json"],
+        ["active"],
+        ["active", "-q"],
+        ["active", "--json"],
+        ["status", "half"],
+    ],
+    ids=" ".join,
+)
+def test_plain_verbs_load_nothing_heavy(folder, words):
+    modules = loaded_by(folder, *words)
+    assert "contentui.cli.main" in modules
+    heavy = {name for name in modules if name.partition(".")[0] in HEAVY}
+    assert heavy == set()
+    assert not {name for name in modules if name.startswith(("contentui.tui", "contentui.monitor"))}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["active"], ["status", "half"], ["list", "-q"]])
+def test_labels_are_not_read_where_none_are_shown(folder, words):
+    assert "sqlite3" not in loaded_by(folder, *words)
+
+
+def test_importing_the_package_loads_none_of_it(folder):
+    script = "import sys, contentui; print(*[m for m in sys.modules if m.startswith('contentui')])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["contentui"]
+
+
+def test_imports_go_down_only():
+    linter = Path(sys.executable).with_name("lint-imports")
+    env = os.environ | {"NO_COLOR": "1"}
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
