@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.crowd import Crowd
 from bench.listing import refill
-from bench.measure import Judged, Row, Skipped, Subject, timed
+from bench.measure import Failed, Judged, Row, Skipped, Subject, timed
 from bench.peers import Containerd, Missing, current_go, debian_go
 from bench.programs import api, contentui, lines
 
@@ -80,7 +80,10 @@ def tick(bench: Bench, work: Work) -> Iterator[Row]:
             crowd.touch(10)
             watcher.stdin.write(what + "\n")
             watcher.stdin.flush()
-            return float(watcher.stdout.readline())
+            answer = watcher.stdout.readline()
+            if not answer:
+                raise Failed("the monitor has ended")
+            return float(answer)
 
         subjects = {
             "Monitor.tick": Subject(lambda: median(ask("tick") for _ in range(7))),

@@ -5,19 +5,33 @@ from __future__ import annotations
 import sys
 import time
 
+from contentui.content.model import ingest_id
 from contentui.monitor.monitor import Monitor
 from contentui.stores.local.store import LocalStore
+
+CHANGED = 10
+"""The first ones of the crowd grow before each tick."""
 
 
 def main() -> None:
     store = LocalStore(sys.argv[1])
     monitor = Monitor(store)
-    monitor.tick()
+    ids = {ingest_id(f"layer-sha256:{index:064x}") for index in range(CHANGED)}
+    seen = {row.key: row.status.offset for row in monitor.tick().ingests}
     for line in sys.stdin:
-        look = monitor.tick if line.strip() == "tick" else store.statuses
+        if line.strip() == "scan":
+            begun = time.perf_counter()
+            store.statuses()
+            print(time.perf_counter() - begun, flush=True)
+            continue
         begun = time.perf_counter()
-        look()
+        monitor.hint(ids)  # what the kernel's announcements come to
+        snapshot = monitor.tick()
         print(time.perf_counter() - begun, flush=True)
+        now = {row.key: row.status.offset for row in snapshot.ingests}
+        if any(now[one] <= seen[one] for one in ids):
+            raise SystemExit("the tick did not see what had changed")
+        seen = now
 
 
 if __name__ == "__main__":
