@@ -15,6 +15,8 @@ from contentui.tui.cells import elide, elide_middle, fits, pad
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from contentui.images.model import Need
+
 GAP = 1
 """Cells between two columns."""
 
@@ -277,8 +279,20 @@ def needs_text(row: BlobRow) -> str:
         return "?"
     if not row.needs:
         return "nothing"
-    first = visible(row.needs[0].name, 160)
-    return first if len(row.needs) == 1 else f"+{len(row.needs) - 1} {first}"
+    first, *others = holder_names(row.needs)
+    return f"{first} +{len(others)}" if others else first
+
+
+def holder_names(needs: Sequence[Need]) -> list[str]:
+    """Each holder once, by the name that says most: one that labels and lists a blob is one."""
+    names: dict[str, str] = {}
+    for need in needs:
+        holder = need.digest or need.name
+        if need.by == "label" and need.digest:
+            names.setdefault(holder, f"label of {need.digest[7:19]}")
+        else:
+            names[holder] = visible(need.name, 160).replace("sha256:", "")
+    return list(names.values())
 
 
 def _used_by(row: BlobRow, _now_ns: int) -> str:
@@ -292,8 +306,9 @@ _NAMES_FROM = 20
 def _used_by_cell(row: BlobRow, width: int) -> str:
     text = needs_text(row)
     if row.needs and not fits(text, width):
-        several = width < _NAMES_FROM and len(row.needs) > 1
-        text = elide(f"{len(row.needs)} needs", width) if several else elide_middle(text, width)
+        holders = len(holder_names(row.needs))
+        several = width < _NAMES_FROM and holders > 1
+        text = elide(f"{holders} needs", width) if several else elide_middle(text, width)
     return pad(text, width)
 
 

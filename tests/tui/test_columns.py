@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from table_rows import HOSTILE, NOW, blob, ingest
 
+from contentui.content.digest import Digest
 from contentui.images.model import Kind, Need
 from contentui.monitor.model import Verdict
 from contentui.tui.cells import elide, elide_middle
@@ -18,6 +19,7 @@ from contentui.tui.columns import (
     blob_haystack,
     fit,
     ingest_haystack,
+    needs_text,
 )
 
 BY_KEY = {column.key: column for column in (*INGEST_COLUMNS, *BLOB_COLUMNS)}
@@ -144,3 +146,14 @@ def test_every_column_sorts_rows_with_and_without_facts():
     for columns, group in ((INGEST_COLUMNS, rows), (BLOB_COLUMNS, blobs)):
         for column in columns:
             assert len(sorted(group, key=column.sort_key)) == 3
+
+
+def test_a_holder_that_labels_and_lists_a_blob_is_named_once():
+    holder = Digest.of(b"manifest")
+    needs = (
+        Need("label", f"containerd.io/gc.ref.content.l.0 of {holder.short()}", holder),
+        Need("manifest", f"manifest {holder.short()}", holder),
+    )
+    assert needs_text(blob(1, needs=needs)) == f"manifest {holder.encoded[:12]}"
+    assert needs_text(blob(1, needs=needs[:1])) == f"label of {holder.encoded[:12]}"
+    assert needs_text(blob(1, needs=(*needs, Need("root", "gc.root")))).endswith(" +1")
