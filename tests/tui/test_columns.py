@@ -104,7 +104,7 @@ def test_many_needs_are_counted_where_no_name_has_room():
     row = blob(1, needs=(Need("manifest", DIGEST), Need("label", "gc.root")))
     cell = BY_KEY["used-by"].cell
     assert cell(row, NOW, 8) == "2 needs "
-    assert cell(row, NOW, 26) == "+1 sha256:8f7c2b1a8f7…2b1a"
+    assert cell(row, NOW, 26) == "8f7c2b1a8f7c2…a8f7c2b1a +1"
     assert cell(blob(1, needs=(Need("image", "redis:7.4-bookworm"),)), NOW, 9) == "redi…worm"
 
 
