@@ -241,7 +241,8 @@ def _make_path(path: str) -> None:
     """``mkdir -p``, each new directory's entry synced."""
     parent = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(parent):
-        _make_path(parent)
+        with contextlib.suppress(FileExistsError):  # another process was quicker
+            _make_path(parent)
     os.mkdir(path, 0o755)
     fd = os.open(parent, DIRECTORY & ~os.O_NOFOLLOW)
     try:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LABEL_LIMIT = 4096
 """Bytes that a label's key and value may have together (content-store.md 1.3)."""
 _BUSY_TIMEOUT_S = 30.0
+_NEW = "labels.db.new"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS labels (
@@ -116,19 +117,27 @@ class Labels:
         return self._read("SELECT digest, updated_ns, labels FROM labels")
 
     def create(self, *, complete: bool) -> None:
-        """Make the database where it is missing. ``complete``: no blob was there before."""
-        with self._mutex, self._told("making the label database"):
-            if self._exists():
-                return
-            self._directory.fd_or_make()
-            connection = self._open(writable=True, make=True)
-            connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
-            connection.execute(
-                "INSERT OR IGNORE INTO meta VALUES ('complete', ?)", (int(complete),)
-            )
-            connection.execute("COMMIT")
-            os.fsync(self._directory.fd())
-            self._complete = complete
+        """Make the database where it is missing. ``complete``: no blob was there before.
+
+        It gets its name when it is whole: others, and we after a crash, see all of it or none.
+        """
+        with self.alone(), self._mutex, self._told("making the label database"):
+            self._make(complete=complete)
+
+    def _make(self, *, complete: bool) -> None:
+        if not self._exists():
+            directory = self._directory.fd()
+            for name in (_NEW, _NEW + "-journal"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory)
+            connection = _connect(f"{self._directory.path}/{_NEW}", "rwc")
+            with contextlib.closing(connection):
+                connection.execute("PRAGMA synchronous = EXTRA")
+                connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
+                connection.execute("INSERT INTO meta VALUES ('complete', ?)", (int(complete),))
+                connection.execute("COMMIT")
+            os.rename(_NEW, "labels.db", src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
 
     def needs_row(self, labels: Mapping[str, str]) -> bool:
         """Whether a new blob with these labels must be written down to be known."""
@@ -143,7 +152,10 @@ class Labels:
                 return False
 
     def set_many(self, labels: Iterable[tuple[Digest, Mapping[str, str]]], updated_ns: int) -> None:
-        """Write labels down, durably. Raises ResourceExhausted, FailedPrecondition and the like."""
+        """Write labels down, durably; only to be called `alone`.
+
+        Raises ResourceExhausted, FailedPrecondition and the like.
+        """
         rows = [(digest, updated_ns, _encode(one)) for digest, one in labels]
         with self._mutex, self._told("writing labels"), self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", rows)
@@ -160,7 +172,12 @@ class Labels:
         Raises:
             FailedPrecondition: single keys of labels that are unknown.
         """
-        with self._mutex, self._told("writing labels"), self._transaction() as connection:
+        with (
+            self.alone(),
+            self._mutex,
+            self._told("writing labels"),
+            self._transaction() as connection,
+        ):
             if change is not None:
                 row = connection.execute(
                     "SELECT labels FROM labels WHERE digest = ?", (digest,)
@@ -247,12 +264,11 @@ class Labels:
             return None
         return self._open(writable=False)
 
-    def _open(self, *, writable: bool, make: bool = False) -> sqlite3.Connection:
+    def _open(self, *, writable: bool) -> sqlite3.Connection:
         """Open the database; raises ContentError or OSError when it is no good."""
         import sqlite3
-        from urllib.parse import quote
 
-        identity = None if make else _identity(self.path)
+        identity = _identity(self.path)
         if (
             self._connection is not None
             and identity == self._identity
@@ -260,15 +276,8 @@ class Labels:
         ):
             return self._connection
         self.close()
-        mode = "rwc" if make else "rw" if writable else "ro"
         try:
-            connection = sqlite3.connect(
-                f"file:{quote(os.path.abspath(self.path))}?mode={mode}",
-                uri=True,
-                timeout=_BUSY_TIMEOUT_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            connection = _connect(self.path, "rw" if writable else "ro")
         except sqlite3.Error as error:
             raise _content_error(error, "opening the label database") from error
         try:
@@ -276,20 +285,18 @@ class Labels:
                 # EXTRA: the directory is synced too once the journal is gone, or a power cut
                 # could bring the journal back and with it undo what was acknowledged.
                 connection.execute("PRAGMA synchronous = EXTRA")
-            if not make:
-                row = connection.execute("SELECT value FROM meta WHERE key = 'complete'").fetchone()
-                self._complete = bool(row and row[0])
+            row = connection.execute("SELECT value FROM meta WHERE key = 'complete'").fetchone()
+            self._complete = bool(row and row[0])
         except sqlite3.Error as error:
             connection.close()
             raise _content_error(error, "opening the label database") from error
         self._connection, self._writable = connection, writable
-        self._identity = _identity(self.path) if make else identity
+        self._identity = identity
         return connection
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if not self._exists():
-            self.create(complete=False)
+        self._make(complete=False)
         connection = self._open(writable=True)
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -309,6 +316,19 @@ class Labels:
         except sqlite3.Error as error:
             self.close()
             raise _content_error(error, doing) from error
+
+
+def _connect(path: str, mode: str) -> sqlite3.Connection:
+    import sqlite3
+    from urllib.parse import quote
+
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}",
+        uri=True,
+        timeout=_BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -150,7 +150,8 @@ class LocalStore:
         self._prepare()
         self._blobs.info(digest)
         new = {key: value for key, value in labels.items() if value}
-        self._labels.replace(digest, change, new, time.time_ns())
+        with files.told(f"labelling {digest}"):
+            self._labels.replace(digest, change, new, time.time_ns())
         return self._blobs.info(digest)
 
     def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
