@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING
 from contentui.content.errors import ContentError
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, _MutuallyExclusiveGroup
+    from argparse import Action, ArgumentParser, _MutuallyExclusiveGroup
 
     from contentui.content.digest import Digest
 
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+"""How each shell completes a file's name; shtab's names, without its import."""
+FOLDERS = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
+
+
+def completes(action: Action, how: dict[str, str]) -> None:
+    """Tell completion scripts what an argument is."""
+    action.complete = how  # type: ignore[attr-defined]  # where shtab looks for it
 
 
 def digest(text: str) -> Digest:

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from contentui import __version__
+from contentui.cli.arguments import FOLDERS, completes
 from contentui.cli.commands import COMMANDS, GROUPS, load
 from contentui.cli.exits import TABLE
 
@@ -111,12 +112,13 @@ def full_parser() -> argparse.ArgumentParser:
 def add_globals(parser: argparse.ArgumentParser, *, default_too: bool = False) -> None:
     """The two options that go before or after the command."""
     group = parser.add_argument_group("the store")
-    group.add_argument(
+    source = group.add_argument(
         "--store",
         metavar="SOURCE",
         default=None if default_too else argparse.SUPPRESS,
         help="a directory (default: $CONTENTUI_STORE, else .content)",
     )
+    completes(source, FOLDERS)
     group.add_argument(
         "--read-only",
         action="store_true",

@@ -16,6 +16,8 @@ from contentui.demo.session import demo_store
 from contentui.images.index import ContentIndex
 from contentui.stores.local.store import LocalStore
 
+from .test_terminal import on_terminal
+
 
 def _children_of(folder: str) -> list[int]:
     """Processes whose command line names the demo's folder."""
@@ -117,4 +119,15 @@ def test_a_signal_leaves_neither_files_nor_processes(program, signum, code):
     _, err = child.communicate(timeout=20)
     assert child.returncode == code
     assert b"Traceback" not in err
+    _until(lambda: not folder.exists() and not _children_of(str(folder)))
+
+
+def test_the_screen_shows_it_and_leaves_a_clean_terminal(program):
+    program.env["TMPDIR"] = str(program.folder)
+    with on_terminal(program, "demo", columns=120) as terminal:
+        terminal.expect(b"layer-sha256")
+        (folder,) = program.folder.glob("contentui-demo-*")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.end() == 143
+        assert b"\x1b[?1049l" in terminal.seen
     _until(lambda: not folder.exists() and not _children_of(str(folder)))

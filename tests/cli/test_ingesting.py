@@ -169,3 +169,18 @@ def test_sources_that_are_none(program):
     assert program("ingest", "a", "--from", ".").code == 1
     assert program("ingest", "", stdin=b"").code == 2
     assert not program.root.exists()
+
+
+def test_an_interrupted_wait_claims_nothing(program):
+    store = program.store()
+    with store.writer("mine"):
+        waiting = program.start("ingest", "mine", "--wait")
+        waiting.stdin.write(b"x")
+        waiting.stdin.flush()
+        with pytest.raises(Exception, match="timed out"):
+            waiting.wait(0.7)
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate(timeout=20)
+    assert waiting.returncode == 130
+    assert b"interrupted while pid" in err
+    assert b"kept" not in err

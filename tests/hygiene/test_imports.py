@@ -19,7 +19,6 @@ HEAVY = (
     "shtab",
     "subprocess",
     "textual",
-    "urllib",
     "watchfiles",
 )
 """Top-level packages that a plain verb must not load."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contentui.cli.arguments import FOLDERS, completes
 from contentui.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ EXAMPLES = """
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("directory", metavar="DIR")
+    completes(parser.add_argument("directory", metavar="DIR"), FOLDERS)
 
 
 def run(args: Namespace, context: Context) -> int:

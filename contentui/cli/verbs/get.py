@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from contentui.cli.arguments import digest, size
+from contentui.cli.arguments import FILES, completes, digest, size
 from contentui.cli.exits import Exit
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
 from contentui.content.errors import InvalidArgument, OutOfRange
@@ -34,7 +34,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("digest", metavar="DIGEST", type=digest)
     parser.add_argument("--offset", metavar="SIZE", type=size, help="begin here")
     parser.add_argument("--size", metavar="SIZE", type=size, help="at most so many bytes")
-    parser.add_argument("-o", "--output", metavar="FILE", help="instead of standard output")
+    completes(
+        parser.add_argument("-o", "--output", metavar="FILE", help="instead of standard output"),
+        FILES,
+    )
     parser.add_argument(
         "--force-tty", action="store_true", help="write to a terminal whatever the blob holds"
     )

@@ -12,7 +12,16 @@ import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from contentui.cli.arguments import add_format, digest, duration, label, ref, size
+from contentui.cli.arguments import (
+    FILES,
+    add_format,
+    completes,
+    digest,
+    duration,
+    label,
+    ref,
+    size,
+)
 from contentui.cli.exits import Exit
 from contentui.cli.output import note, say
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
@@ -46,7 +55,12 @@ def configure(parser: ArgumentParser) -> None:
         type=ref,
         help="the ingest's name (default: the expected digest)",
     )
-    parser.add_argument("--from", metavar="FILE", dest="file", help="instead of standard input")
+    completes(
+        parser.add_argument(
+            "--from", metavar="FILE", dest="file", help="instead of standard input"
+        ),
+        FILES,
+    )
     parser.add_argument("--expected-digest", metavar="DIGEST", type=digest)
     parser.add_argument(
         "--expected-size", metavar="SIZE", type=size, help="4096, 10MB (decimal), 10MiB (binary)"
@@ -176,7 +190,7 @@ def _print(args: Namespace, context: Context, written: Written) -> None:
 def _tell_what_is_kept(
     args: Namespace, context: Context, store: Store, name: str, rewindable: bool
 ) -> None:
-    from contentui.cli.words import exact_size
+    from contentui.cli.words import exact_size, holder_text
 
     try:
         status = store.status(name)
@@ -184,6 +198,9 @@ def _tell_what_is_kept(
         say("interrupted before anything was kept")
         return
     again = shlex.join(["contentui", *context.argv])
+    if holder := (store.holders((status.id,)) or {}).get(status.id):
+        say(f"interrupted while {holder_text(holder)} holds the ref", f"try again with: {again}")
+        return
     advice = f"go on with: {again}"
     if not rewindable:
         advice = f"a pipe starts over, a file goes on: {again} --from FILE"

@@ -43,8 +43,8 @@ def add_screen_options(parser: ArgumentParser) -> None:
         "--interval",
         metavar="TIME",
         type=interval,
-        default=0.5,
-        help="how often to look (default: 500ms)",
+        default=0.25,
+        help="how often to look (default: 250ms)",
     )
     parser.add_argument(
         "--low-bandwidth", action="store_true", help="draw less often: for slow connections"
