@@ -74,6 +74,9 @@ def tick(bench: Bench, work: Work) -> Iterator[Row]:
         assert watcher.stdin
         assert watcher.stdout
 
+        if watcher.stdout.readline().strip() != "ready":
+            raise Failed("the monitor does not start")
+
         def ask(what: str) -> float:
             assert watcher.stdin
             assert watcher.stdout

@@ -12,12 +12,20 @@ from contentui.stores.local.store import LocalStore
 CHANGED = 10
 """The first ones of the crowd grow before each tick."""
 
+SETTLED_S = 12
+"""After which the monitor takes the rest of the crowd, all just begun, for silent."""
+
 
 def main() -> None:
     store = LocalStore(sys.argv[1])
     monitor = Monitor(store)
     ids = {ingest_id(f"layer-sha256:{index:064x}") for index in range(CHANGED)}
+    settled = time.monotonic() + SETTLED_S
+    while time.monotonic() < settled:
+        monitor.tick()
+        time.sleep(0.5)
     seen = {row.key: row.status.offset for row in monitor.tick().ingests}
+    print("ready", flush=True)
     for line in sys.stdin:
         if line.strip() == "scan":
             begun = time.perf_counter()
