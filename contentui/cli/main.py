@@ -33,8 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: tuple[str, ...], out: Output) -> int:
-    from contentui.cli.signals import Signalled
-
     try:
         name, args = parse(words)
         from contentui.cli.commands import load
@@ -43,10 +41,11 @@ def _run(words: tuple[str, ...], out: Output) -> int:
         return load(name).run(args, context)
     except SystemExit as ended:  # argparse, after its own message
         return ended.code if isinstance(ended.code, int) else Exit.FAILED
-    except Signalled as error:
-        return 128 + error.signum
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interruption:
+        from contentui.cli.signals import ignore_more
+
+        ignore_more()
+        return 128 + int(getattr(interruption, "signum", 2))
     except BrokenPipeError:
         raise
     except (ContentError, OSError) as error:

@@ -1,13 +1,16 @@
-"""SIGTERM and SIGHUP as exceptions, so that long work can tidy up as it does for Ctrl-C."""
+"""SIGINT, SIGTERM and SIGHUP as exceptions, so that long work can tidy up before it ends."""
 
 from __future__ import annotations
 
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signalled(KeyboardInterrupt):
@@ -18,36 +21,30 @@ class Signalled(KeyboardInterrupt):
         self.signum = signum
 
 
-def _raise(signum: int, _frame: FrameType | None) -> None:
-    raise Signalled(signum)
+def ignore_more() -> None:
+    """From here on a second Ctrl-C doesn't cut short what the first one began: the end."""
+    for signum in _ENDING:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside: SIGINT, SIGTERM and SIGHUP raise `Signalled` in the main thread."""
-    import signal
+    """Inside: the first SIGINT, SIGTERM or SIGHUP raises `Signalled`; further ones do nothing."""
+    ended = False
 
-    wanted = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    def end(signum: int, _frame: FrameType | None) -> None:
+        nonlocal ended
+        ended = True
+        ignore_more()
+        raise Signalled(signum)
+
     # what the caller has us ignore (nohup, a background job) stays ignored
-    before = {s: signal.getsignal(s) for s in wanted if signal.getsignal(s) != signal.SIG_IGN}
+    before = {s: signal.getsignal(s) for s in _ENDING if signal.getsignal(s) != signal.SIG_IGN}
     for signum in before:
-        signal.signal(signum, _raise)
+        signal.signal(signum, end)
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Inside: a second Ctrl-C does not cut short what the first one began."""
-    import signal
-
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in wanted}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        if not ended:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)

@@ -184,3 +184,20 @@ def test_an_interrupted_wait_claims_nothing(program):
     assert waiting.returncode == 130
     assert b"interrupted while pid" in err
     assert b"kept" not in err
+
+
+def test_a_second_ctrl_c_does_not_spoil_the_first(program):
+    with (program.folder / "file").open("wb") as file:
+        file.truncate(200 * MIB)
+    child = program.start("ingest", "big", "--from", "file")
+    store = program.store()
+    while not (program.root / "ingest").exists() or not store.statuses():
+        time.sleep(0.01)
+    while child.poll() is None:
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    _, err = child.communicate()
+    assert child.returncode == 130
+    assert b"Traceback" not in err
+    assert b"is kept at" in err
+    assert store.holders([store.status("big").id]) == {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -175,3 +177,17 @@ def test_completion_scripts(program, shell):
 
 def test_adopt_of_nothing_is_an_error(program):
     assert program("adopt", "nowhere").code != 0
+
+
+def test_the_documentation_knows_every_verb_field_and_code(program):
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    for name in COMMANDS:
+        assert f"| `{name}" in text, name
+    program.ok("ingest", "a", stdin=b"1")
+    program.leave_ingest("half", b"123")
+    for words in (["list"], ["active", "--verdict"], ["verify"], ["abort", "half"]):
+        for line in program(*words, "--json").lines:
+            for field in json.loads(line):
+                assert f"`{field}`" in text, field
+    for code in Exit:
+        assert f"\n| {code.value} | " in text

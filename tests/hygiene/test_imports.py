@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,20 @@ def test_imports_go_down_only():
     env = os.environ | {"NO_COLOR": "1"}
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _quickest(times: int, *command: str) -> float:
+    """Seconds that a process takes when nothing else disturbs it: the least of several."""
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def test_a_plain_verb_starts_in_60_ms_more_than_python(folder):
+    source = str(folder / ".content")
+    bare = _quickest(10, sys.executable, "-c", "pass")
+    verb = _quickest(10, sys.executable, "-m", "contentui", "--store", source, "active")
+    assert verb - bare < 0.060

@@ -85,7 +85,7 @@ def _wait(text: str) -> float | None:
 
 def run(args: Namespace, context: Context) -> int:
     """Ingest, and say on an interruption what is kept and how to go on."""
-    from contentui.cli.signals import Signalled, interruptible, undisturbed
+    from contentui.cli.signals import Signalled, interruptible
 
     name = args.ref or args.expected_digest
     if name is None:
@@ -99,8 +99,7 @@ def run(args: Namespace, context: Context) -> int:
             with interruptible():
                 written = _write(args, name, store, source, total)
         except Signalled as error:
-            with undisturbed():
-                _tell_what_is_kept(args, context, store, name, source.seekable())
+            _tell_what_is_kept(args, context, store, name, source.seekable())
             return 128 + error.signum
     _print(args, context, written)
     return Exit.DONE
