@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from contentui.actions.model import Concern, Outcome, Plan, Verb
     from contentui.content.digest import Digest
     from contentui.content.model import Info, IngestId, Status
+    from contentui.tui.screens.picker import Choice
     from contentui.tui.session import Session
 
 RETRY_S = 2.0
@@ -116,9 +117,9 @@ class ContentUI(App[None]):
     def _pick(self) -> None:
         from contentui.tui.screens.picker import PickerScreen
 
-        def chosen(source: str | None) -> None:
-            if source is not None:
-                self.session.source, self.session.create = source, True
+        def chosen(choice: Choice | None) -> None:
+            if choice is not None:
+                self.session.source, self.session.create = choice
                 self._start()
 
         self.push_screen(PickerScreen(), chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, cast
 
 from contentui.content.digest import new_hash
@@ -56,7 +57,7 @@ class Session:
         """Open the store; returns why it is read-only, or nothing.
 
         Raises:
-            ContentError: as opening a store does.
+            ContentError, OSError: as opening a store, and making its directory, does.
         """
         from contentui.images.index import ContentIndex
         from contentui.monitor.feed import Feed
@@ -64,6 +65,8 @@ class Session:
         from contentui.stores.open import open_store
 
         self.close()
+        if self.create and self.source:
+            os.makedirs(self.source, 0o755, exist_ok=True)
         store = open_store(self.source or "", read_only=self.read_only, create=self.create)
         self._index = ContentIndex(store)
         self._monitor = Monitor(store, index=self._index)

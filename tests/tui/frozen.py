@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from contentui.actions.facts import IngestFacts
-from contentui.actions.model import Plan, Verb
+from contentui.actions.model import Concern, Outcome, Plan, Result, Verb
 from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, IngestId, Liveness, Status, Usage, ingest_id
@@ -16,6 +16,8 @@ from contentui.tui.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+
+    from contentui.content.errors import ContentError
 
 NOW = 1_795_000_000_000_000_000
 SECOND = 1_000_000_000
@@ -69,25 +71,73 @@ def layer(name: str) -> str:
 
 
 INGESTS = (
-    ingest(layer("a"), offset=31_200_000, total=34_300_000, rate=9_800_000, reason="Moving: 9.80 MB/s arrive; nothing to do."),
+    ingest(
+        layer("a"),
+        offset=31_200_000,
+        total=34_300_000,
+        rate=9_800_000,
+        reason="Moving: 9.80 MB/s arrive; nothing to do.",
+    ),
     ingest(layer("b"), offset=27_700_000, total=50_300_000, rate=8_100_000),
     ingest(layer("c"), offset=4 * MB, total=19_100_000, rate=3_500_000, age=7),
     ingest("upload-5f0c (registry push)", offset=12_600_000, rate=1_200_000, age=10),
-    ingest("sensor/feed", Verdict.TRICKLE, offset=410_000, total=2 * MB, rate=1_900, age=240, reason="Trickle: 1.90 kB/s over two minutes; its source is slow, wait or abort."),
-    ingest(layer("d"), Verdict.STALLED, offset=1_900_412_928, total=3_912_044_032, age=2460, silent=2280, reason="Stalled: a live writer has not sent a byte for 38 minutes. Ask its owner, or abort: that discards 1.90 GB."),
-    ingest(layer("e"), Verdict.ABANDONED, offset=201 * MB, total=2_300 * MB, age=2470, silent=2400, held=Liveness.FREE, reason="Abandoned: nobody holds it and no byte has come for 40 minutes. Resume it, or abort to free 201 MB."),
-    ingest("bad\x1b[31m[/nope]\nref", Verdict.DAMAGED, offset=0, age=99_999, silent=99_999, held=Liveness.FREE, damage="startedat is garbled", reason="Damaged: startedat is garbled. Abort removes what is left."),
-)  # fmt: skip
+    ingest(
+        "sensor/feed",
+        Verdict.TRICKLE,
+        offset=410_000,
+        total=2 * MB,
+        rate=1_900,
+        age=240,
+        reason=("Trickle: 1.90 kB/s over two minutes; its source is slow, wait or abort."),
+    ),
+    ingest(
+        layer("d"),
+        Verdict.STALLED,
+        offset=1_900_412_928,
+        total=3_912_044_032,
+        age=2460,
+        silent=2280,
+        reason=(
+            "Stalled: a live writer has not sent a byte for 38 minutes. "
+            "Ask its owner, or abort: that discards 1.90 GB."
+        ),
+    ),
+    ingest(
+        layer("e"),
+        Verdict.ABANDONED,
+        offset=201 * MB,
+        total=2_300 * MB,
+        age=2470,
+        silent=2400,
+        held=Liveness.FREE,
+        reason=(
+            "Abandoned: nobody holds it and no byte has come for 40 "
+            "minutes. Resume it, or abort to free 201 MB."
+        ),
+    ),
+    ingest(
+        "bad\x1b[31m[/nope]\nref",
+        Verdict.DAMAGED,
+        offset=0,
+        age=99_999,
+        silent=99_999,
+        held=Liveness.FREE,
+        damage="startedat is garbled",
+        reason=("Damaged: startedat is garbled. Abort removes what is left."),
+    ),
+)
 
 BLOBS = (
     blob("a1", 34_300_000, Kind.LAYER_GZIP, 3, "docker.io/library/redis:7.4"),
     blob("b1", 7_700, Kind.CONFIG, 7, "docker.io/library/redis:7.4"),
-    blob("c1", 2_300, Kind.MANIFEST, 8, "docker.io/library/redis:7.4", "ghcr.io/acme/trainer:cu128"),
+    blob(
+        "c1", 2_300, Kind.MANIFEST, 8, "docker.io/library/redis:7.4", "ghcr.io/acme/trainer:cu128"
+    ),
     blob("d1", 10_200, Kind.INDEX, 8),
     blob("e1", 52_400_000, Kind.LAYER_ZSTD, 200_000, "ghcr.io/acme/trainer:cu128"),
     blob("f1", 1_100 * MB, Kind.LAYER_GZIP, 210_000, "ghcr.io/acme/trainer:cu128"),
     BlobRow(Info(digest("g1"), 3_400_000, NOW - 800_000 * SECOND, 0, None), None, None),
-)  # fmt: skip
+)
 
 HISTORY = tuple(float(abs((x * 37) % 101 - 40)) * 300_000 for x in range(240))
 
@@ -116,18 +166,30 @@ def snapshot(
 class FrozenSession(Session):
     """Yields what it is given, then waits; more can be pushed."""
 
-    def __init__(self, *snapshots: Snapshot, source: str | None = "/var/lib/store") -> None:
+    def __init__(
+        self,
+        *snapshots: Snapshot,
+        source: str | None = "/var/lib/store",
+        rows: Sequence[IngestRow] = INGESTS,
+        failures: Sequence[ContentError] = (),
+    ) -> None:
         super().__init__(source)
-        self._queue: asyncio.Queue[Snapshot] = asyncio.Queue()
-        for each in snapshots or (snapshot(),):
-            self._queue.put_nowait(each)
+        self._pictures = [*(snapshots or (snapshot(),))]
+        self._pushed: asyncio.Queue[Snapshot] = asyncio.Queue()
+        self._rows = {row.key: row for row in rows}
+        self._failures = [*failures]
+        self.opened = 0
         self.focused: list[IngestId] = []
         self.intervals: list[float] = []
+        self.ran: list[tuple[Plan, Collection[Concern]]] = []
 
     def push(self, picture: Snapshot) -> None:
-        self._queue.put_nowait(picture)
+        self._pushed.put_nowait(picture)
 
     def open(self) -> str:
+        self.opened += 1
+        if self._failures:
+            raise self._failures.pop()
         return ""
 
     def close(self) -> None: ...
@@ -148,12 +210,20 @@ class FrozenSession(Session):
         if verb is Verb.DELETE:
             needs = {row.info.digest: row.needs for row in BLOBS}
             return plan_delete(source, targets, needs.__getitem__)
-        rows = {row.key: row for row in INGESTS}
+        rows = self._rows
         facts = [
             IngestFacts(t, rows[t.id].liveness, rows[t.id].holder, t.id in moving) for t in targets
         ]
         return (plan_abort if verb is Verb.ABORT else plan_truncate)(source, facts)
 
+    def run(self, plan: Plan, allow: Collection[Concern]) -> tuple[Outcome, ...]:
+        self.ran.append((plan, allow))
+        return tuple(
+            Outcome(step, Result.REFUSED if step.refusal else Result.DONE) for step in plan.steps
+        )
+
     async def snapshots(self) -> AsyncIterator[Snapshot]:
+        for each in self._pictures:
+            yield each
         while True:
-            yield await self._queue.get()
+            yield await self._pushed.get()

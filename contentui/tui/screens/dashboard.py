@@ -99,7 +99,7 @@ class Dashboard(Screen[None]):
     def _snapshot_taken(self, message: SnapshotTaken) -> None:
         self.snapshot, self._failure = message.snapshot, None
         self.read_only_reason = message.snapshot.read_only_reason
-        if self.is_current:
+        if self.is_active:
             self._refresh_all()
         else:
             self._refresh_header()
@@ -120,13 +120,13 @@ class Dashboard(Screen[None]):
 
     @on(PlanMade)
     def _plan_made(self, message: PlanMade) -> None:
-        self._app.ask(message.plan, self._now_ns)
+        if self.is_active:  # else something else was opened meanwhile: don't ask over it
+            self._app.ask(message.plan, self._now_ns)
 
     @on(PlanFinished)
     def _plan_finished(self, message: PlanFinished) -> None:
-        done = {o.step.target for o in message.outcomes if o.result is Result.DONE}
+        gone = {_key(o.step.target) for o in message.outcomes if o.result is Result.DONE}
         for pane in (self.ingests, self.blobs):
-            gone = {_key(target) for target in done}
             pane.table.marks = pane.table.marks - gone
         for text, severity in words.outcome(message.outcomes):
             self._app.tell(text, severity)
@@ -211,7 +211,7 @@ class Dashboard(Screen[None]):
     @on(LiveTable.CursorMoved)
     @on(LiveTable.MarksChanged)
     def _table_changed(self) -> None:
-        if self.is_current:
+        if self.is_active:
             for pane in (self.ingests, self.blobs):
                 pane.say()
             self._refresh_detail()
@@ -262,6 +262,8 @@ class Dashboard(Screen[None]):
             verb = words.DESTRUCTIVE[command_id]
             marks = len(pane.table.marked_rows())
             return f"{verb} {marks:,} marked" if marks else verb
+        if command_id == "view.detail" and pane.table.cursor_row is None:
+            return None  # the table answers to enter with nothing to choose, too
         if command_id == "table.mark":
             return "Unmark" if pane.table.cursor_key in pane.table.marks else ""
         if command_id == "table.clear":

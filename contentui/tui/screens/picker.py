@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -36,7 +36,15 @@ def _content(candidate: Candidate) -> Content:
     )
 
 
-class PickerScreen(Screen[str]):
+class Choice(NamedTuple):
+    """What was chosen."""
+
+    source: str
+    create: bool
+    """Whether to make the directory."""
+
+
+class PickerScreen(Screen[Choice]):
     """Returns the source that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,9 +83,10 @@ class PickerScreen(Screen[str]):
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._candidates[event.option_index].path)
+        candidate = self._candidates[event.option_index]
+        self.dismiss(Choice(candidate.path, create=not candidate.exists))
 
     @on(Input.Submitted)
     def _typed(self, event: Input.Submitted) -> None:
         if path := event.value.strip():
-            self.dismiss(path)
+            self.dismiss(Choice(path, create=False))

@@ -67,6 +67,8 @@ def empty(snapshot: Snapshot) -> tuple[str, str]:
 
     where = visible(shlex.quote(snapshot.source), 300)
     command = f"contentui --store {where} ingest mine < FILE"
+    if snapshot.health.view is View.STALE:
+        return ("Nothing was here at the last good look.",) * 2
     if snapshot.read_only_reason:
         ingests = "Nothing is on its way into this store."
     elif snapshot.blobs:

@@ -1,0 +1,161 @@
+"""The small parts of the screen that need no screen."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from frozen import INGESTS, FrozenSession
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from contentui.actions.facts import IngestFacts
+from contentui.actions.plan import plan_abort
+from contentui.content.model import Liveness
+from contentui.tui.commands import COMMANDS
+from contentui.tui.detect import access_problem, detect
+from contentui.tui.footer import Hint, fit
+from contentui.tui.pace import WINDOW, Pace
+from contentui.tui.run import find_source, screen_problem
+from contentui.tui.screens.plan import command_line, concern_lines
+from contentui.tui.text_view import wrap
+
+
+def test_a_slow_loop_halves_the_rate_and_a_quick_one_restores_it():
+    pace = Pace(0.25)
+    changed = [pace.saw(0.2) for _ in range(WINDOW)]
+    assert any(changed)
+    assert pace.interval_s >= 0.5
+    for _ in range(20 * WINDOW):
+        pace.saw(0.001)
+    assert pace.interval_s == 0.25
+    assert not pace.is_slowed
+
+
+def test_one_hiccup_changes_nothing():
+    pace = Pace(0.25)
+    for n in range(10 * WINDOW):
+        pace.saw(0.4 if n % WINDOW == 3 else 0.001)
+    assert pace.interval_s == 0.25
+
+
+def test_the_rate_never_falls_without_end():
+    pace = Pace(0.25, slowest_s=2.0)
+    for _ in range(100 * WINDOW):
+        pace.saw(5.0)
+    assert pace.interval_s == 2.0
+
+
+@given(st.text(max_size=300), st.integers(2, 60))
+def test_wrapped_text_fits_and_loses_only_spaces(text, width):
+    rows = wrap(text, width)
+    assert all(cell_len(row) <= width for row in rows)
+    assert "".join(rows).replace(" ", "") == text.replace(" ", "")
+
+
+def test_the_footer_gives_up_the_least_important_first():
+    hints = [Hint(str(n), str(n), "word", n, str(n)) for n in range(9)]
+    kept = fit(hints, 30)
+    assert [hint.rank for hint in kept] == list(range(len(kept)))
+    assert 0 < len(kept) < 9
+
+
+def test_ids_of_bindings_are_unique_and_keys_clash_only_between_panes():
+    ids = [command.id for command in COMMANDS]
+    assert len(set(ids)) == len(ids)
+    by_key: dict[str, list[str]] = {}
+    for command in COMMANDS:
+        for key in command.keys.split(","):
+            by_key.setdefault(key, []).append(command.group)
+    clashes = {key: groups for key, groups in by_key.items() if len(groups) > 1}
+    assert clashes == {"d": ["ingest", "blob"]}
+
+
+def facts(*rows):
+    return [IngestFacts(r.status, r.liveness, r.holder, r.rate > 0) for r in rows]
+
+
+def test_the_command_is_the_plan_and_quotes_what_it_must():
+    plan = plan_abort("/srv/my store", facts(INGESTS[3], INGESTS[7]))
+    command = command_line(plan)
+    assert command.startswith("contentui --store '/srv/my store' abort --force ")
+    assert "'upload-5f0c (registry push)'" in command
+    assert f"id:{INGESTS[7].key}" in command
+    assert "\x1b" not in command
+
+
+def test_a_long_command_is_counted_for_the_eye():
+    plan = plan_abort("s", facts(*INGESTS))
+    assert "… and " in command_line(plan, limit=100)
+    assert "…" not in command_line(plan)
+
+
+def test_each_concern_is_counted():
+    lines = concern_lines(plan_abort("s", facts(INGESTS[0], INGESTS[6])))
+    assert lines == ["1 of 2 is held by a live writer.", "1 of 2 is moving right now."]
+    unknown = facts(INGESTS[6])[0]._replace(liveness=Liveness.UNKNOWN)
+    assert concern_lines(plan_abort("s", [unknown]))[0].startswith("It is perhaps held")
+
+
+def test_what_this_machine_has_is_found_with_what_may_be_done(tmp_path):
+    root = tmp_path / "machine"
+    content = root / "var/lib/containerd/io.containerd.content.v1.content"
+    content.mkdir(parents=True)
+    run = root / "run/k3s/containerd"
+    run.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        previous = os.getcwd()
+        os.chdir(run)  # a socket's path has to be short
+        try:
+            listener.bind("containerd.sock")
+        finally:
+            os.chdir(previous)
+        here, directory, sock = detect(str(root), str(tmp_path / ".content"))
+    assert here.can_open
+    assert not here.exists
+    assert directory.name == "containerd"
+    assert "read-only" in directory.allowed
+    assert sock.name == "k3s or rke2"
+    assert not sock.can_open
+    assert "not supported yet" in sock.allowed
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_locked_door_is_named_with_mode_and_owner(tmp_path):
+    door = tmp_path / "door"
+    (door / "room").mkdir(parents=True)
+    door.chmod(0o600)
+    try:
+        problem = access_problem(str(door / "room"))
+    finally:
+        door.chmod(0o700)
+    assert str(door) in problem
+    assert "drw-------" in problem
+
+
+def test_what_is_not_there_is_no_problem(tmp_path):
+    assert access_problem(str(tmp_path / "nothing" / "here")) == ""
+
+
+def test_the_source_is_named_set_or_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CONTENTUI_STORE", raising=False)
+    assert find_source(None) is None
+    (tmp_path / ".content").mkdir()
+    assert find_source(None) == ".content"
+    monkeypatch.setenv("CONTENTUI_STORE", "elsewhere")
+    assert find_source(None) == "elsewhere"
+    assert find_source("named") == "named"
+
+
+def test_a_pipe_is_no_screen(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    assert "terminal" in screen_problem()
+    monkeypatch.setenv("TERM", "dumb")
+    assert "dumb" in screen_problem()
+
+
+def test_a_frozen_session_is_a_session():
+    assert FrozenSession().source == "/var/lib/store"
