@@ -32,7 +32,7 @@ def demo_store() -> Iterator[str]:
     os.environ["XDG_STATE_HOME"] = os.path.join(folder, "state")
     stage = _start(folder)
     try:
-        _wait_for(stage, os.path.join(folder, "content", "blobs", "sha256"))
+        _wait_for(stage, folder)
         yield os.path.join(folder, "content")
     finally:
         _end(stage)
@@ -55,18 +55,18 @@ def _start(folder: str) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_for(stage: subprocess.Popen[bytes], path: str) -> None:
+def _wait_for(stage: subprocess.Popen[bytes], folder: str) -> None:
+    """Until the stage is set."""
     deadline = time.monotonic() + _START_S
-    while not os.path.isdir(path):
+    while not os.path.exists(os.path.join(folder, "ready")):
         if stage.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the demo didn't start: {_last_line(path)}")
-        time.sleep(0.02)
+            raise RuntimeError(f"the demo didn't start: {_last_line(folder)}")
+        time.sleep(0.01)
 
 
-def _last_line(path: str) -> str:
-    log = os.path.normpath(os.path.join(path, "../../../stage.log"))
+def _last_line(folder: str) -> str:
     try:
-        with open(log, encoding="utf-8", errors="replace") as file:
+        with open(os.path.join(folder, "stage.log"), encoding="utf-8", errors="replace") as file:
             return (file.read().strip().splitlines() or ["no reason known"])[-1]
     except OSError:
         return "no reason known"

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from contentui.demo.content import Image, Layer
+    from contentui.demo.trouble import Trouble
 
 _TICK_S = 0.25
-_IMAGES_KEPT = 3
+_IMAGES_KEPT = 5
 _MOVERS = 4
 _TROUBLE_AGAIN_S = 20.0
+_SETTLE_S = 5.0
 _MB = 1_000_000
 
 
@@ -42,8 +44,7 @@ class Stage:
         self._random = random.Random(seed)  # noqa: S311 - decoration, no secret
         self._image_number = 0
         self._uploads = 0
-        self._queue: list[Layer] = []
-        self._arriving: Image | None = None
+        self._queue: list[tuple[Layer, dict[str, str]]] = []
         self._images: list[Image] = []
         self._layers: dict[str, subprocess.Popen[bytes]] = {}
         self._others: dict[str, subprocess.Popen[bytes]] = {}
@@ -51,13 +52,17 @@ class Stage:
         self._again: dict[str, float] = {}
 
     def open(self) -> None:
-        """An image that is there already, so that nothing starts empty."""
+        """Images that are there already, and trouble that is old already."""
+        self._make_trouble()
         for _ in range(2):
             image = self._next_image(0.1)
             for layer in image.layers:
                 chunks = layer_chunks(layer.seed, layer.size, layer.compression)
                 self._store.put(b"".join(chunks), labels=self._source_of(image))
             self._commit_documents(image)
+        deadline = time.monotonic() + _SETTLE_S
+        while not all(map(self._is_settled, self._troubles)) and time.monotonic() < deadline:
+            time.sleep(0.02)
         self.step()
 
     def step(self) -> None:
@@ -81,26 +86,24 @@ class Stage:
                 del running[name]
 
     def _pull(self) -> None:
-        """Layers of one image arrive, a few at a time; then it is complete and the next begins."""
-        if not self._queue and not self._layers:
-            if self._arriving is not None:
-                self._commit_documents(self._arriving)
-            self._arriving = self._next_image(1.0)
-            self._queue = list(self._arriving.layers)
-            self._prune()
-        while self._arriving and self._queue and len(self._layers) < _MOVERS:
-            layer = self._queue.pop(0)
+        """Image after image: its documents first, as pulls do, then its layers, a few at a time."""
+        while len(self._layers) < _MOVERS:
+            if not self._queue:
+                image = self._next_image(1.0)
+                self._commit_documents(image)
+                self._queue = [(layer, self._source_of(image)) for layer in image.layers]
+                self._prune()
+            layer, labels = self._queue.pop(0)
             arguments = [f"--expected={layer.digest}", f"--compression={layer.compression}"]
-            for key, value in self._source_of(self._arriving).items():
-                arguments.append(f"--label={key}={value}")
-            rate = self._random.choice((0.4, 0.8, 1.5, 3.0)) * _MB
+            arguments += [f"--label={key}={value}" for key, value in labels.items()]
+            rate = self._random.choice((0.2, 0.4, 0.8, 1.5)) * _MB
             self._layers[layer.digest] = self._start(
                 f"layer-{layer.digest}", layer.size, rate, layer.seed, arguments
             )
 
     def _next_image(self, scale: float) -> Image:
         count = self._random.randint(3, 5)
-        sizes = [int(self._random.uniform(0.2, 9) * scale * _MB) for _ in range(count)]
+        sizes = [int(self._random.uniform(0.2, 6) * scale * _MB) for _ in range(count)]
         image = make_image(self._image_number, tuple(sizes))
         self._image_number += 1
         return image
@@ -149,8 +152,17 @@ class Stage:
                 self._again[one.ref] = now + _TROUBLE_AGAIN_S
             elif now >= self._again.get(one.ref, 0):
                 self._others[one.ref] = self._start(
-                    one.ref, one.size, 20 * _MB, one.seed, one.arguments
+                    one.ref, one.size, 1000 * _MB, one.seed, one.arguments
                 )
+
+    def _is_settled(self, one: Trouble) -> bool:
+        """Whether a trouble looks as it should, so that nobody sees how it was made."""
+        try:
+            status = self._store.status(one.ref)
+        except NotFound:
+            return False
+        old = time.time_ns() - status.updated_ns > 60_000_000_000
+        return bool(status.damage or status.refused) or old
 
     def _is_there(self, ref: str) -> bool:
         try:
@@ -177,6 +189,8 @@ def main(argv: Sequence[str]) -> int:
     stage = Stage(os.path.join(folder, "content"), seed=7)
     try:
         stage.open()
+        with open(os.path.join(folder, "ready"), "wb"):
+            pass
         while not select.select([sys.stdin], [], [], _TICK_S)[0]:
             stage.step()
     finally:
