@@ -30,6 +30,7 @@ READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
+_REMOVAL_ROUNDS = 20
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
 
@@ -252,18 +253,51 @@ def _make_path(path: str) -> None:
 
 
 def remove_tree(name: str, directory: int) -> None:
-    """Remove what stands at ``name``, a directory with all that is in it. Raises OSError."""
+    """Remove what stands at ``name``, a directory with all that is in it. Raises OSError.
+
+    Others may be writing in it, or removing it too: what is gone is fine, what is new goes.
+    """
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if not stat.S_ISDIR(found.st_mode):
         os.unlink(name, dir_fd=directory)
         return
-    fd = os.open(name, DIRECTORY, dir_fd=directory)
+    fd = _open_for_removal(name, directory)
     try:
-        for entry in os.listdir(fd):
+        for _ in range(_REMOVAL_ROUNDS):
+            _empty_directory(fd)
+            try:
+                return os.rmdir(name, dir_fd=directory)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+        os.rmdir(name, dir_fd=directory)
+    finally:
+        os.close(fd)
+
+
+def _empty_directory(fd: int) -> None:
+    for entry in os.listdir(fd):
+        with contextlib.suppress(FileNotFoundError):
             try:
                 os.unlink(entry, dir_fd=fd)
             except IsADirectoryError:
                 remove_tree(entry, fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=directory)
+
+
+def _open_for_removal(name: str, directory: int) -> int:
+    """Open a directory, made ours to empty where its mode forbids that and we own it."""
+    try:
+        fd = os.open(name, DIRECTORY, dir_fd=directory)
+    except PermissionError:
+        # Only a descriptor that needs no permission names it for chmod without following links.
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=directory)
+        try:
+            os.chmod(f"/proc/self/fd/{fd}", 0o700)
+        finally:
+            os.close(fd)
+        return os.open(name, DIRECTORY, dir_fd=directory)
+    mode = os.fstat(fd).st_mode
+    if mode & 0o300 != 0o300:
+        with contextlib.suppress(PermissionError):
+            os.fchmod(fd, stat.S_IMODE(mode) | 0o700)
+    return fd
