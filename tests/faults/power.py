@@ -8,6 +8,7 @@ seen; its file counts as durable whenever it has changed (`test_strace.py` watch
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 from dataclasses import dataclass, field
@@ -307,7 +308,8 @@ def left(node: Node, mode: str) -> Any:
         return {name: left(entry, mode) for name, entry in sorted(entries.items())}
     content = node.synced
     if mode == "zeros" and node.content != node.synced:
-        common = len(os.path.commonprefix([node.content, node.synced]))
+        pairs = zip(node.content, node.synced, strict=False)
+        common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
         content = node.content[:common] + bytes(len(node.content) - common)
     return (id(node), content, node.mode)
 
