@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 RETRY_S = 2.0
 """Seconds between two tries to open a store that can't be opened."""
-LAG_SAMPLE_S = 0.25
+LAG_SAMPLE_S = 0.5
 JOURNAL_LINES = 1000
 
 

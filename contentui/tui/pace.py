@@ -6,8 +6,8 @@ from collections import deque
 
 LAG_LIMIT_S = 0.05
 """Above this the screen feels slow under the fingers."""
-WINDOW = 40
-"""Samples that are judged together: ten seconds at four a second."""
+WINDOW = 20
+"""Samples that are judged together: ten seconds at two a second."""
 
 
 class Pace:

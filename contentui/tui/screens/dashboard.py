@@ -97,9 +97,12 @@ class Dashboard(Screen[None]):
 
     @on(SnapshotTaken)
     def _snapshot_taken(self, message: SnapshotTaken) -> None:
-        self.snapshot, self._failure = message.snapshot, None
+        before, self.snapshot = self.snapshot, message.snapshot
+        failed, self._failure = self._failure, None
         self.read_only_reason = message.snapshot.read_only_reason
-        if self.is_active:
+        if not failed and _looks_same(before, message.snapshot):
+            self._refresh_header()
+        elif self.is_active:
             self._refresh_all()
         else:
             self._refresh_header()
@@ -427,6 +430,17 @@ class Dashboard(Screen[None]):
         from contentui.tui.screens.help import HelpScreen, help_lines
 
         self.app.push_screen(HelpScreen(help_lines(live_hints(self), words.legend())))
+
+
+def _looks_same(before: Snapshot | None, now: Snapshot) -> bool:
+    """Whether tables and detail would show the same: equal rows, and ages of the same second."""
+    return (
+        before is not None
+        and before.taken_ns // 10**9 == now.taken_ns // 10**9
+        and before.blobs is now.blobs
+        and before.health.view == now.health.view
+        and before.ingests == now.ingests
+    )
 
 
 def _key(target: Any) -> str:
