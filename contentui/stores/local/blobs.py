@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import time
@@ -31,6 +32,8 @@ GROUP_SIZE = 256
 """Unnamed files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""
 
 _HEX_DIGITS = "0123456789abcdef"
+_TYPE = 0o170000
+_LOOKS_AT_ONCE = 512
 _new_info: Callable[..., Info] = tuple.__new__
 
 
@@ -104,32 +107,27 @@ class Blobs:
 
     def digests(self) -> list[Digest]:
         """All blobs by their names alone. Raises OSError."""
-        return [
-            Digest(f"{algorithm}:{name}") for algorithm, names, _ in self._names() for name in names
-        ]
+        found: list[Digest] = []
+        for algorithm, names, _ in self._names():
+            found += map(Digest, map(f"{algorithm}:".__add__, names))
+        return found
 
     def walk(self) -> Iterator[Info]:
-        """All blobs; what disappears meanwhile is skipped. Raises OSError."""
+        """All blobs; what disappears meanwhile is skipped. Raises ContentError."""
         labels = self._labels.all()
-        of, no_rows = labels.of, not labels.rows
-        complete_labels = labels.of("", 0)[1]
-        look, is_file = os.stat, stat.S_IFREG
-        for algorithm, names, directory in self._names():
-            prefix = algorithm + ":"
-            for name in names:
-                try:
-                    found = look(name, dir_fd=directory, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if found.st_mode & 0o170000 != is_file:
-                    continue
-                committed = found.st_mtime_ns
-                digest = Digest(prefix + name)
-                if no_rows:
-                    values = (digest, found.st_size, committed, committed, complete_labels)
-                else:
-                    values = (digest, found.st_size, committed, *of(digest, committed))
-                yield _new_info(Info, values)
+        without_row = labels.of("", 0)[1]
+        with files.told("listing blobs"):
+            for algorithm, names, directory in self._names():
+                prefix = f"{algorithm}:"
+                for name, found in _looks(names, directory):
+                    if found.st_mode & _TYPE != stat.S_IFREG:
+                        continue
+                    digest, committed = Digest(prefix + name), found.st_mtime_ns
+                    if digest in labels.rows:
+                        updated, known = labels.of(digest, committed)
+                    else:
+                        updated, known = committed, without_row
+                    yield _new_info(Info, (digest, found.st_size, committed, updated, known))
 
     def strays(self) -> list[str]:
         """Paths of what is no blob but lies among them: a containerd's collector stops at it."""
@@ -244,8 +242,7 @@ class Blobs:
                 listed = os.listdir(directory)
             except FileNotFoundError:
                 continue
-            names = [n for n in listed if len(n) == length and not n.strip(_HEX_DIGITS)]
-            yield algorithm, names, directory
+            yield algorithm, _hex_names(listed, length), directory
 
     def is_there(self, digest: Digest, size: int | None) -> bool:
         """Whether the blob exists, durably. Raises DataLoss when what is there can't be it."""
@@ -316,6 +313,29 @@ class Blobs:
         found = self.stat(digest)
         committed = found.st_mtime_ns if found else 0
         return Info(digest, size, committed, committed, {})
+
+
+def _hex_names(names: list[str], length: int) -> list[str]:
+    """Those that consist of ``length`` hex digits; usually all do, which is told at once."""
+    digits = "".join(names).encode("utf-8", "surrogateescape")
+    if set(map(len, names)) <= {length} and not digits.translate(None, _HEX_DIGITS.encode()):
+        return names
+    return [name for name in names if len(name) == length and not name.strip(_HEX_DIGITS)]
+
+
+def _looks(names: list[str], directory: int) -> Iterator[tuple[str, os.stat_result]]:
+    """Each name with what stands there; without what is gone. Raises OSError."""
+    look = functools.partial(os.stat, dir_fd=directory, follow_symlinks=False)
+    for start in range(0, len(names), _LOOKS_AT_ONCE):
+        some = names[start : start + _LOOKS_AT_ONCE]
+        try:
+            found = list(map(look, some))
+        except FileNotFoundError:
+            for name in some:
+                with contextlib.suppress(FileNotFoundError):
+                    yield name, look(name)
+        else:
+            yield from zip(some, found, strict=True)
 
 
 class _Unnamed:

@@ -53,7 +53,7 @@ class LocalStore:
         self._root = files.Directory(None, path)
         self._ours = files.Directory(self._root, OURS)
         self._ingests = files.Directory(self._root, "ingest")
-        self._labels = Labels(self._ours)
+        self._labels = Labels(self._ours, recovers=not read_only)
         self._blobs = Blobs(self._root, self._ours, self._labels)
         self._locks = RefLocks(self._ours)
         self._prepared = False
@@ -115,9 +115,8 @@ class LocalStore:
             matches = info_filter(filters)
         with files.told(f"listing the blobs of {self._path}"):
             self._root.fd()
-            for info in self._blobs.walk():
-                if matches is None or matches(info):
-                    yield info
+        found = self._blobs.walk()
+        return found if matches is None else filter(matches, found)
 
     def digests(self) -> list[Digest]:
         with files.told(f"listing the blobs of {self._path}"):
