@@ -1,4 +1,4 @@
-"""Many processes on one directory: listings never fail, refs have one writer, probes harm nobody."""
+"""Many processes on one directory: no failed listing, one writer per ref, harmless probes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +16,9 @@ from contentui.content.errors import ContentError, DataLoss, Locked, NotFound
 from contentui.content.model import ingest_id
 from contentui.content.transfer import write_blob
 from contentui.stores.local.store import LocalStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CROWD = """
 import sys

@@ -265,14 +265,21 @@ def remove_tree(name: str, directory: int) -> None:
     try:
         for _ in range(_REMOVAL_ROUNDS):
             _empty_directory(fd)
-            try:
-                return os.rmdir(name, dir_fd=directory)
-            except OSError as error:
-                if error.errno != errno.ENOTEMPTY:
-                    raise
+            if _removed(name, directory):
+                return
         os.rmdir(name, dir_fd=directory)
     finally:
         os.close(fd)
+
+
+def _removed(name: str, directory: int) -> bool:
+    try:
+        os.rmdir(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        return False
+    return True
 
 
 def _empty_directory(fd: int) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.errors import (
     ContentError,
@@ -25,7 +25,7 @@ from contentui.content.errors import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.content.digest import Digest
     from contentui.stores.local.files import Directory
@@ -88,8 +88,10 @@ def check_labels(labels: Mapping[str, str]) -> None:
 class Labels:
     """The label database of one store, shared by all processes that open it."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, recovers: bool = True) -> None:
+        """``recovers``: a change that a crash cut in half may be undone even when only reading."""
         self._directory = directory
+        self._recovers = recovers
         self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -238,25 +240,34 @@ class Labels:
         return self.version() is not None
 
     def _read(self, query: str, *arguments: str) -> AllLabels:
-        with self._mutex:
-            try:
-                connection = self._reader()
-                if connection is None:
-                    return UNKNOWN
-                import sqlite3
-
-                try:
-                    rows = connection.execute(query, arguments).fetchall()
-                except (sqlite3.Error, UnicodeError):
-                    self.close()
-                    return UNKNOWN
-            except (ContentError, OSError):
-                return UNKNOWN
+        rows = self._rows(query, arguments, writable=False)
+        if rows is None and self._recovers and os.path.lexists(self.path + "-journal"):
+            # A writer was killed amidst a change: only whoever may write can undo its half.
+            rows = self._rows(query, arguments, writable=True)
+        if rows is None:
+            return UNKNOWN
         try:
             found = {digest: Labelled(_decode(text), updated) for digest, updated, text in rows}
         except (ValueError, TypeError, AttributeError):
             return UNKNOWN
         return AllLabels(found, self._complete)
+
+    def _rows(self, query: str, arguments: Sequence[str], *, writable: bool) -> list[Any] | None:
+        """The answer; None when there is none to be had."""
+        with self._mutex:
+            try:
+                if not self._exists():
+                    self.close()
+                    return None
+                import sqlite3
+
+                try:
+                    return self._open(writable=writable).execute(query, arguments).fetchall()
+                except (sqlite3.Error, UnicodeError):
+                    self.close()
+            except (ContentError, OSError):
+                pass
+        return None
 
     def _reader(self) -> sqlite3.Connection | None:
         if not self._exists():

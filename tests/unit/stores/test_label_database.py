@@ -183,3 +183,26 @@ def test_a_forked_child_has_its_own_connection(tmp_path: Path) -> None:
         assert store.info(digest).labels == {"a": "child"}
         store.update(digest, {"a": "parent"}, ["labels.a"])
         assert store.info(digest).labels == {"a": "parent"}
+
+
+def test_a_transaction_that_a_kill_cut_short_hides_no_labels(tmp_path: Path) -> None:
+    with LocalStore(str(tmp_path / "store")) as store:
+        infos = store.put_many([b"%d" % n for n in range(500)], labels={"a": "b" * 500})
+        kept_open = LocalStore(str(tmp_path / "store"))
+        assert kept_open.info(infos[0].digest).labels == {"a": "b" * 500}
+    dying = (
+        "import os, sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "connection.execute('PRAGMA cache_size = 1')\n"
+        "connection.execute('BEGIN IMMEDIATE')\n"
+        "connection.execute(\"UPDATE labels SET labels = '{}'\")\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    database = tmp_path / "store/.contentui/labels.db"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", dying, database], check=False)
+        assert database.with_name("labels.db-journal").exists()
+        for store in (kept_open, LocalStore(str(tmp_path / "store"))):
+            assert store.info(infos[0].digest).labels == {"a": "b" * 500}
+            assert {info.labels["a"] for info in store.walk() if info.labels} == {"b" * 500}
+    kept_open.close()
