@@ -77,6 +77,13 @@ class Camera:
         snapshot = self.dashboard.snapshot
         return set() if snapshot is None else TROUBLE & set(snapshot.counts)
 
+    def point_at(self, verdict: Verdict) -> None:
+        """Put the cursor on an ingest of that kind."""
+        snapshot = self.dashboard.snapshot
+        assert snapshot is not None
+        row = next(row for row in snapshot.ingests if row.verdict is verdict)
+        self.dashboard.ingests.table.cursor_key = row.key
+
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
@@ -132,6 +139,7 @@ async def take_all(source: str, folder: str, history_s: float) -> None:
         began = time.monotonic()
         await camera.until(lambda: camera.troubles() == TROUBLE, "trouble of every kind")
         await asyncio.sleep(max(history_s - (time.monotonic() - began), 0))
+        camera.point_at(Verdict.STALLED)
         for columns, lines in SIZES:
             await camera.resize(columns, lines)
             camera.take(f"dashboard-{columns}x{lines}")
