@@ -26,19 +26,27 @@ REFUSED = stat.S_IXUSR
 EXPECTED = stat.S_IXGRP
 """``expected`` holds the digest that the writer wants."""
 
+_BOTH_NAMES = 2
 _new_status: Callable[..., Status] = tuple.__new__
 
 
-def read_status(name: str, directory: int) -> Status | None:
+def read_status(name: str, directory: int, *, no_link: bool = False) -> Status | None:
     """The ingest in ``name`` below the ``ingest`` descriptor; None when it is gone.
 
-    Raises nothing for what is in it: that becomes the Status's ``damage``.
+    Raises nothing for what is in it: that becomes the Status's ``damage``. ``no_link``: the
+    caller knows that ``name`` is no symbolic link, which could lead out of the store.
     """
     try:
+        if not no_link and stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode):
+            return _damaged_status(name, directory)
         data = os.stat(name + "/data", dir_fd=directory, follow_symlinks=False)
         ref = _read(name + "/ref", directory, REF_LIMIT + 1)
-        started = parse_timestamp(_read(name + "/startedat", directory, 64))
-        updated = parse_timestamp(_read(name + "/updatedat", directory, 64))
+        raw, names = _read_startedat(name, directory)
+        started = updated = parse_timestamp(raw)
+        # In an ingest that was begun here and not closed since, `updatedat` is the second name
+        # of the same file: one read of the four saved.
+        if names != _BOTH_NAMES:
+            updated = parse_timestamp(_read(name + "/updatedat", directory, 64))
         try:
             total = _number(_read(name + "/total", directory, 32))
         except FileNotFoundError:
@@ -105,9 +113,19 @@ def _read(path: str, directory: int, limit: int) -> bytes:
         os.close(fd)
 
 
+def _read_startedat(name: str, directory: int) -> tuple[bytes, int]:
+    """The file's text, and how many names the file has."""
+    fd = os.open(name + "/startedat", READ, dir_fd=directory)
+    try:
+        return os.read(fd, 64), os.fstat(fd).st_nlink
+    finally:
+        os.close(fd)
+
+
 def _number(text: bytes) -> int:
-    """A plain decimal; 0 for anything else, as containerd has it."""
-    return int(text) if text.isdigit() else 0
+    """A plain decimal below 2**63; 0 for anything else, as containerd has it."""
+    number = int(text) if text.isdigit() else 0
+    return number if number < 1 << 63 else 0
 
 
 def _rare_facts(
@@ -143,12 +161,15 @@ def _damaged_status(name: str, directory: int) -> Status | None:
     ref = _examined_ref(name, directory, wrong)
     times = [_examined_time(name, file, directory, wrong) for file in ("startedat", "updatedat")]
     size, modified = _examined_data(name, directory, wrong)
-    if not wrong and not _still_there(name, found, directory):
-        return None
+    total = 0
     try:
         total = _number(read_file(name + "/total", directory, 32))
-    except OSError:
-        total = 0
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        wrong.append(f"'total' {_why(error)}")
+    if not wrong and not _still_there(name, found, directory):
+        return None
     updated = max(times[1], modified) or found.st_mtime_ns
     return _damaged(
         name, ref, size, total, times[0], updated, "; ".join(wrong) or "it was changing"

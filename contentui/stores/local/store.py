@@ -231,8 +231,10 @@ class LocalStore:
             except FileNotFoundError:
                 return []
             read = ingests.read_status
-            for name in os.listdir(directory):
-                status = read(name, directory)
+            with os.scandir(directory) as entries:
+                names = [(entry.name, not entry.is_symlink()) for entry in entries]
+            for name, no_link in names:
+                status = read(name, directory, no_link=no_link)
                 if status is not None and status.damage:
                     status = self._settled(IngestId(name))
                 if status is not None:
