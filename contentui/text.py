@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 
 from contentui.content.errors import InvalidArgument
 
-_HOSTILE = re.compile(
+_HOSTILE = (
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e0fff]"
@@ -28,11 +29,16 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+@functools.cache
+def _hostile() -> re.Pattern[str]:
+    return re.compile(_HOSTILE)  # a millisecond that plain ASCII never needs
+
+
 def visible(text: str, limit: int = 4096) -> str:
     """``text`` made safe for a terminal: one line, controls as escapes, at most ``limit`` long."""
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    return text if text.isascii() and text.isprintable() else _HOSTILE.sub(_escape, text)
+    return text if text.isascii() and text.isprintable() else _hostile().sub(_escape, text)
 
 
 def human_size(size: float) -> str:
@@ -60,7 +66,7 @@ def human_duration(seconds: float) -> str:
 
 
 def human_age(then_ns: int, now_ns: int) -> str:
-    """How long ago: ``now`` below a second, ``?`` for an unknown time, ``future`` for a later one."""
+    """How long ago; ``now`` below a second, ``?`` when unknown, ``future`` for a later time."""
     if then_ns <= 0:
         return "?"
     age = (now_ns - then_ns) / 1e9

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from contentui.content.model import Holder, Info, IngestId, Status
 
 
+_SPLITTING = frozenset("'\"\\ ")
+"""What splits words for xargs, among the characters that a typed ref can have."""
+
+
 def labels_text(labels: Mapping[str, str] | None) -> str:
     """Labels on one line; ``unknown`` when they are."""
     if labels is None:
@@ -72,7 +76,7 @@ def ref_for_pipes(status: Status) -> str:
     A split ref could name another ingest.
     """
     argument = ref_argument(status)
-    if any(character in "'\"\\" or character.isspace() for character in argument):
+    if not _SPLITTING.isdisjoint(argument):
         from contentui.content.model import id_text
 
         return "id:" + id_text(status.id)
