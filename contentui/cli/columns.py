@@ -67,9 +67,17 @@ def table(
         flexible: indexes of the columns that may be shortened, the first one first.
         width: columns of the terminal; None: nothing is shortened.
     """
-    widths = [max(map(cells, column)) for column in zip(header, *rows, strict=True)]
+    columns = list(zip(header, *rows, strict=True))
+    plain = all("".join(column).isascii() for column in columns)
+    widths = [max(map(len if plain else cells, column)) for column in columns]
     if width is not None:
         _fit(widths, flexible, width)
+    elif plain:  # nothing to shorten, nothing wide: Python's own formatting, for long listings
+        sides = (">" if column in right else "<" for column in range(len(widths)))
+        form = _GAP.join(f"{{:{side}{size}}}" for side, size in zip(sides, widths, strict=True))
+        for row in (header, *rows):
+            yield form.format(*row).rstrip()
+        return
     for row in (header, *rows):
         yield _GAP.join(_padded(row, widths, right)).rstrip()
 

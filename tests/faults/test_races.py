@@ -247,16 +247,16 @@ def probed(root: Path, seconds: float) -> tuple[int, int]:
     def probe() -> None:
         nonlocal probes
         ids = [ingest_id("ref"), ingest_id("other")]
-        with LocalStore(str(root), read_only=True) as looking:
+        with LocalStore(str(root), read_only=True) as prober:
             while not stop.is_set():
                 try:
-                    looking.holders(ids)
+                    prober.holders(ids)
                     probes += 1
                 except BaseException as error:
                     failures.append(error)
 
     opened = 0
-    with LocalStore(str(root)) as store:
+    with LocalStore(str(root)) as store, LocalStore(str(root)) as looking:
         store.put(b"makes the directories")
         threads = [threading.Thread(target=probe) for _ in range(2)]
         for thread in threads:
@@ -265,7 +265,7 @@ def probed(root: Path, seconds: float) -> tuple[int, int]:
         try:
             while time.monotonic() < end:
                 with store.writer("ref") as writer:
-                    assert LocalStore(str(root)).holders([writer.status().id])
+                    assert looking.holders([writer.status().id])
                 opened += 1
         finally:
             stop.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import stat
@@ -278,8 +279,18 @@ class Blobs:
             yield
 
     def _put_group(self, group: list[bytes], labels: Mapping[str, str] | None) -> list[Info]:
+        with files.told(f"storing {len(group)} blobs"):
+            try:
+                return self._put_at_once(group, labels)
+            except OSError as error:
+                if error.errno != errno.EMFILE or len(group) == 1:
+                    raise
+        half = len(group) // 2
+        return self._put_group(group[:half], labels) + self._put_group(group[half:], labels)
+
+    def _put_at_once(self, group: list[bytes], labels: Mapping[str, str] | None) -> list[Info]:
         digests = [Digest.of(data) for data in group]
-        with files.told(f"storing {len(group)} blobs"), contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             directory = self.of("sha256").fd_or_make()
             new: dict[Digest, _Unnamed] = {}
             for digest, data in zip(digests, group, strict=True):
@@ -352,9 +363,7 @@ class _Unnamed:
             )
         except OSError:
             # A file system without O_TMPFILE: a name in our own directory, never among the blobs.
-            import secrets
-
-            self._temporary = f"put-{secrets.token_hex(16)}"
+            self._temporary = f"put-{os.urandom(16).hex()}"
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
             self.fd = os.open(self._temporary, flags, 0o444, dir_fd=ours.fd_or_make())
         try:

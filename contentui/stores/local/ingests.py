@@ -27,6 +27,8 @@ EXPECTED = stat.S_IXGRP
 """``expected`` holds the digest that the writer wants."""
 
 _BOTH_NAMES = 2
+_USUAL_REF = 512
+"""Bytes within which nearly all refs end: a buffer of `REF_LIMIT` costs more than the read."""
 _new_status: Callable[..., Status] = tuple.__new__
 
 
@@ -40,7 +42,9 @@ def read_status(name: str, directory: int, *, no_link: bool = False) -> Status |
         if not no_link and stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode):
             return _damaged_status(name, directory)
         data = os.stat(name + "/data", dir_fd=directory, follow_symlinks=False)
-        ref = _read(name + "/ref", directory, REF_LIMIT + 1)
+        ref = _read(name + "/ref", directory, _USUAL_REF)
+        if len(ref) == _USUAL_REF:
+            ref = _read(name + "/ref", directory, REF_LIMIT + 1)
         raw, names = _read_startedat(name, directory)
         started = updated = parse_timestamp(raw)
         # In an ingest that was begun here and not closed since, `updatedat` is the second name

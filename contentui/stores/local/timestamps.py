@@ -31,7 +31,7 @@ def parse_timestamp(text: bytes) -> int:
     """
     # The usual form, whose second other ingests share, in a third of the general way's time.
     seconds = _known_seconds.get(text[:19])
-    if seconds is not None and text[19:20] == b"." and text[-1:] == b"Z":
+    if seconds and text[19:20] == b"." and text[-1:] == b"Z":
         fraction = text[20:-1]
         if fraction.isdigit() and len(fraction) <= 9:
             return seconds * 10**9 + int(fraction.ljust(9, b"0"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import (
+    ContentError,
     DataLoss,
     FailedPrecondition,
     InvalidArgument,
@@ -151,7 +153,8 @@ class LocalWriter:
             with files.told(f"committing ingest {self._ref}"):
                 return self._commit(size, expected or self._expected, labels)
         except ResourceExhausted:
-            self._keep()
+            with contextlib.suppress(OSError, ContentError):
+                self._keep()
             raise
         finally:
             self._end()
@@ -380,7 +383,12 @@ class LocalWriter:
             os.fsync(self._fd)
             for name in _FILES[1:]:
                 files.sync_path(name, self._directory)
-            files.replace_file("updatedat", format_timestamp(time.time_ns()), self._directory)
+            try:
+                files.replace_file("updatedat", format_timestamp(time.time_ns()), self._directory)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                # The time of its data tells as much; what matters is that the bytes are kept.
             os.fsync(self._directory)
             os.fsync(self._parent.fd())
 
