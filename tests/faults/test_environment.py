@@ -224,8 +224,8 @@ try:
 except OSError:
     pass
 def tried():
-    for deed in (store.statuses, lambda: store.put(b"x"), lambda: store.writer("ref"),
-                 lambda: store.writer("new"), lambda: store.reader(Digest.of(b"good")),
+    for deed in (store.statuses, lambda: store.put(b"x"), lambda: store.writer("ref").close(),
+                 lambda: store.writer("new").close(), lambda: store.reader(Digest.of(b"good")),
                  lambda: list(store.walk()), lambda: store.abort("ref"),
                  lambda: store.holders([ingest_id("ref")])):
         try:
