@@ -251,6 +251,12 @@ class LocalWriter:
             # A commit that was cut short had made it read-only already.
             os.chmod("data", 0o644, dir_fd=self._directory)
             self._fd = os.open("data", wanted, 0o644, dir_fd=self._directory)
+        if not flags & os.O_EXCL:
+            self._take_found_data(wanted)
+        self._watch = Watch(self._fd)
+
+    def _take_found_data(self, wanted: int) -> None:
+        """See that data which was there can be written into."""
         found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):
             raise FailedPrecondition("the ingest's 'data' is not a file")
@@ -263,7 +269,6 @@ class LocalWriter:
             )
         elif not found.st_mode & stat.S_IWUSR:
             os.fchmod(self._fd, found.st_mode | stat.S_IWUSR)
-        self._watch = Watch(self._fd)
 
     def _rehash(self) -> None:
         self._watch.trust()
