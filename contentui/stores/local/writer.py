@@ -21,7 +21,7 @@ from contentui.content.errors import (
 from contentui.content.model import Info, Status, ref_bytes
 from contentui.stores.local import files, ingests
 from contentui.stores.local.blobs import already_exists, in_the_way
-from contentui.stores.local.inflow import Inflow
+from contentui.stores.local.inflow import Inflow, SourceFailed
 from contentui.stores.local.labels import check_labels
 from contentui.stores.local.timestamps import format_timestamp
 from contentui.stores.local.watch import Watch, altered
@@ -120,18 +120,20 @@ class LocalWriter:
         self._forget_refusal()
         before = self._offset
         inflow = Inflow(self._fd, before, self._hash, progress, self._watch)
-        with files.told(f"writing ingest {self._ref}"):
-            try:
+        try:
+            with files.told(f"writing ingest {self._ref}"):
                 inflow.run(source)
-            except BaseException as error:
-                self._offset = inflow.offset
-                if not isinstance(error, DataLoss):
-                    with contextlib.suppress(OSError):  # stored, but not hashed: it never was
-                        os.ftruncate(self._fd, self._offset)
-                        self._watch.wrote()
-                raise
+        except BaseException as error:
             self._offset = inflow.offset
-            self._updated_ns = time.time_ns()
+            if not isinstance(error, DataLoss):
+                with contextlib.suppress(OSError):  # stored, but not hashed: it never was
+                    os.ftruncate(self._fd, self._offset)
+                    self._watch.wrote()
+            if isinstance(error, SourceFailed):
+                raise error.error from None
+            raise
+        self._offset = inflow.offset
+        self._updated_ns = time.time_ns()
         return self._offset - before
 
     def truncate(self, size: int) -> None:
@@ -373,6 +375,8 @@ class LocalWriter:
         return digest
 
     def _refuse(self, digest: Digest) -> None:
+        if self._offset < self._total:
+            return  # not complete: more bytes may yet make it right
         with contextlib.suppress(OSError):
             files.write_file(
                 "refused", b"%d %s" % (self._offset, digest.encode()), self._directory, sync=True
