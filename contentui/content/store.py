@@ -76,7 +76,8 @@ class Writer(Protocol):
         """Append everything that ``source`` still yields; return how many bytes that was.
 
         The fast way in: a store may copy inside the kernel and hash on another thread. Reading
-        begins at the source's logical position (``tell()``), buffers included.
+        begins at the source's logical position (``tell()``), buffers included. An OSError of
+        the source's own is raised as it is.
         Whatever interrupts it, what has been appended is counted and hashed.
         """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import time
@@ -456,3 +457,29 @@ def test_a_negative_total_is_refused(store, total):
     with pytest.raises(InvalidArgument):
         store.writer("r", total=total)
     assert store.statuses() == []
+
+
+class BreakingSource(io.RawIOBase):
+    """Yields ten bytes, then fails as a connection does."""
+
+    def __init__(self):
+        self.pieces = [b"hello", b"world"]
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if not self.pieces:
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+        piece = self.pieces.pop(0)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def test_a_source_that_fails_keeps_its_own_error_and_the_bytes_before_it(store):
+    writer = store.writer("r")
+    with pytest.raises(ConnectionResetError):
+        writer.append_from(BreakingSource())
+    assert (writer.offset, writer.digest()) == (10, Digest.of(b"helloworld"))
+    writer.close()
+    assert store.status("r").offset == 10

@@ -34,6 +34,14 @@ _SYNC_FROM = 8 << 20
 _PIPE_SIZE = 1 << 20
 
 
+class SourceFailed(Exception):
+    """The source raised ``error``, an OSError that must not be told as the store's."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Inflow:
     """One run of appending a source to the open ``data`` file ``fd`` behind ``offset``."""
 
@@ -232,6 +240,12 @@ class _PieceReader:
         return count
 
     def _read_some(self, view: memoryview) -> int | None:
+        try:
+            return self._read_source(view)
+        except OSError as error:
+            raise SourceFailed(error) from error
+
+    def _read_source(self, view: memoryview) -> int | None:
         if self._read_into is not None:
             return cast("int | None", self._read_into(view))
         data: bytes | None = self._source.read(len(view))
