@@ -71,6 +71,11 @@ class BlobWatch:
         """Whether blobs that are there are still missing from the picture."""
         return not self._listed or bool(self._fresh)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether another tick would tell more."""
+        return self.is_filling or (self._enricher is not None and self._enricher.is_busy)
+
     def __len__(self) -> int:
         return len(self._rows)
 

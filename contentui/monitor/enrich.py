@@ -55,6 +55,12 @@ class Enricher:
         self.stale = True
         """Blobs or labels changed since the index heard of them."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether rows still wait for what is known about them."""
+        unread = self._version != self._index.version
+        return self.stale or not self._scanned or unread or bool(self._todo)
+
     def tick(self, now: Now, focus: Collection[str], *, ready: bool) -> bool:
         """Work for a slice of time; True when a row changed.
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MIN_SPACING_S = 0.05
 """Two looks are at least this far apart, seconds."""
 _MAX_REST_S = 1.0
+CALM_S = 1.0
+"""The interval, seconds, while nothing moves and the kernel announces what will."""
 _PATIENCE_S = 2.0
 
 
@@ -38,6 +40,8 @@ class Feed:
         self._hints: asyncio.Task[None] | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._ticking: asyncio.Future[Snapshot] | None = None
+        self._hurried = False
+        """The last look came early."""
 
     @property
     def interval_s(self) -> float:
@@ -51,6 +55,7 @@ class Feed:
 
     def wake(self) -> None:
         """Look as soon as may be. From any thread."""
+        self._hurried = False
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -83,20 +88,32 @@ class Feed:
         """Until the interval is over or a hint came, but not before the spacing."""
         loop = asyncio.get_running_loop()
         while not self._closed:
-            soon = self.monitor.next_tick_s
-            interval = self._interval_s if soon is None else min(soon, self._interval_s)
-            until = began + max(spacing_s if self._wake.is_set() else interval, spacing_s)
-            left = until - loop.time()
+            woken = self._wake.is_set()
+            left = began + max(self._early_s() if woken else self._pause_s(), spacing_s)
+            left -= loop.time()
             if left <= 0:
+                self._hurried = woken
                 return
-            if self._wake.is_set():
+            if woken:
                 await asyncio.sleep(min(left, MIN_SPACING_S))
                 continue
             try:
                 async with asyncio.timeout(left):
                     await self._wake.wait()
             except TimeoutError:
+                self._hurried = False
                 return
+
+    def _pause_s(self) -> float:
+        """Seconds between two looks when no hint comes."""
+        if self.monitor.is_calm:
+            return max(self._interval_s, CALM_S)
+        soon = self.monitor.next_tick_s
+        return self._interval_s if soon is None else min(soon, self._interval_s)
+
+    def _early_s(self) -> float:
+        """Seconds between two looks when one came: the first is at once, a stream of them not."""
+        return min(self._interval_s, CALM_S) if self._hurried else 0.0
 
     async def _listen(self) -> None:
         from contentui.monitor import hints
@@ -106,8 +123,9 @@ class Feed:
     def _on_hint(
         self, ids: Collection[IngestId], blobs: bool = False, everything: bool = False
     ) -> None:
-        self.monitor.hint(ids, blobs=blobs, everything=everything)
-        self._wake.set()
+        news = self.monitor.hint(ids, blobs=blobs, everything=everything)
+        if news or self._interval_s > CALM_S:
+            self._wake.set()
 
     def _on_health(self, view: View, reason: str = "") -> None:
         self.monitor.announce(view, reason)

@@ -15,6 +15,7 @@ class HealthBook:
 
     def __init__(self) -> None:
         self._announced = False
+        self._resting = ""
         self._why_not = NO_HINTS
         self._error = ""
         self._good_ns = 0
@@ -30,7 +31,9 @@ class HealthBook:
 
     def announce(self, view: View, reason: str) -> None:
         """Take what the hints say about themselves."""
-        self._announced, self._why_not = view is View.LIVE, reason or NO_HINTS
+        self._announced = view is View.LIVE and not reason
+        self._resting = reason if view is View.LIVE else ""
+        self._why_not = reason or NO_HINTS
 
     def good(self, wall_ns: int) -> None:
         """A look succeeded."""
@@ -44,8 +47,8 @@ class HealthBook:
         """As it goes into a snapshot."""
         if self._error:
             return Health(View.STALE, self._error, self._good_ns)
-        if self._announced:
-            return Health(View.LIVE, FILLING if filling else "", self._good_ns)
+        if self._announced or self._resting:
+            return Health(View.LIVE, FILLING if filling else self._resting, self._good_ns)
         return Health(View.POLLING, FILLING if filling else self._why_not, self._good_ns)
 
 

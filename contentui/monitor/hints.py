@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 SUSPICIOUS = 8_192
 """A batch this large means that the kernel's queue (16,384) may have lost some, silently."""
 _DEBOUNCE_MS = 100
-_STEP_MS = 20
-_CHECK_MS = 400
+_STEP_MS = 50
+_CHECK_MS = 1000
+STORM = 3_000
+"""Announcements a second from which on looking at everything is cheaper than listening."""
+RESTING = "so much happens that looking is cheaper than listening"
+_STORM_S = 1.0
+_REST_S = 10.0
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 60.0
 _SETTLED_S = 30.0
@@ -37,7 +42,10 @@ class OnHint(Protocol):
 
 
 class OnHealth(Protocol):
-    """Called when announcements begin (LIVE) and when they end (POLLING, with the reason)."""
+    """Called when announcements begin (LIVE) and when they end (POLLING, with the reason).
+
+    LIVE with a reason: nothing is wrong, but there are none for a while.
+    """
 
     def __call__(self, view: View, reason: str = "") -> None: ...
 
@@ -66,6 +74,10 @@ async def watch(
     while True:
         began = loop.time()
         reason = await _watch_once(paths, on_hint, on_health)
+        if reason == RESTING:
+            on_health(View.LIVE, reason)
+            await asyncio.sleep(_REST_S)
+            continue
         if loop.time() - began > _SETTLED_S:
             backoff_s = first_backoff_s
         on_hint((), everything=True)
@@ -84,7 +96,7 @@ async def _watch_once(paths: Callable[[], list[str]], on_hint: OnHint, on_health
         return "there is no directory to watch yet"
     try:
         async with aclosing(_batches([path for path, _, _ in directories])) as batches:
-            live = False
+            live, storm = False, Storm(asyncio.get_running_loop().time)
             async for batch in batches:
                 if not live:
                     live = True
@@ -92,11 +104,32 @@ async def _watch_once(paths: Callable[[], list[str]], on_hint: OnHint, on_health
                     on_hint((), everything=True)  # what happened before the watch stood
                 if batch:
                     _tell(batch, [path for path, _, _ in directories], on_hint)
+                if storm.saw(len(batch)):
+                    return RESTING
                 if not batch and await asyncio.to_thread(_identity, paths) != directories:
                     return ""
     except Exception as error:  # a Rust library's, an operating system's, in groups or not
         return explain(error)
     return "the watch ended"
+
+
+class Storm:
+    """Whether announcements come faster than they are worth, by their number over a second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since = clock()
+        self._count = 0
+
+    def saw(self, count: int) -> bool:
+        """Take the size of a batch."""
+        self._count += count
+        lasted = self._clock() - self._since
+        if lasted < _STORM_S:
+            return False
+        stormy = self._count >= STORM * lasted
+        self._since, self._count = self._clock(), 0
+        return stormy
 
 
 async def _batches(paths: list[str]) -> AsyncGenerator[set[str], None]:

@@ -13,7 +13,7 @@ from contentui.monitor.tracked import LATELY_NS, Tracked
 from contentui.monitor.verdict import UNSURE_REASON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 
     from contentui.content.model import Holder, IngestId, Status
     from contentui.content.store import Store
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _MANY = 64
 """From so many newcomers on, one full scan is cheaper than asking for each."""
 _NEVER = 1 << 63
+_CROWD = 200
+"""From so many lively ingests on, those that nobody looks at are looked at once a second."""
 _ODD_NS = SECOND_NS // 2
 _FULL_SHARE = 10
 """Full scans outside the reconcile may take one part in so many of the time."""
@@ -71,14 +73,17 @@ class IngestWatch:
         self._picture: tuple[IngestRow, ...] | None = ()
         self._counts: Counter[Verdict] = Counter()
         self._lively: set[str] = set()
+        self._round: list[str] = []
+        """Lively ones whose turn is yet to come this second."""
+        self._turned_at = 0
         self._waiting: dict[str, int] = {}
         """Silent ones on their way to a verdict, with the moment when it is due."""
         self._next_due = _NEVER
         self._odd: dict[str, int] = {}
         """Names without an ingest behind them, just being made perhaps; when to try again."""
         self._jumps = JumpWatch()
-        self.wants_second_look = False
-        """Some ingest was seen only once."""
+        self._unsure: set[str] = set()
+        """Those that were seen only once."""
         self._first = True
         self._full_at: int | None = None
         self._full_wanted = False
@@ -88,6 +93,20 @@ class IngestWatch:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    @property
+    def wants_second_look(self) -> bool:
+        """Whether some ingest was seen only once."""
+        return bool(self._unsure)
+
+    @property
+    def is_lively(self) -> bool:
+        """Whether some ingest moves, or moved lately, or is being made."""
+        return bool(self._lively or self._odd)
+
+    def are_lively(self, ids: Collection[str]) -> bool:
+        """Whether all of these are looked at again and again. From any thread."""
+        return self._lively.issuperset(ids)
 
     def picture(self) -> tuple[IngestRow, ...]:
         """All rows; the same tuple when none changed."""
@@ -209,12 +228,25 @@ class IngestWatch:
         return [status for status in statuses if status.id in new]
 
     def _to_look_at(self, now: Now, wishes: Wishes) -> list[Tracked]:
-        keys = self._lively | (wishes.ids & self._all.keys()) | (wishes.focus & self._all.keys())
+        keys = self._turn(now, wishes) | (wishes.focus & self._all.keys())
         if now.mono >= self._next_due:
             keys |= {key for key, due in self._waiting.items() if due <= now.mono}
             later = [due for due in self._waiting.values() if due > now.mono]
             self._next_due = min(later, default=_NEVER)
         return [self._all[key] for key in keys]
+
+    def _turn(self, now: Now, wishes: Wishes) -> set[str]:
+        """The lively and the hinted; of a crowd of which a few are on a screen a second's share."""
+        since, self._turned_at = now.mono - self._turned_at, now.mono
+        hinted = wishes.ids & self._all.keys()
+        if not wishes.focus or len(self._lively) < _CROWD:
+            return self._lively | hinted
+        share = min(since / SECOND_NS, 1.0) * len(self._lively)
+        if not self._round:
+            self._round = list(self._lively)
+        due = self._round[-int(share) - 1 :]
+        del self._round[-len(due) :]
+        return self._lively.intersection(due) | self._unsure | (hinted - self._lively)
 
     def _look(self, those: list[Tracked], now: Now, changes: Changes) -> set[str]:
         if not those:
@@ -244,6 +276,7 @@ class IngestWatch:
     def _drop(self, key: str, changes: Changes) -> None:
         tracked = self._all.pop(key)
         self._lively.discard(key)
+        self._unsure.discard(key)
         self._waiting.pop(key, None)
         if self._rows.pop(key, None) is not None:
             self._counts[tracked.verdict] -= 1
@@ -279,7 +312,6 @@ class IngestWatch:
 
     def _judge(self, touched: Iterable[str], now: Now, changes: Changes) -> None:
         known, rows, counts = self._all, self._rows, self._counts
-        unsure = False
         for key in touched:
             tracked = known[key]
             old = tracked.row
@@ -294,11 +326,13 @@ class IngestWatch:
                     counts[row.verdict] += 1
                     if old.reason is not UNSURE_REASON:
                         changes.turned.append((tracked, old.verdict))
-            unsure |= not tracked.sure
             self._plan_next(key, tracked, now)
-        self.wants_second_look = unsure
 
     def _plan_next(self, key: str, tracked: Tracked, now: Now) -> None:
+        if tracked.sure:
+            self._unsure.discard(key)
+        else:
+            self._unsure.add(key)
         if tracked.is_lively(now):
             self._lively.add(key)
             return

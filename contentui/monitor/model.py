@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +43,7 @@ class Thresholds:
     """Seconds over which that rate is measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngestRow:
+class IngestRow(NamedTuple):
     """An ingest as seen at one moment. A row that did not change is the same object again."""
 
     status: Status
@@ -65,8 +64,7 @@ class IngestRow:
         return self.status.id
 
 
-@dataclass(frozen=True, slots=True)
-class BlobRow:
+class BlobRow(NamedTuple):
     """A blob as seen at one moment. A row that did not change is the same object again."""
 
     info: Info
@@ -84,7 +82,10 @@ class View(StrEnum):
     """Whether what is shown is what is there."""
 
     LIVE = "live"
-    """Changes are announced by the kernel, and reconciled every few seconds."""
+    """Changes are announced by the kernel, and reconciled every few seconds.
+
+    With a reason: they come so fast that the timer is enough for a while.
+    """
     POLLING = "polling"
     """No announcements; looked at on a timer."""
     STALE = "stale"

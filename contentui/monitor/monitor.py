@@ -90,9 +90,13 @@ class Monitor:
         ids: Collection[IngestId] = (),
         blobs: bool = False,
         everything: bool = False,
-    ) -> None:
-        """Something happened to these ingests, to blobs, or to who knows what."""
+    ) -> bool:
+        """Something happened to these ingests, to blobs, or to who knows what.
+
+        False when that is no reason to hurry: all of them are looked at again and again anyway.
+        """
         self._wishlist.hint(ids, blobs=blobs, everything=everything)
+        return blobs or everything or not self._ingests.are_lively(ids)
 
     def announce(self, view: View, reason: str = "") -> None:
         """Take the word of the hints about themselves: LIVE, or POLLING with a reason."""
@@ -113,6 +117,16 @@ class Monitor:
         if self._blobs.is_filling:
             return SOON_S
         return SECOND_LOOK_S if self._ingests.wants_second_look else None
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing moves or waits for a look, and the kernel announces when that ends."""
+        return (
+            self._health.is_announced
+            and not self._health.is_stale
+            and not self._ingests.is_lively
+            and not self._blobs.is_busy
+        )
 
     def tick(self) -> Snapshot:
         """Look, and return the picture. Never raises for what the store does.
