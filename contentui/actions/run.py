@@ -44,9 +44,9 @@ def run(
     """Do what ``plan`` says, item by item, going on after failures; never raises ContentError.
 
     A step with a concern that is not in ``allow`` is refused. ``needs`` is asked again right
-    before each deletion; `ContentIndex.needs_now` is made for it. ``report`` hears each outcome as
-    it comes, after the ``journal`` (times from ``clock``, nanoseconds); what keeps the journal from
-    being written stops nothing and stands in `Journal.problem`.
+    before each deletion; `contentui.images.fresh.FreshNeeds` is made for it. ``report`` hears each
+    outcome as it comes, after the ``journal`` (times from ``clock``, nanoseconds); what keeps the
+    journal from being written stops nothing and stands in `Journal.problem`.
     """
     runner = _Run(store, plan, frozenset(allow), needs)
     outcomes = []

@@ -141,8 +141,9 @@ class Session:
     def run(self, plan: Plan, allow: Collection[Concern]) -> tuple[Outcome, ...]:
         """Carry the plan out, reading each item again first, and write it into the journal."""
         from contentui.actions.run import run
+        from contentui.images.fresh import FreshNeeds
 
-        needs = self._index.needs if self._index is not None else None
+        needs = FreshNeeds(self.store, self._index) if self._index is not None else None
         return tuple(run(self.store, plan, allow=allow, journal=self.journal, needs=needs))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -89,6 +90,18 @@ def test_a_selection_shows_its_plan_and_asks(program, answer, code, left):
         terminal.type(answer)
         assert terminal.end() == code
     assert len(program("list", "-q").lines) == left
+
+
+def test_what_a_manifest_needs_since_the_question_stays(program):
+    layer = program.ok("ingest", "a", "--label", "team=web", stdin=b"1").strip()
+    with on_terminal(program, "delete", "--match", "labels.team==web") as terminal:
+        terminal.expect(b"[y/N] ")
+        manifest = {"schemaVersion": 2, "layers": [{"digest": layer}]}
+        program.ok("ingest", "m", stdin=json.dumps(manifest).encode())
+        terminal.type(b"y\n")
+        assert terminal.end() == 1
+    assert b"needed since" in terminal.seen
+    assert layer in program("list", "-q").lines
 
 
 def test_ctrl_c_at_the_question_does_nothing(program):

@@ -39,6 +39,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Delete; the code is that of the first blob that was not."""
     from contentui.actions.plan import plan_delete
+    from contentui.images.fresh import FreshNeeds
     from contentui.images.index import ContentIndex
 
     selected = bool(args.match)
@@ -64,7 +65,8 @@ def run(args: Namespace, context: Context) -> int:
         certain=index.needs_certain,
         read_only_reason=store.read_only_reason,
     )
-    code = carry_out(args, context, store, plan, selected=selected, needs=index.needs)
+    needs = FreshNeeds(store, index)
+    code = carry_out(args, context, store, plan, selected=selected, needs=needs)
     return missing or code
 
 
