@@ -10,8 +10,6 @@ from contentui.content.errors import InvalidArgument
 if TYPE_CHECKING:
     from contentui.content.store import Store
 
-_CONTENT_ROOT = "io.containerd.content.v1.content"
-
 
 def open_store(source: str, *, read_only: bool = False, create: bool = False) -> Store:
     """Open what ``source`` names: a directory, or a containerd's root with its content inside.
@@ -31,7 +29,12 @@ def open_store(source: str, *, read_only: bool = False, create: bool = False) ->
         raise InvalidArgument("the store's name is empty", advice="name a directory with --store")
     from contentui.stores.local.store import LocalStore
 
-    inside = os.path.join(source, _CONTENT_ROOT)
-    if os.path.isdir(inside):
-        source = inside
-    return LocalStore(source, create=create, read_only=read_only)
+    return LocalStore(content_root(source), create=create, read_only=read_only)
+
+
+def content_root(directory: str) -> str:
+    """The content inside, where ``directory`` is a containerd's root; else itself."""
+    from contentui.stores.local.ownership import CONTAINERD_CONTENT
+
+    inside = os.path.join(directory, CONTAINERD_CONTENT)
+    return inside if os.path.isdir(inside) else directory

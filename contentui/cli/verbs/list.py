@@ -64,7 +64,11 @@ def run(args: Namespace, context: Context) -> int:
     store = context.store()
     out = context.out
     if args.quiet and not args.match:
-        out.lines(store.digests())
+        as_text = getattr(store, "digest_lines", None)
+        if as_text is not None:
+            out.write(as_text().encode())
+        else:
+            out.lines(store.digests())
         return Exit.DONE
     infos = store.walk(args.match)
     if args.quiet:

@@ -113,22 +113,29 @@ class Blobs:
             found += map(Digest, map(f"{algorithm}:".__add__, names))
         return found
 
+    def digest_lines(self) -> str:
+        """The same as text, one a line: a third of the time that 100,000 values take."""
+        lines = []
+        for algorithm, names, _ in self._names():
+            lines += [f"{algorithm}:", f"\n{algorithm}:".join(names), "\n"] if names else []
+        return "".join(lines)
+
     def walk(self) -> Iterator[Info]:
         """All blobs; what disappears meanwhile is skipped. Raises ContentError."""
         labels = self._labels.all()
-        without_row = labels.of("", 0)[1]
+        rows, without_row = labels.rows, labels.of("", 0)[1]
         with files.told("listing blobs"):
             for algorithm, names, directory in self._names():
                 prefix = f"{algorithm}:"
-                for name, found in _looks(names, directory):
-                    if found.st_mode & _TYPE != stat.S_IFREG:
-                        continue
-                    digest, committed = Digest(prefix + name), found.st_mtime_ns
-                    if digest in labels.rows:
-                        updated, known = labels.of(digest, committed)
-                    else:
-                        updated, known = committed, without_row
-                    yield _new_info(Info, (digest, found.st_size, committed, updated, known))
+                for some, looks in _looks(names, directory):
+                    for name, found in zip(some, looks, strict=True):
+                        if found.st_mode & _TYPE != stat.S_IFREG:
+                            continue
+                        digest, updated = Digest(prefix + name), found.st_mtime_ns
+                        committed, known = updated, without_row
+                        if rows and digest in rows:
+                            updated, known = labels.of(digest, committed)
+                        yield _new_info(Info, (digest, found.st_size, committed, updated, known))
 
     def strays(self) -> list[str]:
         """Paths of what is no blob but lies among them: a containerd's collector stops at it."""
@@ -334,19 +341,19 @@ def _hex_names(names: list[str], length: int) -> list[str]:
     return [name for name in names if len(name) == length and not name.strip(_HEX_DIGITS)]
 
 
-def _looks(names: list[str], directory: int) -> Iterator[tuple[str, os.stat_result]]:
-    """Each name with what stands there; without what is gone. Raises OSError."""
+def _looks(
+    names: list[str], directory: int
+) -> Iterator[tuple[Sequence[str], Sequence[os.stat_result]]]:
+    """Some names at a time with what stands there; without what is gone. Raises OSError."""
     look = functools.partial(os.stat, dir_fd=directory, follow_symlinks=False)
     for start in range(0, len(names), _LOOKS_AT_ONCE):
         some = names[start : start + _LOOKS_AT_ONCE]
         try:
-            found = list(map(look, some))
+            yield some, list(map(look, some))
         except FileNotFoundError:
             for name in some:
                 with contextlib.suppress(FileNotFoundError):
-                    yield name, look(name)
-        else:
-            yield from zip(some, found, strict=True)
+                    yield (name,), (look(name),)
 
 
 class _Unnamed:
