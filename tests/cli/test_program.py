@@ -175,6 +175,20 @@ def test_completion_scripts(program, shell):
         assert done.stdout.decode().split() == ["demo", "delete"]
 
 
+def test_adopt_takes_the_daemons_root_too_but_not_read_only(program):
+    content = program.folder / "node/io.containerd.content.v1.content"
+    content.mkdir(parents=True)
+    database = program.folder / "node/io.containerd.metadata.v1.bolt/meta.db"
+    database.parent.mkdir()
+    database.touch()
+    ran = program("--read-only", "adopt", "node")
+    assert ran.code == 1
+    assert "--read-only" in ran.err
+    assert list(content.iterdir()) == []
+    program.ok("adopt", "node")
+    program.ok("--store", "node", "ingest", "a", stdin=b"1")
+
+
 def test_adopt_of_nothing_is_an_error(program):
     assert program("adopt", "nowhere").code != 0
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import FOLDERS, completes
 from contentui.cli.exits import Exit
+from contentui.content.errors import ReadOnly
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -25,9 +26,13 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Mark the directory as ours."""
     from contentui.stores.local.ownership import adopt
+    from contentui.stores.open import content_root
 
-    adopt(args.directory)
+    if context.read_only:
+        raise ReadOnly("adopting changes the directory, and --read-only was given")
+    directory = content_root(args.directory)
+    adopt(directory)
     from contentui.text import visible
 
-    context.out.line(f"{visible(args.directory)} is writable from here now")
+    context.out.line(f"{visible(directory)} is writable from here now")
     return Exit.DONE
