@@ -9,7 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from contentui.content.digest import Digest
-from contentui.content.errors import Changed, ContentError, InvalidArgument, Locked, NotFound
+from contentui.content.errors import (
+    Changed,
+    ContentError,
+    FailedPrecondition,
+    InvalidArgument,
+    Locked,
+    NotFound,
+)
 from contentui.content.model import IngestId, ingest_id, parse_ref_argument, ref_argument
 
 ABSENT = IngestId("0" * 64)
@@ -315,3 +322,15 @@ def test_a_blob_stays_when_its_ingest_name_is_used_again(store):
     left_behind(store)
     store.abort("r")
     assert store.info(digest).size == 4
+
+
+def test_truncate_forgets_a_refusal_for_good(store):
+    writer = store.writer("r", expected=Digest.of(b"good"))
+    writer.write(b"evil")
+    with pytest.raises(FailedPrecondition):
+        writer.commit()
+    assert store.status("r").refused == Digest.of(b"evil")
+    store.truncate("r")
+    with store.writer("r") as writer:
+        writer.write(b"good")
+    assert store.status("r").refused is None

@@ -22,7 +22,7 @@ from contentui.content.model import Info, Status, ref_bytes
 from contentui.stores.local import files, ingests
 from contentui.stores.local.blobs import already_exists, in_the_way
 from contentui.stores.local.inflow import Inflow, SourceFailed
-from contentui.stores.local.labels import check_labels
+from contentui.stores.local.labels import checked_labels
 from contentui.stores.local.timestamps import format_timestamp
 from contentui.stores.local.watch import Watch, altered
 
@@ -61,6 +61,8 @@ class LocalWriter:
         self._blobs = blobs
         self._lock = lock
         self._expected = expected
+        self._declared = expected
+        """The last digest that any session wanted: shown, but binding only for its own."""
         self._labels = labels or {}
         self._hash = new_hash(expected.algorithm if expected else "sha256")
         self._offset = 0
@@ -94,7 +96,7 @@ class LocalWriter:
             self._total,
             self._started_ns,
             self._updated_ns,
-            self._expected,
+            self._declared,
             self._id,
             refused=self._refused,
         )
@@ -150,7 +152,7 @@ class LocalWriter:
         labels: Mapping[str, str] | None = None,
     ) -> Info:
         self._check_open("commit")
-        check_labels(labels := self._labels if labels is None else labels)
+        labels = self._labels if labels is None else checked_labels(labels)
         try:
             with files.told(f"committing ingest {self._ref}"):
                 return self._commit(size, expected or self._expected, labels)
@@ -209,7 +211,7 @@ class LocalWriter:
         if not found.damage:
             self._open_data(0)
             self._started_ns = found.started_ns or self._started_ns
-            self._expected = self._expected or found.expected
+            self._declared = self._expected or found.expected
             contradicted = bool(self._total and found.total and self._total != found.total)
             self._total = self._total or found.total
             self._refused = found.refused
@@ -221,7 +223,7 @@ class LocalWriter:
                 self._write_total()
         else:
             self._heal(found)
-        if self._expected != found.expected:
+        if self._declared != found.expected:
             self._write_expected()
 
     def _heal(self, found: Status) -> None:
@@ -233,7 +235,7 @@ class LocalWriter:
                     f"the ingest's 'data' is not a file ({found.damage})",
                     advice=f"run 'contentui abort id:{self._id}'",
                 )
-        for name in ("ref", "startedat", "updatedat", "total"):
+        for name in _FILES[1:]:
             with contextlib.suppress(FileNotFoundError):
                 files.remove_tree(name, self._directory)
         self._open_data(os.O_CREAT)
@@ -287,15 +289,19 @@ class LocalWriter:
         self._hash = new_hash(self._hash.name)
         self._offset = 0
         self._updated_ns = time.time_ns()
-        self._forget_refusal()
+        self._drop_refusal()
 
     def _forget_refusal(self) -> None:
         """The mark was for the bytes as they were."""
         if self._refused is not None:
-            self._refused = None
-            self._mark(ingests.REFUSED, False)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink("refused", dir_fd=self._directory)
+            self._drop_refusal()
+
+    def _drop_refusal(self) -> None:
+        """Also a mark that we can't see, as it was made for more bytes: they may come again."""
+        self._refused = None
+        self._mark(ingests.REFUSED, False)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink("refused", dir_fd=self._directory)
 
     def _write_times(self) -> None:
         """Begin with one inode under both names: `replace_file` parts them when one changes."""
