@@ -69,8 +69,12 @@ _NONE: Mapping[str, str] = {}
 UNKNOWN = AllLabels({}, complete=False)
 
 
-def check_labels(labels: Mapping[str, str]) -> None:
-    """Raises InvalidArgument: an empty key, no text, a key and value of over 4096 bytes."""
+def checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """Those with a value: an empty one means none (content-store.md 4.4).
+
+    Raises:
+        InvalidArgument: an empty key, no text, a key and value of over 4096 bytes.
+    """
     for key, value in labels.items():
         if not key:
             raise InvalidArgument("a label without a key", advice="write it as key=value")
@@ -83,6 +87,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
                 f"label {key[:64]!r} is longer than {LABEL_LIMIT} bytes",
                 advice="key and value count together",
             )
+    return {key: value for key, value in labels.items() if value}
 
 
 class Labels:

@@ -18,7 +18,7 @@ from contentui.content.model import Info, IngestId, Status, Usage, ingest_id, re
 from contentui.content.store import Capability
 from contentui.stores.local import files, ingests
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
-from contentui.stores.local.labels import Labels, check_labels
+from contentui.stores.local.labels import Labels, checked_labels
 from contentui.stores.local.locks import RefLock, RefLocks
 from contentui.stores.local.ownership import OURS, read_only_reason
 from contentui.text import visible
@@ -151,10 +151,9 @@ class LocalStore:
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
         change = _label_changes(digest, labels, mask)
-        check_labels(labels)
+        new = checked_labels(labels)
         self._prepare()
         self._blobs.info(digest)
-        new = {key: value for key, value in labels.items() if value}
         with files.told(f"labelling {digest}"):
             self._labels.replace(digest, change, new, time.time_ns())
         return self._blobs.info(digest)
@@ -170,14 +169,14 @@ class LocalStore:
         expected: Digest | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Info:
-        check_labels(labels or {})
+        labels = checked_labels(labels or {})
         self._prepare()
         return self._blobs.put(data, expected, labels)
 
     def put_many(
         self, items: Iterable[bytes], *, labels: Mapping[str, str] | None = None
     ) -> list[Info]:
-        check_labels(labels or {})
+        labels = checked_labels(labels or {})
         self._prepare()
         return self._blobs.put_many(items, labels)
 
@@ -194,7 +193,7 @@ class LocalStore:
         _check_ref(ref)
         if total < 0:
             raise InvalidArgument(f"a total of {total} bytes can't be")
-        check_labels(labels or {})
+        labels = checked_labels(labels or {})
         self._prepare()
         from contentui.stores.local.writer import LocalWriter
 
