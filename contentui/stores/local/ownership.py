@@ -129,7 +129,7 @@ def _mount_id(path: str) -> str:
     except OSError:
         return ""
     try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as file:
             return next((line.split()[1] for line in file if line.startswith("mnt_id:")), "")
     except OSError:
         return ""
