@@ -72,14 +72,37 @@ def carry_out(
     if selected and not args.yes and not _agreed(args, plan):
         say("nothing was done")
         return Exit.FAILED
+    return _run(args, context, store, plan, needs)
+
+
+def _run(
+    args: Namespace,
+    context: Context,
+    store: Store,
+    plan: Plan,
+    needs: Callable[[Digest], tuple[Need, ...] | None] | None,
+) -> int:
+    """Do the plan; a signal ends it between two items."""
     from contentui.actions.journal import Journal
+    from contentui.cli.signals import Signalled, stoppable
 
     journal = Journal()
     allow = frozenset(Concern) if args.force else frozenset[Concern]()
     teller = _Teller(args, context)
-    run(store, plan, allow=allow, journal=journal, report=teller, needs=needs)
-    if journal.problem:
-        say(f"done, but not noted: {journal.problem}")
+    try:
+        with stoppable() as stop:
+
+            def report(outcome: Outcome) -> None:
+                teller(outcome)
+                stop()
+
+            run(store, plan, allow=allow, journal=journal, report=report, needs=needs)
+    except Signalled:
+        say(f"interrupted: {len(plan.steps) - teller.count} of {len(plan.steps)} are left alone")
+        raise
+    finally:
+        if journal.problem:
+            say(f"the outcome is not noted: {journal.problem}")
     return teller.code
 
 
@@ -123,8 +146,10 @@ class _Teller:
         self._json = args.json
         self._out = context.out
         self.code: int = Exit.DONE
+        self.count = 0
 
     def __call__(self, outcome: Outcome) -> None:
+        self.count += 1
         if outcome.result is not Result.DONE:
             self.code = self.code or _code(outcome)
         if self._json:

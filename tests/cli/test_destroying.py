@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
@@ -236,3 +237,22 @@ def test_outcomes_as_json(two_blobs):
     ran = two_blobs("delete", ONE, "--json")
     record = json.loads(ran.out)
     assert (record["digest"], record["result"]) == (ONE, "done")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_gone_is_told_and_noted_when_a_signal_ends_it(program, signum):
+    store = program.store()
+    digests = [info.digest for info in store.put_many([b"%d" % n for n in range(1500)])]
+    store.close()
+    ran = program.start("delete", *digests)
+    told = ran.stdout.readline().decode()
+    ran.send_signal(signum)
+    told = (told + ran.stdout.read().decode()).split()
+    err = ran.stderr.read().decode()
+    ran.wait(60)
+    left = program.ok("list", "-q").split()
+    noted = (program.folder / "state/contentui/journal.jsonl").read_text().splitlines()
+    assert ran.returncode == 128 + signum
+    assert 0 < len(left) < 1500
+    assert len(noted) == len(told) == 1500 - len(left)
+    assert f"interrupted: {len(left)} of 1500 are left alone" in err
