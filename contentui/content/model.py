@@ -63,7 +63,7 @@ def ref_argument(status: Status) -> str:
         not ref
         or ref.startswith(("id:", "-"))
         or not ref.isprintable()
-        or (status.damage and ingest_id(ref) != status.id)
+        or ingest_id(ref) != status.id
     ):
         return "id:" + id_text(status.id)
     return ref

@@ -73,7 +73,7 @@ class Program:
 
     def shell(self, script: str) -> Ran:
         """Run a shell's script in which ``contentui`` is the program."""
-        function = f'#!/bin/sh\nexec {sys.executable} -m contentui "$@"\n'
+        function = f'#!/bin/sh\nexec "{sys.executable}" -m contentui "$@"\n'
         bin_ = self.folder / "bin"
         bin_.mkdir(exist_ok=True)
         (bin_ / "contentui").write_text(function)

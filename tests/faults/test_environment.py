@@ -163,7 +163,11 @@ def test_directories_that_may_not_be_read_are_said(public: Path) -> None:
     filled(root := public / "store")
     for name in ("blobs", "ingest"):
         (root / name).chmod(0)
-    elsewhere.as_plain_user(HIDDEN, root)
+    try:
+        elsewhere.as_plain_user(HIDDEN, root)
+    finally:
+        for name in ("blobs", "ingest"):
+            (root / name).chmod(0o755)
 
 
 RESUMED_READ_ONLY = """

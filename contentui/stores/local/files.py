@@ -12,7 +12,6 @@ from typing import Any
 
 from contentui.content.errors import (
     ContentError,
-    DataLoss,
     FailedPrecondition,
     NotFound,
     PermissionDenied,
@@ -44,7 +43,8 @@ _ADVICE: dict[int, tuple[type[ContentError], str]] = {
     errno.ENOTDIR: (FailedPrecondition, "something else stands where a directory should be"),
     errno.EISDIR: (FailedPrecondition, "a directory stands where a file should be"),
     errno.ELOOP: (FailedPrecondition, "a symbolic link stands where none is allowed"),
-    errno.EIO: (DataLoss, "the disk reports errors: see 'dmesg'"),
+    # Not DataLoss: a network's or a cable's error passes, and the bytes may be all right.
+    errno.EIO: (Unavailable, "the disk reports errors: see 'dmesg'"),
     errno.ENAMETOOLONG: (FailedPrecondition, ""),
 }
 

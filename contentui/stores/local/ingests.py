@@ -24,7 +24,7 @@ REF_LIMIT = 64 * 1024
 REFUSED = stat.S_IXUSR
 """``refused`` holds size and digest of bytes that a commit refused."""
 EXPECTED = stat.S_IXGRP
-"""``expected`` holds the digest that the writer wants."""
+"""The writer wants a digest: the one in ``expected``, else the one that the ref names."""
 
 _BOTH_NAMES = 2
 _USUAL_REF = 512
@@ -61,12 +61,13 @@ def read_status(name: str, directory: int, *, no_link: bool = False) -> Status |
         return _damaged_status(name, directory)
     modified = data.st_mtime_ns
     expected = refused = None
+    text = ref.decode("utf-8", "surrogateescape")
     if data.st_mode & (REFUSED | EXPECTED):
-        expected, refused = _rare_facts(name, directory, data)
+        expected, refused = _rare_facts(name, directory, data, text)
     return _new_status(
         Status,
         (
-            ref.decode("utf-8", "surrogateescape"),
+            text,
             data.st_size,
             total,
             started,
@@ -133,11 +134,12 @@ def _number(text: bytes) -> int:
 
 
 def _rare_facts(
-    name: str, directory: int, data: os.stat_result
+    name: str, directory: int, data: os.stat_result, ref: str
 ) -> tuple[Digest | None, Digest | None]:
     expected = refused = None
     if data.st_mode & EXPECTED:
-        expected = _stored_digest(name + "/expected", directory, b"")
+        stored = _stored_digest(name + "/expected", directory, b"")
+        expected = stored or Digest.found_in(ref)
     if data.st_mode & REFUSED:
         # With its size: the mark must not outlive the bytes it was made for.
         refused = _stored_digest(name + "/refused", directory, b"%d " % data.st_size)

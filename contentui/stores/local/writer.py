@@ -319,10 +319,14 @@ class LocalWriter:
             files.write_file("total", b"%d" % self._total, self._directory)
 
     def _write_expected(self) -> None:
-        """Keep the wanted digest where the ref doesn't tell it already."""
-        if self._expected is None or self._expected in self._ref:
+        """Keep the wanted digest; a file of its own is made where the ref doesn't tell it."""
+        if self._expected is None:
             return
-        files.write_file("expected", self._expected.encode(), self._directory)
+        if self._expected != Digest.found_in(self._ref):
+            files.write_file("expected", self._expected.encode(), self._directory)
+        else:
+            with contextlib.suppress(FileNotFoundError):  # what an earlier session wanted
+                os.unlink("expected", dir_fd=self._directory)
         self._mark(ingests.EXPECTED, True)
 
     def _mark(self, bit: int, on: bool) -> None:
