@@ -38,7 +38,8 @@ class Terminal:
         shell = f'sh -c \'echo $$ > "{self.pid_file}"; exec "$@"\' x ' + " ".join(
             f'"{word}"' for word in command
         )
-        env = {**os.environ, "XDG_STATE_HOME": os.path.join(folder, "state")}
+        # tmux runs commands by $SHELL, which may be one that refuses to.
+        env = {**os.environ, "SHELL": "/bin/sh", "XDG_STATE_HOME": os.path.join(folder, "state")}
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(size[0]), "-y", str(size[1]),
                   f"echo before; {shell}; echo exit=$?; exec cat", env=env)  # fmt: skip
 
