@@ -24,28 +24,31 @@ ABANDONED_AFTER_S = 30.0
 
 
 def check_ref_filters(filters: Sequence[str]) -> None:
-    """Refuse a filter on ingests that matches whatever there is.
+    """Refuse filters on ingests that match whatever there is, alone or together.
 
     Raises:
-        InvalidArgument: one does, or can't be parsed.
+        InvalidArgument: they do, or one can't be parsed.
     """
-    for text in filters:
-        matches = status_filter([text])
-        if matches is None or all(map(matches, _status_probes(parse_filter(text)))):
-            raise _selects_all(text, "active -q | xargs contentui abort")
+    matches = status_filter(filters)
+    if filters and (matches is None or all(map(matches, _status_probes(_selectors(filters))))):
+        raise _selects_all(filters, "active -q | xargs contentui abort")
 
 
 def check_digest_filters(filters: Sequence[str]) -> None:
-    """Refuse a filter on blobs that matches whatever there is. Raises as `check_ref_filters`."""
-    for text in filters:
-        matches = info_filter([text])
-        if matches is None or all(map(matches, _info_probes(parse_filter(text)))):
-            raise _selects_all(text, "list -q | xargs contentui delete")
+    """Refuse filters on blobs that match whatever there is. Raises as `check_ref_filters`."""
+    matches = info_filter(filters)
+    if filters and (matches is None or all(map(matches, _info_probes(_selectors(filters))))):
+        raise _selects_all(filters, "list -q | xargs contentui delete")
 
 
-def _selects_all(text: str, way: str) -> InvalidArgument:
+def _selectors(filters: Iterable[str]) -> list[Selector]:
+    return [selector for text in filters for selector in parse_filter(text)]
+
+
+def _selects_all(filters: Sequence[str], way: str) -> InvalidArgument:
+    what = " or ".join(map(repr, filters))
     return InvalidArgument(
-        f"the filter {text!r} matches everything, which is no selection",
+        f"{what} matches everything, which is no selection",
         advice=f"if everything is meant: contentui {way}",
     )
 

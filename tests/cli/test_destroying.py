@@ -149,6 +149,7 @@ def test_a_silent_held_one_is_refused_without_force(program):
         ["--match", "ref~=^"],
         ["--match", "ref~=^a", "--match", ""],
         ["--match", "ref~="],
+        ["--match", "ref==x", "--match", "ref!=x"],
         ["--stalled-for", "0"],
         ["--stalled-for", "soon"],
         ["a", "--abandoned"],
@@ -163,7 +164,14 @@ def test_no_selection_and_one_of_everything_are_usage_errors(program, selection)
 
 
 @pytest.mark.parametrize(
-    "selection", [[], ["--match", ""], ["--match", "digest"], ["--match", "digest~=^sha256"]]
+    "selection",
+    [
+        [],
+        ["--match", ""],
+        ["--match", "digest"],
+        ["--match", "digest~=^sha256"],
+        ["--match", "labels.a", "--match", "labels.a!=b"],
+    ],
 )
 def test_the_same_for_delete(two_blobs, selection):
     assert two_blobs("delete", *selection, "--yes").code == 2
