@@ -6,6 +6,8 @@ import base64
 import json
 import os
 
+import pytest
+
 from contentui.content.digest import Digest
 from contentui.content.model import ingest_id
 
@@ -182,6 +184,23 @@ def test_get_of_altered_bytes_says_so_and_leaves_no_file(program):
     assert program("get", HELLO, "-o", "copy").code == 3
     assert (program.folder / "copy").read_bytes() == b"before"
     assert not list(program.folder.glob(".copy*"))
+
+
+def test_what_can_not_be_read_is_not_altered(program):
+    """``verify -q`` feeds ``delete``: a disk's passing error must not cost a good blob."""
+    program.ok("ingest", "a", stdin=b"hello\n")
+    program.ok("ingest", "b", stdin=b"good")
+    path = program.ok("path", "-q", HELLO).strip()
+    fault = f"strace -qqq -o /dev/null -P {path} -e inject=pread64,preadv:error=EIO contentui"
+    if program.shell(f"command -v strace && {fault} --version").code:
+        pytest.skip("strace is missing or not allowed")
+    ran = program.shell(f"{fault} verify")
+    assert ran.code == 1
+    assert sorted(line.split()[1] for line in ran.lines) == ["ok", "unreadable"]
+    ran = program.shell(f"{fault} verify -q")
+    assert (ran.code, ran.out) == (1, "")
+    assert HELLO in ran.err
+    assert '"ok":null' in program.shell(f"{fault} verify --json").out
 
 
 def test_verify_finds_what_is_altered(program):

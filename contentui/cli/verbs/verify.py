@@ -38,16 +38,15 @@ def run(args: Namespace, context: Context) -> int:
     from contentui.cli.signals import interruptible
 
     store = context.store()
-    code: int = Exit.DONE
     with interruptible():
-        infos, code = _chosen(store, args.digests)
+        infos, missing = _chosen(store, args.digests)
         total = sum(info.size for info in infos)
         with ProgressLine("verify", total, mode_for(args.progress)) as progress:
-            findings = _verify_all(args, context, store, infos, progress)
+            findings, failed = _verify_all(args, context, store, infos, progress)
     if findings:
         say(f"{findings} of {len(infos)} blobs are not what their names say")
         return Exit.FINDINGS
-    return code
+    return missing or failed
 
 
 def _chosen(store: Store, names: Iterable[Digest]) -> tuple[list[Info], int]:
@@ -67,35 +66,43 @@ def _chosen(store: Store, names: Iterable[Digest]) -> tuple[list[Info], int]:
 
 def _verify_all(
     args: Namespace, context: Context, store: Store, infos: list[Info], progress: ProgressLine
-) -> int:
+) -> tuple[int, int]:
+    """How many are altered, and the code of the first one that could not be read."""
     from contentui.content.transfer import verify
 
     findings = done = 0
+    failed: int = Exit.DONE
     for info in infos:
+        ok: bool | None = True
         problem = ""
         try:
             verify(store, info.digest, lambda offset, base=done: progress(base + offset))
-        except DataLoss as error:
-            problem = error.message
-            findings += 1
         except NotFound:
             continue  # deleted meanwhile
+        except DataLoss as error:
+            ok, problem = False, error.message
+            findings += 1
+        except ContentError as error:
+            ok, problem = None, error.message
+            failed = failed or exit_for(error)
         done += info.size
-        _print(args, context, info, problem)
-    return findings
+        _print(args, context, info, ok, problem)
+    return findings, failed
 
 
-def _print(args: Namespace, context: Context, info: Info, problem: str) -> None:
+def _print(args: Namespace, context: Context, info: Info, ok: bool | None, problem: str) -> None:
+    """``ok`` None: it could not be read, which is no reason to delete it."""
     if args.json:
         from contentui.cli.records import json_line
 
         record: dict[str, Any] = {"digest": info.digest, "size_bytes": info.size}
-        record |= {"ok": not problem, "problem": problem or None}
+        record |= {"ok": ok, "problem": problem or None}
         context.out.line(json_line(record))
-    elif args.quiet:
-        if problem:
-            context.out.line(info.digest)
-    else:
-        context.out.line(f"{info.digest}  {'altered' if problem else 'ok'}")
-        if problem:
-            say(problem)
+        return
+    if not args.quiet:
+        word = "unreadable" if ok is None else "ok" if ok else "altered"
+        context.out.line(f"{info.digest}  {word}")
+    elif ok is False:
+        context.out.line(info.digest)
+    if problem and not (args.quiet and ok is False):
+        say(problem)
