@@ -84,8 +84,9 @@ class Tracked:
     def see(self, status: Status, now: Now) -> int:
         """Take the result of a look; return how many bytes have arrived since the last one."""
         old = self.status
-        if status.offset == old.offset and status.updated_ns == old.updated_ns:
-            return self._see_same(status, now)
+        same_bytes = status.offset == old.offset and status.started_ns == old.started_ns
+        if same_bytes and status.updated_ns <= old.updated_ns:
+            return self._see_same(status, now)  # a time that was set back is no sign of life
         grown = status.offset - old.offset
         if grown < 0 or status.started_ns != old.started_ns:
             grown = status.offset  # it started over

@@ -1,0 +1,37 @@
+"""Times on disk that go backwards are no sign of life."""
+
+from __future__ import annotations
+
+import os
+
+from monitor_bench import HandClock
+
+from contentui.content.model import ingest_id
+from contentui.monitor.model import Verdict
+from contentui.monitor.monitor import Monitor
+from contentui.stores.local.store import LocalStore
+
+
+def test_an_ingest_whose_times_were_set_back_falls_silent(tmp_path):
+    store = LocalStore(str(tmp_path))
+    clock = HandClock()
+    clock.wall = 2 * 10**18  # later than any time on this disk
+    monitor = Monitor(store, clock=clock)
+    with store.writer("r", total=100) as writer:
+        writer.write(b"some")
+        monitor.tick()
+        clock.go(0.5)
+        writer.write(b"more")
+        monitor.tick()
+        folder = tmp_path / "ingest" / ingest_id("r")
+        os.utime(folder / "data", ns=(10**18, 10**18))
+        for name in ("startedat", "updatedat"):
+            (folder / name).unlink()
+            (folder / name).write_bytes(b"2001-09-09T01:46:40Z")
+        verdicts = set()
+        for _ in range(40):
+            clock.go(2)
+            (row,) = monitor.tick().ingests
+            verdicts.add(row.verdict)
+        assert row.verdict is Verdict.STALLED
+    store.close()
