@@ -43,20 +43,30 @@ def run(
 ) -> list[Outcome]:
     """Do what ``plan`` says, item by item, going on after failures; never raises ContentError.
 
+    An interruption ends it, but only after it has been noted and told how its item ended.
+
     A step with a concern that is not in ``allow`` is refused. ``needs`` is asked again right
     before each deletion; `contentui.images.fresh.FreshNeeds` is made for it. ``report`` hears each
     outcome as it comes, after the ``journal`` (times from ``clock``, nanoseconds); what keeps the
     journal from being written stops nothing and stands in `Journal.problem`.
     """
     runner = _Run(store, plan, frozenset(allow), needs)
-    outcomes = []
-    for step in plan.steps:
-        outcome = runner.outcome(step)
-        outcomes.append(outcome)
+    outcomes: list[Outcome] = []
+
+    def tell(outcome: Outcome) -> None:
         if journal is not None:
             journal.write(plan.source, outcome, clock())
         if report is not None:
             report(outcome)
+        outcomes.append(outcome)
+
+    for number, step in enumerate(plan.steps):
+        try:
+            tell(runner.outcome(step))
+        except KeyboardInterrupt:
+            if len(outcomes) == number:
+                tell(runner.interrupted(step))
+            raise
     return outcomes
 
 
@@ -81,6 +91,20 @@ class _Run:
         if stays and not isinstance(step.target, Status):
             self._going.discard(step.target.digest)
         return outcome
+
+    def interrupted(self, step: Step) -> Outcome:
+        """How a step ended that was cut short: looked up, as only the store knows."""
+        target = step.target
+        try:
+            if not isinstance(target, Status):
+                self._store.info(target.digest)
+            elif self._store.status(target.id).offset == 0 < target.offset:
+                return Outcome(step, Result.DONE)  # truncated
+        except NotFound:
+            return Outcome(step, Result.DONE)
+        except ContentError as error:
+            return Outcome(step, Result.FAILED, error.message, error)
+        return Outcome(step, Result.SKIPPED, "it was interrupted")
 
     def _try(self, step: Step) -> Outcome:
         if refusal := step.refusal or self._refusal(step):

@@ -82,23 +82,19 @@ def _run(
     plan: Plan,
     needs: Callable[[Digest], tuple[Need, ...] | None] | None,
 ) -> int:
-    """Do the plan; a signal ends it between two items."""
+    """Do the plan; a signal ends it once the item at hand is noted and told."""
     from contentui.actions.journal import Journal
-    from contentui.cli.signals import Signalled, stoppable
+    from contentui.cli.signals import Signalled, interruptible
 
     journal = Journal()
     allow = frozenset(Concern) if args.force else frozenset[Concern]()
     teller = _Teller(args, context)
     try:
-        with stoppable() as stop:
-
-            def report(outcome: Outcome) -> None:
-                teller(outcome)
-                stop()
-
-            run(store, plan, allow=allow, journal=journal, report=report, needs=needs)
+        with interruptible():
+            run(store, plan, allow=allow, journal=journal, report=teller, needs=needs)
     except Signalled:
-        say(f"interrupted: {len(plan.steps) - teller.count} of {len(plan.steps)} are left alone")
+        untold = len(plan.steps) - len(teller.told)
+        say(f"interrupted: {untold} more of {len(plan.steps)} are left alone")
         raise
     finally:
         if journal.problem:
@@ -146,10 +142,10 @@ class _Teller:
         self._json = args.json
         self._out = context.out
         self.code: int = Exit.DONE
-        self.count = 0
+        self.told: set[str] = set()
 
     def __call__(self, outcome: Outcome) -> None:
-        self.count += 1
+        self.told.add(outcome.step.name)
         if outcome.result is not Result.DONE:
             self.code = self.code or _code(outcome)
         if self._json:
