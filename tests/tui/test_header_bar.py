@@ -86,6 +86,8 @@ async def test_the_line_is_as_wide_as_the_screen_and_keeps_its_graph():
         header, graph = app.query_one(HeaderBar), app.query_one(RateGraph)
         for width in (60, 80, 97, 120, 160, 200):
             await pilot.resize_terminal(width, 10)
+            while header.size.width != width:
+                await pilot.pause()
             header.show(snapshot(), NOW, paused=True)
             graph.show(HISTORY)
             strip = header.render_line(0)
