@@ -241,8 +241,8 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
         style=_muted, right=True, live=True, descending=True,
     ),
     Column(
-        "state", "STATE", _state, lambda r: _SEVERITY[r.verdict], 95, 11, 11,
-        style=_verdict_style, cut="end", descending=True,
+        "state", "STATE", _state, lambda r: (_SEVERITY[r.verdict], r.status.started_ns), 95, 11, 11,
+        style=_verdict_style, cut="end", live=True, descending=True,
     ),
 )  # fmt: skip
 

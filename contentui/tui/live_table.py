@@ -168,7 +168,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._cursor_key: str | None = None
         self._visited = False  # the focus or a hand was here
         self._marks: set[str] = set()  # replaced, never changed
-        self._marked: tuple[Sequence[Row], set[str], list[Row]] = ((), self._marks, [])
+        self._marked: tuple[Sequence[Row], set[str], Sequence[Row]] = ((), self._marks, ())
         self._sort: tuple[str, bool] | None = None
         self._empty_text = empty_text
         self._fitted: tuple[int, list[tuple[Column[Row], int]]] = (-1, [])
@@ -230,6 +230,10 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
             self._sort = sort
             self.refresh(Region(0, 0, self.size.width, 1))
 
+    def has_column(self, key: str) -> bool:
+        """Whether a column has room, and so its title may bear the arrow."""
+        return any(column.key == key for column, _ in self._fit())
+
     @property
     def rows(self) -> Sequence[Row]:
         """All rows, in their order."""
@@ -266,12 +270,26 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     def marks(self, keys: set[str]) -> None:
         self._set_marks(set(keys))
 
-    def marked_rows(self) -> list[Row]:
+    @property
+    def mark_count(self) -> int:
+        """How many items are marked."""
+        return len(self._marks)
+
+    def marked_rows(self) -> Sequence[Row]:
         """The marked items among the rows, in their order."""
         rows, marks = self._rows, self._marks
         if self._marked[0] is not rows or self._marked[1] is not marks:
             self._marked = rows, marks, [row for row in rows if row.key in marks] if marks else []
-        return list(self._marked[2])
+        return self._marked[2]
+
+    @property
+    def is_cursor_marked(self) -> bool:
+        """Whether the item under the cursor is marked."""
+        return self._cursor_key in self._marks
+
+    def visit(self) -> None:
+        """Somebody uses the table: from now on its cursor stays on its item."""
+        self._visited |= bool(self._rows)
 
     def toggle_mark(self, key: str | None = None) -> None:
         """Mark or unmark an item: the one under the cursor, which then goes down one."""
@@ -285,7 +303,11 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     def mark_all(self) -> None:
         """Mark all rows; when all are marked already, none."""
         shown = {row.key for row in self._rows}
-        self._set_marks(self._marks - shown if shown <= self._marks else self._marks | shown)
+        if shown <= self._marks:
+            self._set_marks(self._marks - shown)
+        else:
+            self._set_marks(self._marks | shown)
+            self._marked = self._rows, self._marks, self._rows
 
     def clear_marks(self) -> None:
         """Unmark all."""
@@ -325,22 +347,27 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         found = self._find(key)
         if found is not None:
             return found
+        for neighbour in old[self._cursor + 1 : self._cursor + 4]:
+            if (found := self._find_near(neighbour.key)) is not None:
+                return found
         places = {row.key: place for place, row in enumerate(self._rows)}
-        below = (row.key for row in old[self._cursor + 1 :])
-        above = (row.key for row in reversed(old[: self._cursor]))
+        below = (old[place].key for place in range(self._cursor + 1, len(old)))
+        above = (old[place].key for place in range(self._cursor - 1, -1, -1))
         neighbours = chain(below, above)
         place = next((places[near] for near in neighbours if near in places), self._cursor)
         return min(place, len(self._rows) - 1)
 
     def _find(self, key: str | None) -> int | None:
         """The place of an item, looked for near the cursor first: few rows move far."""
+        found = self._find_near(key)
+        if found is not None:
+            return found
+        return next((place for place, row in enumerate(self._rows) if row.key == key), None)
+
+    def _find_near(self, key: str | None) -> int | None:
         start = max(0, self._cursor - _NEAR)
-        near = self._rows[start : self._cursor + _NEAR]
-        for rows, first in ((near, start), (self._rows, 0)):
-            for place, row in enumerate(rows, first):
-                if row.key == key:
-                    return place
-        return None
+        near = enumerate(self._rows[start : self._cursor + _NEAR], start)
+        return next((place for place, row in near if row.key == key), None)
 
     def _cursor_is_on(self, key: str | None) -> None:
         if key != self._cursor_key:
@@ -419,7 +446,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._move_to(max(self._top, min(self._cursor, last)))
 
     def on_focus(self) -> None:
-        self._visited = True
+        self._visited |= bool(self._rows)
         self.touch(self._now_ns)
         self._repaint_cursor()
 

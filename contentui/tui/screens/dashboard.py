@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
     from contentui.tui.app import ContentUI, PaletteEntry
 
 
+FRAME_S = 0.004
+"""Within which all parts of the screen have taken in a snapshot, seconds."""
+
+
+SETTLE_S = 1.0
+"""After the first rows: until then a problem goes to the top as soon as it is known."""
+
+
 class Dashboard(Screen[None]):
     """Holds the last snapshot and hands its rows to the panes."""
 
@@ -51,7 +60,7 @@ class Dashboard(Screen[None]):
         self.VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
         self.ingests: Pane[IngestRow] = Pane(
             "Ingests", INGEST_COLUMNS, ingest_haystack,
-            sort="started", descending=True, pane_id="ingests",
+            sort="state", descending=True, pane_id="ingests", settle_s=SETTLE_S,
         )  # fmt: skip
         self.blobs: Pane[BlobRow] = Pane(
             "Blobs", BLOB_COLUMNS, blob_haystack,
@@ -100,12 +109,20 @@ class Dashboard(Screen[None]):
         before, self.snapshot = self.snapshot, message.snapshot
         failed, self._failure = self._failure, None
         self.read_only_reason = message.snapshot.read_only_reason
+        self._paint_together()
         if not failed and _looks_same(before, message.snapshot):
             self._refresh_header()
         elif self.is_active:
             self._refresh_all()
         else:
             self._refresh_header()
+
+    def _paint_together(self) -> None:
+        """Paint once: the parts report their changes one by one, and the first would not wait."""
+        batch = ExitStack()
+        batch.callback(self.check_idle)
+        batch.enter_context(self.app.batch_update())
+        self.app.set_timer(FRAME_S, batch.close)
 
     @on(StoreOpened)
     def _store_opened(self, message: StoreOpened) -> None:
@@ -174,6 +191,17 @@ class Dashboard(Screen[None]):
         self._refresh_detail()
         self._refresh_keys()
 
+    @on(Pane.Ordered)
+    def _rows_are_in_order(self) -> None:
+        self._refresh_panes()
+        if self._filtering:
+            self._say_filter()
+
+    def _settle(self) -> Pane[Any]:
+        """The active pane, after all that was asked of it: nothing unseen is acted on."""
+        self.active.settle(self._frozen_ns if self.paused else self._now_ns, time.monotonic())
+        return self.active
+
     def _tell_focus(self) -> None:
         keys = tuple(self.ingests.table.visible_keys())
         if keys != self._focus_told:
@@ -203,9 +231,9 @@ class Dashboard(Screen[None]):
         pane = self.active
         row = pane.table.cursor_row
         state = (
-            pane.id, row is not None, len(pane.table.marks), bool(pane.view.query.text),
+            pane.id, row is not None, pane.table.mark_count, bool(pane.view.query.text),
             len(pane.targets()), self.paused, self.read_only_reason, self._zoomed, pane.total > 0,
-            isinstance(row, IngestRow) and row.key in pane.table.marks, self.focused is None,
+            pane.table.is_cursor_marked, self.focused is None,
         )  # fmt: skip
         if state != self._state:
             self._state = state
@@ -253,7 +281,7 @@ class Dashboard(Screen[None]):
         if action == "filter":
             return pane.total > 0
         if action == "clear":
-            return bool(pane.view.query.text or pane.table.marks or self._filtering)
+            return bool(pane.view.query.text or pane.table.mark_count or self._filtering)
         return True
 
     def label(self, command_id: str) -> str | None:
@@ -268,11 +296,12 @@ class Dashboard(Screen[None]):
         if command_id == "view.detail" and pane.table.cursor_row is None:
             return None  # the table answers to enter with nothing to choose, too
         if command_id == "table.mark":
-            return "Unmark" if pane.table.cursor_key in pane.table.marks else ""
+            return "Unmark" if pane.table.is_cursor_marked else ""
         if command_id == "table.clear":
             if pane.view.query.text:
                 return "Clear filter"
-            return f"Clear {len(pane.table.marks):,} marks" if len(pane.table.marks) > 1 else ""
+            marks = pane.table.mark_count
+            return f"Clear {marks:,} marks" if marks > 1 else ""
         if command_id == "view.pause":
             return "Go on" if self.paused else ""
         if command_id == "view.zoom":
@@ -296,13 +325,14 @@ class Dashboard(Screen[None]):
     def on_key(self) -> None:
         for pane in (self.ingests, self.blobs):
             pane.view.touched(time.monotonic())
+        self.active.table.visit()
 
     def action_plan(self, verb: str, _key: str = "") -> None:
         """Show what the verb would do to the marked items, or to the one under the cursor."""
         if self.read_only_reason:
             self._app.tell(f"Read-only: {visible(self.read_only_reason, 600)}", "warning")
             return
-        rows = self.active.targets()
+        rows = self._settle().targets()
         if not rows:
             self._app.tell("The marked items are filtered away; esc shows everything.", "warning")
             return
@@ -320,7 +350,7 @@ class Dashboard(Screen[None]):
         self.active.table.toggle_mark()
 
     def action_mark_all(self) -> None:
-        self.active.table.mark_all()
+        self._settle().table.mark_all()
 
     def action_clear(self) -> None:
         """End the filter first, then take the marks away."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Generic
 
+from textual import work
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 
 from contentui.text import visible
 from contentui.tui.columns import Column, Row
@@ -18,9 +21,14 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from contentui.tui.view_state import Task
+
 
 class Pane(Vertical, Generic[Row]):
     """Feeds its table; the screen decides when."""
+
+    class Ordered(Message):
+        """Many rows have been put in order: call `Pane.feed` to show them."""
 
     def __init__(
         self,
@@ -31,25 +39,54 @@ class Pane(Vertical, Generic[Row]):
         sort: str,
         descending: bool,
         pane_id: str,
+        settle_s: float = 0.0,
     ) -> None:
         super().__init__(id=pane_id)
         self.title_word = name
-        self.view: ViewState[Row] = ViewState(columns, haystack, sort=sort, descending=descending)
+        self.view: ViewState[Row] = ViewState(
+            columns, haystack, sort=sort, descending=descending, settle_s=settle_s
+        )
         self.table: LiveTable[Row] = LiveTable(columns, id=f"{pane_id}-table")
         self.empty_text = ""
         self._all: Sequence[Row] = ()
         self._shown: Sequence[Row] = ()
         self._keys: tuple[Sequence[Row], frozenset[str]] = ((), frozenset())
-        self._title_said = ""
+        self._title_said = ("", "")
+        self._ordering: Task[Row] | None = None
 
     def compose(self) -> ComposeResult:
         yield self.table
 
     def feed(self, rows: Sequence[Row], now_ns: int, now_s: float) -> None:
-        """Show these rows, filtered and in order; the same rows when paused."""
+        """Show these rows, filtered and in order; the same rows when paused.
+
+        Many rows are put in order on a thread: they are shown at a later call, for which
+        `Ordered` asks.
+        """
         if not self.view.paused:
             self._all = rows
-        self._shown = self.view.order(rows, now_s)
+        task = None if self._ordering is not None else self.view.task(rows, now_s)
+        if task is not None and task.is_big:
+            self._ordering = task
+            self._put_in_order(task, now_s)
+        elif task is not None:
+            self.view.take(task, task.run(), now_s)
+        self._show(now_ns)
+
+    def settle(self, now_ns: int, now_s: float) -> None:
+        """Show the rows as they were asked for, now: what follows depends on what is shown."""
+        self.view.order(self._all, now_s)
+        self._show(now_ns)
+
+    @work(group="order")
+    async def _put_in_order(self, task: Task[Row], now_s: float) -> None:
+        order = await asyncio.to_thread(task.run)
+        self._ordering = None
+        self.view.take(task, order, now_s)
+        self.post_message(self.Ordered())
+
+    def _show(self, now_ns: int) -> None:
+        self._shown = self.view.shown
         self.table.empty_text = self._empty()
         self.table.sort_by(self.view.sort, self.view.descending)
         self.table.show(self._shown, now_ns, self._exists)
@@ -69,10 +106,16 @@ class Pane(Vertical, Generic[Row]):
 
     def say(self) -> None:
         """Bring the border's title up to date."""
-        title = " · ".join([self._count(), *self._notes()])
-        if title != self._title_said:
-            self._title_said = title
-            self.border_title = Content(title)
+        said = " · ".join([self._count(), *self._notes()]), self._order()
+        if said != self._title_said:
+            self._title_said = said
+            self.border_title, self.border_subtitle = map(Content, said)
+
+    def _order(self) -> str:
+        """What the rows are sorted by, where no title can bear the arrow."""
+        if self.table.has_column(self.view.sort) or not self.table.size:
+            return ""
+        return f"by {self.view.sort_title.lower()} {'↓' if self.view.descending else '↑'}"
 
     def _count(self) -> str:
         count, total = len(self._shown), len(self._all)
@@ -81,7 +124,7 @@ class Pane(Vertical, Generic[Row]):
         return f"{self.title_word} {count:,} of {total:,} · /{visible(self.view.query.text, 60)}"
 
     def _notes(self) -> Iterator[str]:
-        if marks := len(self.table.marks):
+        if marks := self.table.mark_count:
             hidden = marks - len(self.table.marked_rows())
             yield f"{marks:,} marked" + (f", {hidden:,} of them filtered away" if hidden else "")
         if self.view.paused:
@@ -97,7 +140,7 @@ class Pane(Vertical, Generic[Row]):
         """Rows after the filter."""
         return self._shown
 
-    def targets(self) -> list[Row]:
+    def targets(self) -> Sequence[Row]:
         """What a key would act on: the marked rows that are shown, else the one under the cursor.
 
         Marks that a filter hides don't count: nothing unseen is destroyed.
@@ -105,7 +148,7 @@ class Pane(Vertical, Generic[Row]):
         if marked := self.table.marked_rows():
             return marked
         row: Any = self.table.cursor_row
-        return [] if row is None or self.table.marks else [row]
+        return [] if row is None or self.table.mark_count else [row]
 
     def filter(self, text: str) -> Query:
         """Show only what matches; returns the query, with its problem when it has one."""
