@@ -141,6 +141,10 @@ class HeaderBar(Widget):
     }
     """
 
+    def __init__(self, *, graph: bool = True) -> None:
+        super().__init__()
+        self._with_graph = graph
+
     _snapshot: Snapshot | None = None
     _now_ns: int = 0
     _paused: bool = False
@@ -180,7 +184,7 @@ class HeaderBar(Widget):
         """What stands between the words and the rate: the graph, where it has room."""
         assert self._snapshot is not None
         graph = min(room - 1, _GRAPH_WIDTHS[1])
-        if graph < _GRAPH_WIDTHS[0]:
+        if graph < _GRAPH_WIDTHS[0] or not self._with_graph:
             yield " " * max(room, 0), "base"
             return
         yield " " * (room - graph - 1), "base"

@@ -76,6 +76,7 @@ async def test_aborting_what_moves_takes_the_word():
     session = FrozenSession()
     async with running(session, size=(80, 24)) as ui:
         await ui.shown()
+        ui.dashboard.ingests.table.cursor_key = INGESTS[2].key
         await ui.press("a")
         plan = await ui.screen(PlanScreen)
         assert plan.query_one("#plan-confirm", Button).disabled
@@ -108,6 +109,7 @@ async def test_an_idle_ingest_takes_only_the_button():
 async def test_a_plan_of_refusals_has_nothing_to_confirm():
     async with running(FrozenSession()) as ui:
         await ui.shown()
+        ui.dashboard.ingests.table.cursor_key = INGESTS[2].key
         await ui.press("t")
         plan = await ui.screen(PlanScreen)
         assert not plan.query("#plan-confirm")
@@ -266,6 +268,7 @@ async def test_hostile_refs_reach_neither_markup_nor_the_terminal():
 async def test_copy_goes_through_the_terminal():
     async with running(FrozenSession()) as ui:
         await ui.shown()
+        ui.dashboard.ingests.table.cursor_key = INGESTS[2].key
         written = []
         ui.app._driver.write = written.append
         await ui.press("y")
@@ -277,6 +280,7 @@ async def test_copy_goes_through_the_terminal():
 async def test_enter_shows_every_field_whole():
     async with running(FrozenSession(), size=(80, 24)) as ui:
         await ui.shown()
+        ui.dashboard.ingests.table.cursor_key = INGESTS[2].key
         await ui.press("enter")
         text = (await ui.screen(DetailScreen)).query_one(TextView).plain
         assert INGESTS[2].status.ref in text

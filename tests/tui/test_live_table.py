@@ -89,6 +89,7 @@ async def test_a_view_from_the_top_shows_what_comes_in():
     async with app.run_test(size=(100, 13)) as pilot:
         rows = rows_of(50)
         app.table.show(rows[20:], NOW)
+        app.table.visit()
         app.table.show(rows[15:], NOW)
         await pilot.pause()
         assert app.table.cursor_key == rows[20].key

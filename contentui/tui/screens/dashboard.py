@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from contentui.tui.app import ContentUI, PaletteEntry
+    from contentui.tui.screens.detail import DetailScreen
 
 
 FRAME_S = 0.004
@@ -74,6 +75,7 @@ class Dashboard(Screen[None]):
         self._failure: StoreFailed | None = None
         self._focus_told: tuple[str, ...] = ()
         self._progress = ""
+        self._detail: tuple[DetailScreen, str] | None = None
         self.read_only_reason = ""
 
     @property
@@ -81,7 +83,7 @@ class Dashboard(Screen[None]):
         return self.app  # type: ignore[return-value] # only our own application shows this screen
 
     def compose(self) -> ComposeResult:
-        yield HeaderBar()
+        yield HeaderBar(graph=self._graph)
         with Container(id="panes"):
             yield self.ingests
             yield self.blobs
@@ -116,6 +118,7 @@ class Dashboard(Screen[None]):
             self._refresh_all()
         else:
             self._refresh_header()
+            self._refresh_sheet(before)
 
     def _paint_together(self) -> None:
         """Paint once: the parts report their changes one by one, and the first would not wait."""
@@ -422,7 +425,29 @@ class Dashboard(Screen[None]):
 
         history = self._app.session.history(row.key) if isinstance(row, IngestRow) else ()
         title = "Ingest" if isinstance(row, IngestRow) else "Blob"
-        self.app.push_screen(DetailScreen(title, full_lines(row, self._now_ns, history)))
+        sheet = DetailScreen(title, full_lines(row, self._now_ns, history))
+        self._detail = sheet, row.key
+        self.app.push_screen(sheet)
+
+    def _refresh_sheet(self, before: Snapshot | None) -> None:
+        """Let the open detail follow its item, until that is gone."""
+        if self._detail is None or self.snapshot is None or self.app.screen is not self._detail[0]:
+            return
+        from contentui.tui.screens.detail import full_lines
+
+        sheet, key = self._detail
+        now = self.snapshot
+        rows: tuple[IngestRow | BlobRow, ...] = now.ingests
+        if self.active is self.blobs:
+            if before is not None and before.blobs is now.blobs:
+                return
+            rows = now.blobs
+        row = next((row for row in rows if row.key == key), None)
+        if row is None:
+            sheet.end()
+            return
+        history = self._app.session.history(row.key) if isinstance(row, IngestRow) else ()
+        sheet.show(full_lines(row, now.taken_ns, history))
 
     def action_copy(self) -> None:
         """The ref or the digest under the cursor, as a command would take it."""

@@ -50,7 +50,14 @@ class DetailScreen(ModalScreen[None]):
 
     def show(self, lines: list[Line]) -> None:
         """Newer values of the same row."""
-        self.query_one(TextView).show(lines)
+        if lines != self._lines and self.is_mounted:
+            self._lines = lines
+            self.query_one(TextView).show(lines)
+
+    def end(self) -> None:
+        """The item is gone: say so, and keep what was known last."""
+        if self.is_mounted:
+            self.query_one(".sheet").border_title = f"{self._title}, as it was: it is gone now"
 
     def action_copy(self) -> None:
         """The whole text."""
