@@ -24,7 +24,7 @@ examples:
   contentui demo                              the dashboard with something to see
   contentui ingest layer-1 --from layer.tar   store a file; again after Ctrl-C: goes on
   watch -n0.2 contentui active
-  contentui list -q | xargs contentui delete
+  contentui list -q | xargs contentui delete  empties the store, without a question
 
 The store is --store, else $CONTENTUI_STORE, else .content in this directory.
 'contentui COMMAND --help' shows a command's options and examples.

@@ -201,3 +201,12 @@ def test_a_second_ctrl_c_does_not_spoil_the_first(program):
     assert b"Traceback" not in err
     assert b"is kept at" in err
     assert store.holders([store.status("big").id]) == {}
+
+
+def test_a_folder_of_other_things_does_not_become_a_store(program):
+    (program.folder / "home").mkdir()
+    (program.folder / "home/thesis.txt").touch()
+    ran = program("--store", "home", "ingest", "a", stdin=b"1")
+    assert ran.code == 5
+    assert "no content store" in ran.err
+    assert [path.name for path in (program.folder / "home").iterdir()] == ["thesis.txt"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   contentui delete sha256:84ff92…
-  contentui list -q | xargs contentui delete       empties the store
+  contentui list -q | xargs contentui delete       empties the store, without a question
   contentui delete --match 'labels.team==web' --dry-run
   contentui delete sha256:84ff92… --force          although a manifest needs it
 """

@@ -360,10 +360,11 @@ class LocalStore:
             ) from None
         except OSError as error:
             raise files.content_error(error, f"opening {self._path}") from error
-        if names and not {"blobs", "ingest", OURS} & set(names) and not create:
+        foreign = set(names) - {"lost+found"}
+        if foreign and not foreign & {"blobs", "ingest", OURS}:
             raise NotFound(
                 f"{visible(self._path)} is no content store: it has neither 'blobs' nor 'ingest'",
-                advice="name one with --store or CONTENTUI_STORE",
+                advice="name one with --store or CONTENTUI_STORE; a new one begins empty",
             )
 
     def _check_writable(self) -> None:
