@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.errors import (
@@ -22,6 +23,7 @@ from contentui.content.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from contentui.text import visible
 
 if TYPE_CHECKING:
     import sqlite3
@@ -208,17 +210,37 @@ class Labels:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep all others from giving and taking labelled names meanwhile. Raises OSError."""
+        """Keep all others from giving and taking labelled names meanwhile.
+
+        Raises:
+            Unavailable: another process, perhaps a stopped one, kept us out for 30 s.
+            OSError: the lock can't be made.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open("naming", flags, 0o644, dir_fd=self._directory.fd_or_make())
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            self._lock(fd)
             try:
                 yield
             finally:
                 fcntl.flock(fd, fcntl.LOCK_UN)  # said aloud: a forked child may hold a copy
         finally:
             os.close(fd)
+
+    def _lock(self, fd: int) -> None:
+        deadline, pause = time.monotonic() + _BUSY_TIMEOUT_S, 0.0005
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Unavailable(
+                        f"another process keeps {visible(self._directory.path)}/naming locked",
+                        advice="'fuser' on that file names it: let it go on, or end it",
+                    ) from None
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
 
     @contextlib.contextmanager
     def removing(self, digest: Digest) -> Iterator[None]:
