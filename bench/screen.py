@@ -75,7 +75,7 @@ def small_store(bench: Bench, work: Work) -> Iterator[Figure]:
     await_quiet(bench.quiet)
     with screen_of(store) as terminal:
         painted(terminal, store)
-        time.sleep(4)
+        time.sleep(12)  # for ten seconds it looks closely at what it has just met
         seconds = bench.scaled(20, 6)
         yield share_figure("CPU, nothing happens", terminal, seconds, 1)
 

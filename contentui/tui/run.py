@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+SWITCH_S = 0.0005
+"""After how many seconds a busy thread lets another one go on."""
 NO_SCREEN = 2
 """Exit code when there is no terminal to draw on: a usage error."""
 
@@ -31,6 +33,8 @@ def run_app(
         return NO_SCREEN
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty means unset, which Textual takes for set
+    # The threads that look and sort would each time keep a key waiting for 5 ms.
+    sys.setswitchinterval(SWITCH_S)
     from contentui.tui.app import ContentUI, Looks
     from contentui.tui.session import Session
 

@@ -13,6 +13,7 @@ from contentui.content.errors import NotFound
 from contentui.content.model import IngestId
 from contentui.monitor.model import Health, View
 from contentui.tui.app import Looks
+from contentui.tui.messages import SnapshotTaken
 from contentui.tui.screens.detail import DetailScreen
 from contentui.tui.screens.help import HelpScreen
 from contentui.tui.screens.journal import JournalScreen
@@ -405,3 +406,27 @@ async def test_deleting_what_something_needs_takes_the_word():
         plan = await ui.screen(PlanScreen)
         assert plan.needs_word
         assert "ghcr.io/acme/trainer:cu128" in ui.text()
+
+
+async def test_the_open_detail_follows_its_item_until_it_is_gone():
+    session = FrozenSession()
+    async with running(session, size=(80, 24)) as ui:
+        await ui.shown()
+        ui.dashboard.ingests.table.cursor_key = INGESTS[2].key
+        await ui.press("enter")
+        sheet = await ui.screen(DetailScreen)
+        grown = INGESTS[2]._replace(status=INGESTS[2].status._replace(offset=5_123_456))
+        ui.dashboard.post_message(SnapshotTaken(snapshot((grown,), seq=2)))
+        await ui.until(lambda: "5,123,456" in sheet.query_one(TextView).plain)
+        ui.dashboard.post_message(SnapshotTaken(snapshot((), seq=3)))
+        await ui.until(lambda: "gone" in str(sheet.query_one(".sheet").border_title))
+
+
+async def test_an_order_by_a_column_without_room_is_said_in_the_title():
+    async with running(FrozenSession(), size=(80, 24)) as ui:
+        await ui.shown()
+        pane = ui.dashboard.ingests
+        assert " by " not in str(pane.border_title)
+        pane.view.sort_by("started")
+        ui.dashboard._refresh_panes()
+        assert "by started ↓" in str(pane.border_title)

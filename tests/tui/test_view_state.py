@@ -150,3 +150,19 @@ def test_a_narrower_filter_reads_no_row_twice():
         assert all(row.key.startswith(typed) for row in shown)
     state.order((*rows, blob("new")), 2)
     assert len(read) == 2001
+
+
+def test_an_order_that_comes_too_late_is_not_shown():
+    state, rows = view(sort="ref"), with_rates(b=1, a=2)
+    late = state.task(rows, 0)
+    state.query = parse("a")
+    assert names(state.order(rows, 0.1)) == ["a"]
+    assert not state.take(late, late.run(), 0)
+    assert names(state.shown) == ["a"]
+
+
+def test_while_it_settles_a_live_sort_does_not_wait():
+    state = ViewState(INGEST_COLUMNS, ingest_haystack, sort="rate", settle_s=1)
+    state.order(with_rates(a=1, b=2), 0)
+    assert names(state.order(with_rates(a=3, b=2), 0.2)) == ["a", "b"]
+    assert names(state.order(with_rates(a=3, b=4), 1.1)) == ["a", "b"]

@@ -51,8 +51,8 @@ class Pane(Vertical, Generic[Row]):
         self._all: Sequence[Row] = ()
         self._shown: Sequence[Row] = ()
         self._keys: tuple[Sequence[Row], frozenset[str]] = ((), frozenset())
-        self._title_said = ("", "")
-        self._ordering: Task[Row] | None = None
+        self._title_said = ""
+        self._ordering: tuple[Task[Row], float] | None = None
 
     def compose(self) -> ComposeResult:
         yield self.table
@@ -67,8 +67,8 @@ class Pane(Vertical, Generic[Row]):
             self._all = rows
         task = None if self._ordering is not None else self.view.task(rows, now_s)
         if task is not None and task.is_big:
-            self._ordering = task
-            self._put_in_order(task, now_s)
+            self._ordering = task, now_s
+            self._put_in_order()
         elif task is not None:
             self.view.take(task, task.run(), now_s)
         self._show(now_ns)
@@ -79,7 +79,10 @@ class Pane(Vertical, Generic[Row]):
         self._show(now_ns)
 
     @work(group="order")
-    async def _put_in_order(self, task: Task[Row], now_s: float) -> None:
+    async def _put_in_order(self) -> None:
+        # No arguments: Textual spells out those of a worker, all their rows included.
+        assert self._ordering is not None
+        task, now_s = self._ordering
         order = await asyncio.to_thread(task.run)
         self._ordering = None
         self.view.take(task, order, now_s)
@@ -106,10 +109,10 @@ class Pane(Vertical, Generic[Row]):
 
     def say(self) -> None:
         """Bring the border's title up to date."""
-        said = " · ".join([self._count(), *self._notes()]), self._order()
-        if said != self._title_said:
-            self._title_said = said
-            self.border_title, self.border_subtitle = map(Content, said)
+        title = " · ".join([self._count(), *self._notes()])
+        if title != self._title_said:
+            self._title_said = title
+            self.border_title = Content(title)
 
     def _order(self) -> str:
         """What the rows are sorted by, where no title can bear the arrow."""
@@ -127,6 +130,8 @@ class Pane(Vertical, Generic[Row]):
         if marks := self.table.mark_count:
             hidden = marks - len(self.table.marked_rows())
             yield f"{marks:,} marked" + (f", {hidden:,} of them filtered away" if hidden else "")
+        if order := self._order():
+            yield order
         if self.view.paused:
             yield "PAUSED"
 

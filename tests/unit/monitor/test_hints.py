@@ -185,3 +185,15 @@ def test_limits_are_explained() -> None:
     assert "max_user_watches" in hints.explain(ExceptionGroup("x", [error]))
     assert "max_user_instances" in hints.explain(RuntimeError("Too many open files (os error 24)"))
     assert hints.explain(ValueError()).startswith("the watch ended (ValueError)")
+
+
+def test_a_storm_is_more_than_so_many_a_second() -> None:
+    now = 0.0
+    storm = hints.Storm(lambda: now)
+    for _ in range(9):
+        now += 0.1
+        assert not storm.saw(hints.STORM // 5)
+    now += 0.2
+    assert storm.saw(hints.STORM // 5)
+    now += 1.1
+    assert not storm.saw(hints.STORM // 2)
