@@ -306,9 +306,13 @@ _NAMES_FROM = 20
 def _used_by_cell(row: BlobRow, width: int) -> str:
     text = needs_text(row)
     if row.needs and not fits(text, width):
-        holders = len(holder_names(row.needs))
-        several = width < _NAMES_FROM and holders > 1
-        text = elide(f"{holders} needs", width) if several else elide_middle(text, width)
+        holders = holder_names(row.needs)
+        if width >= _NAMES_FROM:
+            text = elide_middle(text, width)
+        elif len(holders) > 1:
+            text = elide(f"{len(holders)} needs", width)
+        else:  # the end tells most: redis:7.4, or a digest without its kind
+            text = elide_middle(text.rpartition("/")[2].rpartition(" ")[2], width)
     return pad(text, width)
 
 
