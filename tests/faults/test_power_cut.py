@@ -268,7 +268,6 @@ NEEDED = [
     ("close", "file startedat"),
     ("close expected", "file data"),
     ("close expected", "file total"),
-    ("close", "file updatedat.tmp"),
     ("close", "directory ingest/*"),
     ("close", "directory ingest"),
     ("commit resumed", "file data"),

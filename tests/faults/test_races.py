@@ -331,7 +331,7 @@ def test_waiters_get_their_turn(tmp_path: Path) -> None:
     results: list[str] = []
 
     def write(n: int) -> None:
-        with LocalStore(str(tmp_path)) as store:
+        with LocalStore(str(tmp_path / "store")) as store:
             path = tmp_path / f"source{n}"
             path.write_bytes(b"same for all")
             with path.open("rb") as source:

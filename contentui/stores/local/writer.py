@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import time
@@ -304,7 +303,7 @@ class LocalWriter:
             os.unlink("refused", dir_fd=self._directory)
 
     def _write_times(self) -> None:
-        """Begin with one inode under both names: `replace_file` parts them when one changes."""
+        """One inode under both names; containerd parts them when it replaces one."""
         now = format_timestamp(self._started_ns)
         files.write_file("startedat", now, self._directory)
         try:
@@ -396,18 +395,16 @@ class LocalWriter:
             self._keep()
 
     def _keep(self) -> None:
-        """Make what is there durable, so that the ingest can be resumed after anything."""
+        """Make what is there durable, so that the ingest can be resumed after anything.
+
+        ``updatedat`` stays as it was made: the time of ``data`` tells when bytes arrived, and
+        counts where it is the later one (content-store.md 1).
+        """
         with contextlib.suppress(NotFound):  # aborted under us: nothing to keep
             self._check_place()
             os.fsync(self._fd)
             for name in _FILES[1:]:
                 files.sync_path(name, self._directory)
-            try:
-                files.replace_file("updatedat", format_timestamp(time.time_ns()), self._directory)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                # The time of its data tells as much; what matters is that the bytes are kept.
             os.fsync(self._directory)
             os.fsync(self._parent.fd())
 
