@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,7 @@ from contentui.content.store import Capability
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
-    import time
-from pathlib import Path
+    from pathlib import Path
 
 HALF = "default/1/half"
 
