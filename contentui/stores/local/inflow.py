@@ -27,7 +27,7 @@ _COPY = 8 << 20
 """Bytes that the kernel copies at once."""
 _RING = 8
 """Buffers between reading and hashing."""
-_LEAD = 64 << 20
+_LEAD = 16 << 20
 """Bytes that copying may be ahead of hashing: what an interruption has to wait for."""
 _SYNC_FROM = 8 << 20
 """From this size on, syncing is begun while the last pieces are still being hashed."""
