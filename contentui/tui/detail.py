@@ -141,6 +141,12 @@ def _verdict(row: IngestRow | BlobRow) -> list[Field]:
     return [Field("", visible(row.reason), VERDICT_STYLES[row.verdict], whole_line=True)]
 
 
+# In a pane that shows three lines: how fast where bytes arrive, else who holds it since when.
+_ARRIVING_FIRST = ("offset", "rate", "history", "holder", "started", "updated", "ref")
+_AT_REST_FIRST = ("offset", "holder", "updated", "started", "damage", "ref", "expected", "refused",
+                  "on disk", "argument")  # fmt: skip
+
+
 class DetailPane(ScrollView, can_focus=True):
     """The detail of one row: its verdict first, then its fields, in columns where they fit."""
 
@@ -185,10 +191,9 @@ class DetailPane(ScrollView, can_focus=True):
         self, row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()
     ) -> None:
         pairs = [pair for pair in detail_lines(row, now_ns, history) if pair[0] != "state"]
-        if isinstance(row, IngestRow):  # its verdict, and who holds it, come before its long name
-            name = pairs.pop(0)
-            holder = next(n for n, pair in enumerate(pairs) if pair[0] == "holder")
-            pairs.insert(holder + 1, name)
+        if isinstance(row, IngestRow):
+            order = _ARRIVING_FIRST if row.rate else _AT_REST_FIRST
+            pairs.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
         fields = [Field(*pair, "graph" if pair[0] == "history" else "base") for pair in pairs]
         self._show(row.key, _verdict(row) + fields)
 
