@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from contentui.cli.exits import Exit
 from contentui.cli.records import json_line
 from contentui.content.model import ref_argument
-from contentui.monitor.model import Thresholds
+from contentui.monitor.model import Thresholds, usual_thresholds
 from contentui.monitor.monitor import Monitor
 from contentui.monitor.stream import ingest_record
 from contentui.text import human_age, human_duration, human_rate, human_size, rfc3339, visible
@@ -65,7 +65,13 @@ def watch(args: Namespace, context: Context, store: Store) -> int:
 
 
 def _monitor(args: Namespace, store: Store) -> Monitor:
-    return Monitor(store, thresholds=Thresholds(stalled_after_s=args.stalled_after))
+    return Monitor(store, thresholds=_thresholds(args, store))
+
+
+def _thresholds(args: Namespace, store: Store) -> Thresholds:
+    if args.stalled_after is None:
+        return usual_thresholds(store)
+    return Thresholds(stalled_after_s=args.stalled_after)
 
 
 def _matching(args: Namespace, snapshot: Snapshot) -> list[IngestRow]:

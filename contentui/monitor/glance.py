@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from contentui.content.errors import FailedPrecondition, PermissionDenied
 from contentui.content.model import Liveness
 from contentui.content.store import Capability
-from contentui.monitor.model import IngestRow, Thresholds
+from contentui.monitor.model import IngestRow, Thresholds, usual_thresholds
 from contentui.monitor.verdict import judge
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def glance(
     Raises:
         ContentError: the store can't be read.
     """
-    limits = thresholds or Thresholds()
+    limits = thresholds or usual_thresholds(store)
     now = now_ns()
     silent = {s.id for s in statuses if (silence_s(s, now) or 0.0) >= limits.stalled_after_s}
     again: dict[IngestId, Status | None] = {}

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from contentui.content.model import Holder, Info, IngestId, Liveness, Status, Usage
+    from contentui.content.store import Store
     from contentui.images.model import Kind, Need
 
 
@@ -41,6 +42,14 @@ class Thresholds:
     """A rate in bytes per second below which an ingest trickles."""
     trickle_window_s: float = 120.0
     """Seconds over which that rate is measured."""
+
+
+def usual_thresholds(store: Store) -> Thresholds:
+    """What suits those who write into ``store``.
+
+    Where they hold back what they received, as containerd's clients do, silence means less.
+    """
+    return Thresholds(stalled_after_s=120.0) if getattr(store, "buffers", False) else Thresholds()
 
 
 class IngestRow(NamedTuple):

@@ -11,7 +11,7 @@ from contentui.monitor.blobs import BlobWatch
 from contentui.monitor.clock import SECOND_NS, Clock, Now, SystemClock
 from contentui.monitor.health import HealthBook
 from contentui.monitor.ingests import IngestWatch
-from contentui.monitor.model import Snapshot, Thresholds, View
+from contentui.monitor.model import Snapshot, Thresholds, View, usual_thresholds
 from contentui.monitor.rates import RateMeter
 from contentui.monitor.wishes import Wishes, Wishlist
 
@@ -40,7 +40,7 @@ class Monitor:
 
     Args:
         store: what to watch; it isn't closed.
-        thresholds: when silence becomes a verdict.
+        thresholds: when silence becomes a verdict; None: what suits the store's writers.
         index: what knows kinds and needs of blobs; without one they stay None.
         clock: where time comes from.
         reconcile_s: seconds after which everything is looked at again, hints or not.
@@ -56,7 +56,7 @@ class Monitor:
         reconcile_s: float = 5.0,
     ) -> None:
         self.store = store
-        self.thresholds = thresholds or Thresholds()
+        self.thresholds = thresholds or usual_thresholds(store)
         self._clock = clock or SystemClock()
         mono = self._clock.mono_ns
         self._ingests = IngestWatch(store, self.thresholds, reconcile_s, mono)

@@ -14,6 +14,7 @@ from contentui.content.digest import Digest
 from contentui.content.errors import ReadOnly
 from contentui.content.model import ingest_id
 from contentui.content.store import Capability
+from contentui.monitor.model import usual_thresholds
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -124,3 +125,8 @@ def test_a_copy_without_the_database_resumes_its_ingests(containerd: Live, tmp_p
     assert HALF not in [status.ref for status in store.statuses()]
     file = tmp_path / "copy/blobs/sha256" / info.digest.encoded
     assert hashlib.sha256(file.read_bytes()).hexdigest() == info.digest.encoded
+
+
+def test_silence_means_less_where_clients_buffer(containerd: Live, tmp_path: Path) -> None:
+    assert usual_thresholds(LocalStore(str(containerd.content))).stalled_after_s == 120
+    assert usual_thresholds(LocalStore(str(tmp_path))).stalled_after_s == 30

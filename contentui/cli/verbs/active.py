@@ -40,8 +40,7 @@ def configure(parser: ArgumentParser) -> None:
         "--stalled-after",
         metavar="TIME",
         type=duration,
-        default=30.0,
-        help="silence that counts as stalled or abandoned (default: 30s)",
+        help="silence that counts as stalled or abandoned (default: 30s; 2m in a containerd's)",
     )
     parser.add_argument("--watch", action="store_true", help="go on: one line for each change")
     parser.add_argument(

@@ -44,6 +44,11 @@ def read_only_reason(root: str) -> str:
     )
 
 
+def is_containerds(root: str) -> bool:
+    """Whether a containerd writes, or wrote, in this directory."""
+    return _meta_db(root) is not None or _is_mounted_alone(root)
+
+
 def adopt(root: str) -> None:
     """Make a dead containerd's directory writable here, for good.
 

@@ -20,7 +20,7 @@ from contentui.stores.local import files, ingests
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
 from contentui.stores.local.labels import Labels, checked_labels
 from contentui.stores.local.locks import RefLock, RefLocks
-from contentui.stores.local.ownership import OURS, read_only_reason
+from contentui.stores.local.ownership import OURS, is_containerds, read_only_reason
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -81,6 +81,11 @@ class LocalStore:
             # Asked anew: a daemon or a service may start on this directory at any time.
             self._read_only = (now, read_only_reason(self._path))
         return self._read_only[1]
+
+    @property
+    def buffers(self) -> bool:
+        """Whether those who write here may hold back what they received, up to 1 MiB each."""
+        return is_containerds(self._path)
 
     def usage(self) -> Usage | None:
         try:
