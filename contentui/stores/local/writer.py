@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from contentui.stores.local.locks import RefLock
 
 _REHASH_PIECE = 1 << 20
+_WRITEBACK_FROM = 64 << 10
+"""Bytes that are worth sending to the disk while they are hashed."""
 _FILES = ("data", "ref", "startedat", "updatedat", "total", "expected", "refused")
 """All that a sound ingest can hold."""
 
@@ -112,6 +114,8 @@ class LocalWriter:
                     written += os.pwrite(self._fd, view[written:], self._offset + written)
             finally:
                 self._watch.wrote()
+                if written >= _WRITEBACK_FROM:
+                    files.start_writeback(self._fd, self._offset, written)
                 self._hash.update(view[:written])
                 self._offset += written
                 self._updated_ns = time.time_ns()
