@@ -73,8 +73,8 @@ def target_to_json(step: Step) -> dict[str, Any]:
             "total_bytes": target.total or None,
             "started_at": rfc3339(target.started_ns),
             "updated_at": rfc3339(target.updated_ns),
-            "expected_digest": None if target.expected is None else str(target.expected),
-            "refused_digest": None if target.refused is None else str(target.refused),
+            "expected": None if target.expected is None else str(target.expected),
+            "refused": None if target.refused is None else str(target.refused),
             "damage": text_value(target.damage),
         },
     }

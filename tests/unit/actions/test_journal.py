@@ -61,8 +61,8 @@ def test_a_line_says_everything(journal):
             "total_bytes": None,
             "started_at": at,
             "updated_at": at,
-            "expected_digest": None,
-            "refused_digest": None,
+            "expected": None,
+            "refused": None,
             "damage": "",
         },
         "holder": {
