@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from contentui.content.model import id_text, ref_bytes, ref_is_text
+from contentui.records import holder_record, info_record, status_record
 from contentui.text import rfc3339, visible
 
 if TYPE_CHECKING:
-    from contentui.content.model import Holder
     from contentui.monitor.model import BlobRow, Health, IngestRow, Snapshot
 
 
@@ -63,18 +62,9 @@ def ingest_record(row: IngestRow) -> dict[str, Any]:
     ``total_bytes`` null: undeclared; ``held``: true, false, or null when it can't be known;
     ``holder``: ``pid``, ``command``, ``since``, ``foreign``, or null.
     """
-    status = row.status
     return {
-        **_ref_fields(status.ref),
-        "id": id_text(status.id),
-        "offset_bytes": status.offset,
-        "total_bytes": status.total or None,
-        "started_at": rfc3339(status.started_ns),
-        "updated_at": rfc3339(status.updated_ns),
+        **status_record(row.status),
         "last_byte_at": rfc3339(row.last_byte_ns),
-        "expected": status.expected,
-        "damage": visible(status.damage) or None,
-        "refused": status.refused,
         "verdict": str(row.verdict),
         "reason": row.reason,
         "rate_bytes_per_s": round(row.rate),
@@ -86,14 +76,9 @@ def ingest_record(row: IngestRow) -> dict[str, Any]:
 
 def blob_record(row: BlobRow) -> dict[str, Any]:
     """A blob. ``kind`` null: not looked at yet; ``needed_by`` null: unknown, which isn't nobody."""
-    info = row.info
     needs = row.needs
     return {
-        "digest": info.digest,
-        "size_bytes": info.size,
-        "committed_at": rfc3339(info.committed_ns),
-        "updated_at": rfc3339(info.updated_ns),
-        "labels": None if info.labels is None else dict(info.labels),
+        **info_record(row.info),
         "kind": row.kind and str(row.kind),
         "needed_by": None
         if needs is None
@@ -112,21 +97,3 @@ def health_record(health: Health, taken_ns: int) -> dict[str, Any]:
         if stale and health.since_ns
         else 0,
     }
-
-
-def holder_record(holder: Holder) -> dict[str, Any]:
-    """The process whose writer holds a ref."""
-    return {
-        "pid": holder.pid or None,
-        "command": visible(holder.command) or None,
-        "since": rfc3339(holder.since_ns),
-        "foreign": holder.foreign,
-    }
-
-
-def _ref_fields(ref: str) -> dict[str, Any]:
-    if ref_is_text(ref):
-        return {"ref": ref}
-    from base64 import b64encode
-
-    return {"ref": None, "ref_b64": b64encode(ref_bytes(ref)).decode()}

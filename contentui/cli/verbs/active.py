@@ -79,7 +79,8 @@ def run(args: Namespace, context: Context) -> int:
 
 
 def _print_json(context: Context, store: Store, statuses: Sequence[Status]) -> None:
-    from contentui.cli.records import holder_fields, json_line, status_record
+    from contentui.cli.records import holder_fields, json_line
+    from contentui.records import status_record
 
     holders = store.holders(status.id for status in statuses)
     context.out.lines(

@@ -29,7 +29,8 @@ def run(args: Namespace, context: Context) -> int:
     """Print the blob."""
     info = context.store().info(args.digest)
     if args.json:
-        from contentui.cli.records import info_record, json_line
+        from contentui.cli.records import json_line
+        from contentui.records import info_record
 
         context.out.line(json_line(info_record(info)))
     else:

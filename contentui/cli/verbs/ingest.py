@@ -173,7 +173,8 @@ def _write(
 
 def _print(args: Namespace, context: Context, written: Written) -> None:
     if args.json:
-        from contentui.cli.records import info_record, json_line
+        from contentui.cli.records import json_line
+        from contentui.records import info_record
 
         outcome = {"outcome": written.outcome, "resumed_from_bytes": written.resumed_from}
         context.out.line(json_line(info_record(written.info) | outcome))

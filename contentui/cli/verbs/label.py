@@ -66,7 +66,8 @@ def _print(args: Namespace, context: Context, info: Info) -> None:
     from contentui.text import visible
 
     if args.json:
-        from contentui.cli.records import info_record, json_line
+        from contentui.cli.records import json_line
+        from contentui.records import info_record
 
         context.out.line(json_line(info_record(info)))
     elif info.labels is None:

@@ -74,7 +74,8 @@ def run(args: Namespace, context: Context) -> int:
     if args.quiet:
         out.lines(info.digest for info in infos)
     elif args.json:
-        from contentui.cli.records import info_record, json_line
+        from contentui.cli.records import json_line
+        from contentui.records import info_record
 
         out.lines(json_line(info_record(info)) for info in infos)
     else:

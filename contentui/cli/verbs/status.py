@@ -31,7 +31,8 @@ def run(args: Namespace, context: Context) -> int:
     status = store.status(args.ref)
     holders = store.holders((status.id,))
     if args.json:
-        from contentui.cli.records import holder_fields, json_line, status_record
+        from contentui.cli.records import holder_fields, json_line
+        from contentui.records import status_record
 
         context.out.line(json_line(status_record(status) | holder_fields(status, holders)))
     else:
