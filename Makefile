@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test torture bench screenshots tables clean
+.PHONY: help install demo test torture bench screenshots tables protocol clean
 
 # What a shell or a configuration may have set for other programs.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
@@ -74,6 +74,9 @@ screenshots: $(INSTALLED) ## the README's pictures, from the demo
 
 tables: $(TOOLS) ## the README's tables, from the code
 	@$(BIN)/python tests/hygiene/readme_tables.py
+
+protocol: $(TOOLS) ## the modules of containerd's messages, from contentui/protocol/*.proto
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. contentui/protocol/*.proto
 
 clean: ## remove what make has made
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.work

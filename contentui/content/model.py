@@ -47,6 +47,33 @@ def ingest_id(ref: str) -> IngestId:
     return IngestId(hashlib.sha256(ref_bytes(ref)).hexdigest())
 
 
+def backend_ref(namespace: str, ref: str) -> str:
+    """The ref under which a containerd's metadata store keeps a client's ref (content-store.md 1.3).
+
+    Without a namespace the ref itself.
+    """
+    return f"{namespace}/1/{ref}" if namespace else ref
+
+
+def split_backend_ref(ref: str) -> tuple[str, str]:
+    """The namespace and the client's ref in a containerd's backend ref.
+
+    An empty namespace and the ref as it is where it isn't one.
+    """
+    namespace, _, rest = ref.partition("/")
+    number, slash, client = rest.partition("/")
+    numbered = number.isascii() and number.isdigit()  # 1 in every current release
+    if not slash or not numbered or not is_namespace(namespace):
+        return "", ref
+    return namespace, client
+
+
+def is_namespace(name: str) -> bool:
+    """Whether containerd would take ``name`` for a namespace (content-store.md 1.3)."""
+    parts = name.replace("_", ".").replace("-", ".").split(".")
+    return len(name) <= 76 and name.isascii() and all(part.isalnum() for part in parts)
+
+
 def ref_is_text(ref: str) -> bool:
     """Whether a ref is valid UTF-8, so that text formats can carry it."""
     try:
@@ -63,7 +90,7 @@ def ref_argument(status: Status) -> str:
         not ref
         or ref.startswith(("id:", "-"))
         or not ref.isprintable()
-        or ingest_id(ref) != status.id
+        or ingest_id(backend_ref(status.namespace, ref)) != status.id
     ):
         return "id:" + id_text(status.id)
     return ref
@@ -107,7 +134,9 @@ class Info(NamedTuple):
     updated_ns: int
     """When its labels changed last."""
     labels: Mapping[str, str] | None
-    """None: unknown (not the same as none, ``{}``)."""
+    """None: unknown (not the same as none, ``{}``). Those of all its namespaces together."""
+    namespaces: tuple[str, ...] = ()
+    """Those in which the blob is known, sorted; empty where the store has none."""
 
 
 class Status(NamedTuple):
@@ -128,7 +157,9 @@ class Status(NamedTuple):
     damage: str = ""
     """What is wrong with the ingest's files; empty for a sound one."""
     refused: Digest | None = None
-    """The digest of these very bytes, when a commit refused them for it: a poisoned ingest."""
+    """The digest of these very bytes, when it was found to be the wrong one: a poisoned ingest."""
+    namespace: str = ""
+    """The one in which the ref lives; empty where the store has none."""
 
 
 class Holder(NamedTuple):
@@ -152,6 +183,43 @@ class Liveness(StrEnum):
     HELD = "held"
     FREE = "free"
     UNKNOWN = "unknown"
+
+
+class Probe(NamedTuple):
+    """What asking for an ingest's lock told."""
+
+    status: Status
+    """The ingest as it is now; ``refused`` is set when all bytes are there and are wrong ones."""
+    liveness: Liveness
+    """HELD or FREE."""
+    holder: Holder | None = None
+    """Who holds it, as far as that can be told; ``since_ns`` tells for how long."""
+    digest: Digest | None = None
+    """The digest of the bytes so far; None while somebody holds it."""
+
+
+class Root(NamedTuple):
+    """Something beside the blobs themselves that keeps a blob."""
+
+    by: str
+    """What it is: ``image`` or ``lease``."""
+    name: str
+    """Hostile text."""
+    digest: Digest
+    """The blob that it keeps, and with it all that this one points at."""
+    namespace: str = ""
+
+
+class Image(NamedTuple):
+    """A name for content."""
+
+    name: str
+    """As references are written: ``docker.io/library/redis:7.4``; hostile text."""
+    target: Descriptor
+    labels: Mapping[str, str]
+    created_ns: int
+    updated_ns: int
+    namespace: str = ""
 
 
 class Usage(NamedTuple):

@@ -10,7 +10,17 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from contentui.content.digest import Digest
-    from contentui.content.model import Holder, Info, IngestId, Status, Usage
+    from contentui.content.model import (
+        Descriptor,
+        Holder,
+        Image,
+        Info,
+        IngestId,
+        Probe,
+        Root,
+        Status,
+        Usage,
+    )
 
 
 class Capability(Flag):
@@ -111,6 +121,30 @@ class Writer(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
+
+
+class ImageNames(Protocol):
+    """The names of images in a store. Any call may raise what calls of `Store` may."""
+
+    def list(self) -> list[Image]:
+        """All of them, sorted by namespace and name."""
+
+    def get(self, name: str) -> Image:
+        """Raises NotFound."""
+
+    def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
+        """Let ``name`` stand for ``target`` from now on, whatever it stood for.
+
+        Durable when it returns. ``labels`` None: those it had.
+        """
+
+    def delete(self, name: str, *, seen: Image | None = None) -> None:
+        """Forget a name; blobs stay.
+
+        Raises:
+            NotFound: there is no such name.
+            Changed: it stands for another digest than in ``seen``.
+        """
 
 
 class Store(Protocol):
@@ -239,6 +273,33 @@ class Store(Protocol):
 
     def digests(self) -> list[Digest]:
         """The digests of all blobs, without looking at each."""
+
+    def probe(self, ref: str, *, seen: Status) -> Probe:
+        """Ask for an ingest's lock, and when it is free, what its bytes are so far.
+
+        Costs reading all its bytes, and on a containerd counts as opening it, which begins its
+        24 hours anew (operators.md 0): only for people who ask, never on a timer. A complete
+        ingest whose bytes are not the expected ones is poisoned from then on.
+
+        Raises:
+            NotFound: it is not there; nothing was made.
+            Changed: it was begun anew since ``seen``.
+        """
+
+    def roots(self) -> list[Root]:
+        """What keeps blobs beside labels and documents: image names, leases."""
+
+    @property
+    def images(self) -> ImageNames:
+        """The names that content has here."""
+
+    @property
+    def collects(self) -> bool:
+        """Whether a collector owns the bytes, as in a containerd.
+
+        There, deleting only drops the name and the file goes at the next collection; what nobody
+        needs goes by itself; and opening an ingest reads all its bytes while others wait.
+        """
 
     def usage(self) -> Usage | None:
         """Space where the store lives; None when that means nothing."""

@@ -1,0 +1,1 @@
+"""What containerd's gRPC services look like on the wire: messages, names, codes and times."""
