@@ -48,7 +48,7 @@ def ingest_id(ref: str) -> IngestId:
 
 
 def backend_ref(namespace: str, ref: str) -> str:
-    """The ref under which a containerd's metadata store keeps a client's ref (content-store.md 1.3).
+    """The ref that a containerd's metadata store makes of a client's ref (content-store.md 1.3).
 
     Without a namespace the ref itself.
     """
