@@ -25,12 +25,16 @@ from contentui.content.model import (
     Holder,
     Info,
     IngestId,
+    Liveness,
+    Probe,
+    Root,
     Status,
     ingest_id,
     ref_argument,
     ref_bytes,
 )
 from contentui.content.store import Capability
+from contentui.stores.image_names import MemoryImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -70,6 +74,14 @@ class _Ingest:
             refused=self.refused,
         )
 
+    def probe(self) -> Probe:
+        """What the bytes are; wrong ones are refused from now on. For one that nobody holds."""
+        wanted = self.expected
+        digest = Digest.of(bytes(self.data), wanted.algorithm if wanted else "sha256")
+        if wanted not in {None, digest} and 0 < self.total <= len(self.data):
+            self.refused = digest
+        return Probe(self.status(), Liveness.FREE, None, digest)
+
     def clear(self, now: int) -> None:
         # A new buffer: the old one may be under someone's eyes, and can't shrink then.
         self.data = bytearray()
@@ -85,6 +97,7 @@ class MemoryStore:
 
     capabilities = Capability.WRITE | Capability.LABELS | Capability.HOLDERS
     read_only_reason = ""
+    collects = False
 
     def __init__(self, name: str = "memory", clock: Callable[[], int] = time.time_ns) -> None:
         self.name = name
@@ -94,6 +107,7 @@ class MemoryStore:
         self._ingests: dict[IngestId, _Ingest] = {}
         self._held: dict[IngestId, Holder] = {}
         self._version = 0
+        self.images = MemoryImages(clock, checked_labels)
 
     # Blobs
 
@@ -170,6 +184,10 @@ class MemoryStore:
         with self._mutex:
             return list(self._blobs)
 
+    def roots(self) -> list[Root]:
+        """The images."""
+        return [Root("image", image.name, image.target.digest) for image in self.images.list()]
+
     def usage(self) -> Usage | None:
         """None: memory has no file system."""
         return None
@@ -245,6 +263,18 @@ class MemoryStore:
             self._refuse_held(ingest_id(ref))
             _refuse_changed(ingest, seen)
             ingest.clear(self._clock())
+
+    def probe(self, ref: str, *, seen: Status) -> Probe:
+        """Raises NotFound, Changed."""
+        with self._mutex:
+            ingest = self._ingest(ref)
+            found = ingest.status()
+            if (found.id, found.started_ns) != (seen.id, seen.started_ns):
+                raise Changed(f"ingest {ref[:160]!r} was begun anew", advice="look again")
+            holder = self._held.get(found.id)
+            if holder is not None:
+                return Probe(found, Liveness.HELD, holder)
+            return ingest.probe()
 
     # Inside
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from contentui.content.errors import ReadOnly
 from contentui.content.store import Capability
+from contentui.stores.image_names import ReadOnlyImages
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.content.digest import Digest
-    from contentui.content.model import Holder, Info, IngestId, Status, Usage
+    from contentui.content.model import Holder, Info, IngestId, Probe, Root, Status, Usage
     from contentui.content.store import BlobReader, Store, Writer
 
 
@@ -60,6 +61,17 @@ class ReadOnlyStore:
     def digests(self) -> list[Digest]:
         return self._store.digests()
 
+    def roots(self) -> list[Root]:
+        return self._store.roots()
+
+    @property
+    def images(self) -> ReadOnlyImages:
+        return ReadOnlyImages(self._store.images, self.read_only_reason)
+
+    @property
+    def collects(self) -> bool:
+        return self._store.collects
+
     def usage(self) -> Usage | None:
         return self._store.usage()
 
@@ -87,6 +99,9 @@ class ReadOnlyStore:
 
     def truncate(self, ref: str, *, seen: Status | None = None) -> None:  # noqa: ARG002
         self._refuse("an ingest can't be truncated")
+
+    def probe(self, ref: str, *, seen: Status) -> Probe:  # noqa: ARG002
+        self._refuse("an ingest can't be probed, which takes its lock")
 
     def put(
         self,

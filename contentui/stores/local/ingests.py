@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
 from contentui.content.model import IngestId, Status
-from contentui.stores.local.files import READ, read_file
+from contentui.stores.local.files import READ, read_file, write_file
 from contentui.stores.local.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
@@ -107,6 +107,19 @@ def refreshed(seen: Status, directory: int) -> Status | None:
             None,
         ),
     )
+
+
+def mark_refused(data: int, directory: int, size: int, digest: Digest) -> None:
+    """Note, durably, that all ``size`` bytes of ``data`` hash to ``digest``, a wrong one.
+
+    Raises:
+        OSError: that can't be written.
+    """
+    write_file("refused", b"%d %s" % (size, digest.encode()), directory, sync=True)
+    mode = stat.S_IMODE(os.fstat(data).st_mode)
+    os.fchmod(data, mode | REFUSED)
+    os.fsync(data)
+    os.fsync(directory)
 
 
 def _read(path: str, directory: int, limit: int) -> bytes:

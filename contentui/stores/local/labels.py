@@ -36,6 +36,10 @@ LABEL_LIMIT = 4096
 """Bytes that a label's key and value may have together (content-store.md 1.3)."""
 _BUSY_TIMEOUT_S = 30.0
 _NEW = "labels.db.new"
+_BROKEN = (
+    "the label database (.contentui/labels.db) is broken: move it away, and the labels of the "
+    "blobs there are unknown from then on"
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS labels (
@@ -98,7 +102,7 @@ class Labels:
     def __init__(self, directory: Directory, *, recovers: bool = True) -> None:
         """``recovers``: a change that a crash cut in half may be undone even when only reading."""
         self._directory = directory
-        self._recovers = recovers
+        self.recovers = recovers
         self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -139,7 +143,7 @@ class Labels:
             for name in (_NEW, _NEW + "-journal"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=directory)
-            connection = _connect(f"{self._directory.path}/{_NEW}", "rwc")
+            connection = connect(f"{self._directory.path}/{_NEW}", "rwc")
             with contextlib.closing(connection):
                 connection.execute("PRAGMA synchronous = EXTRA")
                 connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
@@ -268,7 +272,7 @@ class Labels:
 
     def _read(self, query: str, *arguments: str) -> AllLabels:
         rows = self._rows(query, arguments, writable=False)
-        if rows is None and self._recovers and os.path.lexists(self.path + "-journal"):
+        if rows is None and self.recovers and os.path.lexists(self.path + "-journal"):
             # A writer was killed amidst a change: only whoever may write can undo its half.
             rows = self._rows(query, arguments, writable=True)
         if rows is None:
@@ -315,9 +319,9 @@ class Labels:
             return self._connection
         self.close()
         try:
-            connection = _connect(self.path, "rw" if writable else "ro")
+            connection = connect(self.path, "rw" if writable else "ro")
         except sqlite3.Error as error:
-            raise _content_error(error, "opening the label database") from error
+            raise database_error(error, "opening the label database") from error
         try:
             if writable:
                 # EXTRA: the directory is synced too once the journal is gone, or a power cut
@@ -327,7 +331,7 @@ class Labels:
             self._complete = bool(row and row[0])
         except sqlite3.Error as error:
             connection.close()
-            raise _content_error(error, "opening the label database") from error
+            raise database_error(error, "opening the label database") from error
         self._connection, self._writable = connection, writable
         self._identity = identity
         return connection
@@ -353,10 +357,11 @@ class Labels:
             yield
         except sqlite3.Error as error:
             self.close()
-            raise _content_error(error, doing) from error
+            raise database_error(error, doing) from error
 
 
-def _connect(path: str, mode: str) -> sqlite3.Connection:
+def connect(path: str, mode: str) -> sqlite3.Connection:
+    """Open a database in which statements are transactions of their own. Raises sqlite3.Error."""
     import sqlite3
     from urllib.parse import quote
 
@@ -387,7 +392,8 @@ def _decode(text: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in labels.items()}
 
 
-def _content_error(error: sqlite3.Error, doing: str) -> ContentError:
+def database_error(error: sqlite3.Error, doing: str, broken: str = _BROKEN) -> ContentError:
+    """The error to raise for ``error``; ``broken`` is the advice for a database that is no good."""
     code = getattr(error, "sqlite_errorname", "") or ""
     if code.startswith("SQLITE_FULL") or "disk I/O" in str(error):
         return ResourceExhausted(f"{doing}: {error}", advice="free some space")
@@ -397,6 +403,5 @@ def _content_error(error: sqlite3.Error, doing: str) -> ContentError:
         return Unavailable(f"{doing}: another process keeps it busy", advice="try again")
     return FailedPrecondition(
         f"{doing}: {error}",
-        advice="the label database (.contentui/labels.db) is broken: move it away, and the "
-        "labels of the blobs there are unknown from then on",
+        advice=broken,
     )

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.content.digest import Digest
-    from contentui.content.model import Holder
+    from contentui.content.model import Holder, Probe, Root
+    from contentui.stores.local.images import LocalImages
     from contentui.stores.local.writer import LocalWriter
 
 _MAKING_NS = 2 * 10**9
@@ -86,6 +87,23 @@ class LocalStore:
     def buffers(self) -> bool:
         """Whether those who write here may hold back what they received, up to 1 MiB each."""
         return is_containerds(self._path)
+
+    @property
+    def collects(self) -> bool:
+        """False: nothing goes by itself. A daemon does collect, but not through a directory."""
+        return False
+
+    def roots(self) -> list[Root]:
+        """The images named here; a containerd keeps its own where only it can look."""
+        from contentui.content.model import Root
+
+        return [Root("image", image.name, image.target.digest) for image in self.images.list()]
+
+    @property
+    def images(self) -> LocalImages:
+        from contentui.stores.local.images import LocalImages
+
+        return LocalImages(self._ours, self._labels, self._prepare)
 
     def usage(self) -> Usage | None:
         try:
@@ -348,6 +366,23 @@ class LocalStore:
                 )
                 writer.truncate(0)
                 writer.close()
+
+    def probe(self, ref: str, *, seen: Status) -> Probe:
+        from contentui.content.model import Liveness, Probe
+        from contentui.stores.local.probe import probe_free
+
+        self._check_writable()
+        ingest = ingest_id(ref)
+        name = visible(_name(ref), 160)
+        with files.told(f"probing ingest {name}"):
+            self._present(ingest, name)
+            try:
+                lock = self._lock(ingest, ref)
+            except Locked as error:
+                found = self._compare(ingest, name, seen, held=True)
+                return Probe(found, Liveness.HELD, error.holder)
+            with lock:
+                return probe_free(self._compare(ingest, name, seen, held=True), self._ingests.fd())
 
     # -- inside
 

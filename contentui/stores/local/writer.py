@@ -391,10 +391,7 @@ class LocalWriter:
         if self._offset < self._total:
             return  # not complete: more bytes may yet make it right
         with contextlib.suppress(OSError):
-            files.write_file(
-                "refused", b"%d %s" % (self._offset, digest.encode()), self._directory, sync=True
-            )
-            self._mark(ingests.REFUSED, True)
+            ingests.mark_refused(self._fd, self._directory, self._offset, digest)
             self._refused = digest
             self._keep()
 

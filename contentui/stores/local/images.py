@@ -1,0 +1,189 @@
+"""The names of images, in SQLite beside the blobs that they stand for.
+
+They are data as labels are: synced before a change is acknowledged, and a broken database is
+told, never replaced. A store that never named an image has none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from contentui.content.digest import Digest
+from contentui.content.errors import ContentError, FailedPrecondition
+from contentui.content.model import Descriptor, Image
+from contentui.stores.image_names import check_image, check_unchanged, no_image
+from contentui.stores.local import files
+from contentui.stores.local.labels import checked_labels, connect, database_error
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Mapping
+
+    from contentui.stores.local.labels import Labels
+
+    _Rows = list[Any]
+
+_FILE = "images.db"
+_NEW = "images.db.new"
+_SCHEMA = """
+CREATE TABLE images (
+    name TEXT PRIMARY KEY, media_type TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
+    labels TEXT NOT NULL, created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+_SELECT = "SELECT name, media_type, digest, size, labels, created_ns, updated_ns FROM images"
+_BROKEN = (
+    "the database of image names (.contentui/images.db) is broken: restore it, or move it away "
+    "and name the images again"
+)
+
+
+class LocalImages:
+    """See `contentui.content.store.ImageNames`. Any number of processes may share it."""
+
+    def __init__(
+        self, directory: files.Directory, labels: Labels, prepare: Callable[[], None]
+    ) -> None:
+        """``prepare`` is called before a change, and raises ReadOnly where none is allowed."""
+        self._directory = directory
+        self._labels = labels
+        self._prepare = prepare
+
+    @property
+    def path(self) -> str:
+        return f"{self._directory.path}/{_FILE}"
+
+    def list(self) -> list[Image]:
+        """All of them, by name. Raises FailedPrecondition when they can't be read."""
+        return [_image(row) for row in self._rows(_SELECT + " ORDER BY name")]
+
+    def get(self, name: str) -> Image:
+        """Raises NotFound."""
+        for row in self._rows(_SELECT + " WHERE name = ?", _text(name)):
+            return _image(row)
+        raise no_image(name)
+
+    def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
+        """Raises InvalidArgument, ReadOnly."""
+        check_image(name, target)
+        new = None if labels is None else checked_labels(labels)
+        self._prepare()
+        with files.told("naming an image"), self._transaction(make=True) as connection:
+            old = _found(connection, name)
+            now = time.time_ns()
+            if new is None:
+                new = old.labels if old else {}
+            image = Image(name, target, new, old.created_ns if old else now, now)
+            connection.execute(
+                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", _row(image)
+            )
+            return image
+
+    def delete(self, name: str, *, seen: Image | None = None) -> None:
+        """Raises NotFound, Changed, ReadOnly."""
+        self._prepare()
+        if not self._exists():
+            raise no_image(name)
+        with files.told("deleting an image's name"), self._transaction(make=False) as connection:
+            found = _found(connection, name)
+            if found is None:
+                raise no_image(name)
+            check_unchanged(found, seen)
+            connection.execute("DELETE FROM images WHERE name = ?", (_text(name),))
+
+    def _exists(self) -> bool:
+        return os.path.lexists(self.path)
+
+    def _rows(self, query: str, *arguments: str) -> _Rows:
+        if not self._exists():
+            return []
+        with files.told("reading the names of images"), _told("reading the names of images"):
+            return self._query(query, arguments)
+
+    def _query(self, query: str, arguments: tuple[str, ...]) -> _Rows:
+        import sqlite3
+
+        try:
+            with contextlib.closing(connect(self.path, "ro")) as connection:
+                return connection.execute(query, arguments).fetchall()
+        except sqlite3.Error:
+            if not (self._labels.recovers and os.path.lexists(self.path + "-journal")):
+                raise
+        # A writer was killed amidst a change: only whoever may write can undo its half.
+        with contextlib.closing(connect(self.path, "rw")) as connection:
+            return connection.execute(query, arguments).fetchall()
+
+    @contextlib.contextmanager
+    def _transaction(self, *, make: bool) -> Iterator[sqlite3.Connection]:
+        with _told("writing the names of images"), self._labels.alone():
+            if make and not self._exists():
+                self._make()
+            with contextlib.closing(connect(self.path, "rw")) as connection:
+                # EXTRA: see Labels, whose promises these are too.
+                connection.execute("PRAGMA synchronous = EXTRA")
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection  # closing without COMMIT undoes what was done
+                connection.execute("COMMIT")
+
+    def _make(self) -> None:
+        """It gets its name when it is whole: others, and we after a crash, see all or nothing."""
+        directory = self._directory.fd()
+        for name in (_NEW, _NEW + "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+        with contextlib.closing(connect(f"{self._directory.path}/{_NEW}", "rwc")) as connection:
+            connection.execute("PRAGMA synchronous = EXTRA")
+            connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
+        os.rename(_NEW, _FILE, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)
+
+
+@contextlib.contextmanager
+def _told(doing: str) -> Iterator[None]:
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise database_error(error, doing, _BROKEN) from error
+
+
+def _text(name: str) -> str:
+    """A name that a database can look for; what is no text is in none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise no_image(name) from None
+    return name
+
+
+def _found(connection: sqlite3.Connection, name: str) -> Image | None:
+    row = connection.execute(_SELECT + " WHERE name = ?", (_text(name),)).fetchone()
+    return None if row is None else _image(row)
+
+
+def _row(image: Image) -> tuple[str | int, ...]:
+    import json
+
+    target = image.target
+    labels = json.dumps(dict(image.labels), separators=(",", ":"))
+    times = image.created_ns, image.updated_ns
+    return image.name, target.media_type, target.digest, target.size, labels, *times
+
+
+def _image(row: tuple[Any, ...]) -> Image:
+    """Raises FailedPrecondition for what we never wrote."""
+    import json
+
+    name, media_type, digest, size, labels, created_ns, updated_ns = row
+    try:
+        target = Descriptor(str(media_type), Digest.parse(digest), int(size))
+        known = {str(key): str(value) for key, value in json.loads(labels).items()}
+        return Image(str(name), target, known, int(created_ns), int(updated_ns))
+    except (ValueError, TypeError, AttributeError, ContentError):
+        raise FailedPrecondition(
+            "reading the names of images: a row makes no sense", advice=_BROKEN
+        ) from None

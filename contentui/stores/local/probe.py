@@ -1,0 +1,62 @@
+"""Asking for an ingest's lock, and hashing its bytes while we have it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from contentui.content.digest import Digest, new_hash
+from contentui.content.errors import Changed
+from contentui.content.model import Liveness, Probe, Status
+from contentui.stores.local import files, ingests
+
+_PIECE = 1 << 20
+
+
+def probe_free(found: Status, parent: int) -> Probe:
+    """What the bytes of ``found``, whose lock we have, are; ``parent`` is ``ingest``'s descriptor.
+
+    Complete and wrong ones are marked as a refused commit marks them. Of a damaged ingest whose
+    bytes can't be read the digest stays None.
+
+    Raises:
+        Changed: something that knows no locks of ours wrote meanwhile.
+        OSError: it can't be read.
+    """
+    algorithm = found.expected.algorithm if found.expected else "sha256"
+    directory = data = -1
+    try:
+        directory = os.open(found.id, files.DIRECTORY, dir_fd=parent)
+        data = os.open("data", files.READ, dir_fd=directory)
+        if not stat.S_ISREG(os.fstat(data).st_mode):
+            return Probe(found, Liveness.FREE)
+        digest, size = _hashed(data, algorithm)
+        if size != found.offset or size != os.fstat(data).st_size:
+            raise Changed("the ingest was written to while it was read", advice="try again")
+        if _is_wrong(found, digest):
+            ingests.mark_refused(data, directory, size, digest)
+            found = found._replace(refused=digest)
+        return Probe(found, Liveness.FREE, None, digest)
+    except OSError:
+        if not found.damage:
+            raise
+        return Probe(found, Liveness.FREE)
+    finally:
+        for fd in (data, directory):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _is_wrong(found: Status, digest: Digest) -> bool:
+    complete = 0 < found.total <= found.offset
+    wanted = found.expected
+    return complete and not found.damage and wanted not in {None, digest}
+
+
+def _hashed(fd: int, algorithm: str) -> tuple[Digest, int]:
+    """The digest of all bytes, and how many they are."""
+    found, buffer, offset = new_hash(algorithm), memoryview(bytearray(_PIECE)), 0
+    while count := os.preadv(fd, [buffer], offset):
+        found.update(buffer[:count])
+        offset += count
+    return Digest(f"{algorithm}:{found.hexdigest()}"), offset
