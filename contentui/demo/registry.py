@@ -68,7 +68,7 @@ class Registry:
 
     def add(self, name: str, tag: str, image: Unpackable) -> str:
         """Have an image; returns its reference."""
-        self.blobs.update(image.blobs)
+        self.blobs.update({str(digest): data for digest, data in image.blobs.items()})
         self.manifests[f"{name}:{tag}"] = self.manifests[image.digest] = image.manifest
         return f"{self.address}/{name}:{tag}"
 
