@@ -91,7 +91,7 @@ root = "{root}"
 state = "{state}"
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt",
   "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"{disabled}]
 [grpc]
   address = "{socket}"
 [ttrpc]
@@ -102,15 +102,27 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
   startup_delay = "{delay}"
 """
 
+ELSEWHERE = """[proxy_plugins.contentui]
+  type = "content"
+  address = "{content}"
+"""
+"""What is added to the configuration of a containerd whose content another service keeps."""
+
 
 class Containerd:
     """A containerd on a root, a state and a socket of its own; stopped at the end of ``with``."""
 
-    def __init__(self, place: Path, *, collect: bool = True) -> None:
-        """``collect`` False: nothing is collected, neither at the start nor after deletions."""
+    def __init__(
+        self, place: Path, *, collect: bool = True, content_socket: Path | None = None
+    ) -> None:
+        """``collect`` False: nothing is collected, neither at the start nor after deletions.
+
+        ``content_socket``: where the service listens that keeps its content.
+        """
         self.place = place
         self.delay = "100ms" if collect else "24h"
         self.socket = place / "s"
+        self.content_socket = content_socket
         self.content = place / "root/io.containerd.content.v1.content"
         self.database = place / "root/io.containerd.metadata.v1.bolt/meta.db"
         self.process: subprocess.Popen[bytes] | None = None
@@ -133,17 +145,21 @@ class Containerd:
         program = need("containerd", "containerd")
         self.place.mkdir(parents=True, exist_ok=True)
         config = self.place / "config.toml"
-        config.write_text(
-            CONFIG.format(
-                root=self.place / "root",
-                state=self.place / "state",
-                socket=self.socket,
-                delay=self.delay,
-            )
-        )
+        config.write_text(self._config())
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
         self._await_answer()
+
+    def _config(self) -> str:
+        other = self.content_socket
+        text = CONFIG.format(
+            root=self.place / "root",
+            state=self.place / "state",
+            socket=self.socket,
+            delay=self.delay,
+            disabled="" if other is None else ', "io.containerd.content.v1.content"',
+        )
+        return text if other is None else text + ELSEWHERE.format(content=other)
 
     def _await_answer(self) -> None:
         assert self.process
