@@ -135,7 +135,9 @@ class Blobs:
                         committed, known = updated, without_row
                         if rows and digest in rows:
                             updated, known = labels.of(digest, committed)
-                        yield _new_info(Info, (digest, found.st_size, committed, updated, known))
+                        yield _new_info(
+                            Info, (digest, found.st_size, committed, updated, known, ())
+                        )
 
     def strays(self) -> list[str]:
         """Paths of what is no blob but lies among them: a containerd's collector stops at it."""

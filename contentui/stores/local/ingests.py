@@ -76,6 +76,7 @@ def read_status(name: str, directory: int, *, no_link: bool = False) -> Status |
             IngestId(name),
             "",
             refused,
+            "",
         ),
     )
 
@@ -105,6 +106,7 @@ def refreshed(seen: Status, directory: int) -> Status | None:
             seen.id,
             "",
             None,
+            seen.namespace,
         ),
     )
 
