@@ -1,0 +1,1 @@
+"""Our gRPC service, for any store: containerd's content service and what clients need beside it."""
