@@ -45,6 +45,7 @@ def describe_plan(plan: Plan, now_ns: int, *, limit: int | None = None) -> list[
     refused = sum(bool(step.refusal) for step in plan.steps)
     if refused and len(plan.steps) > 1:
         lines.append(Line("danger", f"{refused} of {len(plan.steps)} are refused"))
+    lines += [Line("muted", note) for note in plan.notes]
     for step in plan.steps[:limit]:
         lines += _step_lines(step, now_ns)
     if limit is not None and len(plan.steps) > limit:
@@ -65,6 +66,8 @@ def describe_outcomes(outcomes: Sequence[Outcome], *, limit: int | None = None) 
 def describe_outcome(outcome: Outcome) -> Line:
     """How one item ended, with the reason when it was not done."""
     name = visible(outcome.step.name, 200)
+    if outcome.step.namespaces:
+        name += f" ({words.namespace_words(outcome.step.namespaces)})"
     if outcome.result is Result.DONE:
         return Line("good", f"{name}: {_PAST[outcome.step.verb]}")
     advice = outcome.error.advice if outcome.error is not None else ""
@@ -86,6 +89,8 @@ def _step_lines(step: Step, now_ns: int) -> Iterator[Line]:
         yield Line("muted", f"    {_ingest_words(step.target, now_ns)}")
     else:
         yield Line("muted", f"    {_blob_words(step.target, now_ns)}")
+    if step.namespaces:
+        yield Line("muted", f"    in {words.namespace_words(step.namespaces)}")
     if step.refusal:
         yield Line("danger", f"    refused: {visible(step.refusal)}")
         return

@@ -43,7 +43,7 @@ class Step:
     lost_bytes: int
     """Bytes that will be gone."""
     effect: str
-    """What will happen, as a sentence, the live writer included; holds no text from the store."""
+    """What will happen, in sentences, the live writer included; names in it are made visible."""
     holder: Holder | None = None
     needs: tuple[Need, ...] | None = ()
     """Who needs the blob after this plan has run; None: unknown."""
@@ -60,6 +60,13 @@ class Step:
             return ref_argument(self.target)
         return str(self.target.digest)
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where the target lives, or is known; empty where a store has none. Hostile text."""
+        if isinstance(self.target, Status):
+            return (self.target.namespace,) if self.target.namespace else ()
+        return self.target.namespaces
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -68,6 +75,8 @@ class Plan:
     verb: Verb
     source: str
     steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    """What holds for all of it, as sentences; no text from the store."""
 
     @property
     def lost_bytes(self) -> int:

@@ -17,38 +17,55 @@ if TYPE_CHECKING:
     from contentui.images.model import Need
 
 
-def plan_abort(source: str, facts: Iterable[IngestFacts], *, read_only_reason: str = "") -> Plan:
-    """Remove ingests. Held ones as well, which is a concern."""
+def plan_abort(
+    source: str,
+    facts: Iterable[IngestFacts],
+    *,
+    read_only_reason: str = "",
+    collects: bool = False,
+) -> Plan:
+    """Remove ingests. Held ones as well, which is a concern. ``collects``: `Store.collects`."""
     steps = (
         Step(
             Verb.ABORT,
             fact.status,
             fact.status.offset,
-            words.abort_effect(fact),
+            words.abort_effect(fact, collects=collects),
             holder=fact.holder,
             concerns=_writer_concerns(fact),
             refusal=read_only_reason,
         )
         for fact in _once(facts)
     )
-    return Plan(Verb.ABORT, source, tuple(steps))
+    return Plan(Verb.ABORT, source, tuple(steps), _notes(source, collects=collects))
 
 
-def plan_truncate(source: str, facts: Iterable[IngestFacts], *, read_only_reason: str = "") -> Plan:
+def plan_truncate(
+    source: str,
+    facts: Iterable[IngestFacts],
+    *,
+    read_only_reason: str = "",
+    collects: bool = False,
+) -> Plan:
     """Drop the bytes of ingests and keep them. Held ones are refused."""
     steps = (
         Step(
             Verb.TRUNCATE,
             fact.status,
             fact.status.offset,
-            words.truncate_effect(fact),
+            words.truncate_effect(fact, collects=collects),
             holder=fact.holder,
             concerns=_writer_concerns(fact),
             refusal=read_only_reason or words.truncate_refusal(fact),
         )
         for fact in _once(facts)
     )
-    return Plan(Verb.TRUNCATE, source, tuple(steps))
+    return Plan(Verb.TRUNCATE, source, tuple(steps), _notes(source, collects=collects))
+
+
+def _notes(source: str, *, collects: bool) -> tuple[str, ...]:
+    """What holds for every item: over a socket nothing can be compared under a lock."""
+    return (words.GAP,) if collects or "://" in source else ()
 
 
 def _once(facts: Iterable[IngestFacts]) -> Iterable[IngestFacts]:
@@ -74,6 +91,7 @@ def plan_delete(
     *,
     certain: Callable[[Digest], bool] | None = None,
     read_only_reason: str = "",
+    collects: bool = False,
 ) -> Plan:
     """Delete blobs, those first that need others of the same plan.
 
@@ -83,12 +101,20 @@ def plan_delete(
     """
     chosen = {info.digest: info for info in infos}
     steps = {
-        digest: _delete_step(info, chosen, needs(digest), certain is None or certain(digest))
+        digest: _delete_step(
+            info,
+            chosen,
+            needs(digest),
+            certain=certain is None or certain(digest),
+            collects=collects,
+        )
         for digest, info in chosen.items()
     }
     if read_only_reason:
-        return Plan(Verb.DELETE, source, tuple(_refused(steps, read_only_reason)))
-    return Plan(Verb.DELETE, source, tuple(steps[digest] for digest in _parents_first(steps)))
+        ordered = tuple(_refused(steps, read_only_reason))
+    else:
+        ordered = tuple(steps[digest] for digest in _parents_first(steps))
+    return Plan(Verb.DELETE, source, ordered, _notes(source, collects=collects))
 
 
 def _refused(steps: Mapping[Digest, Step], reason: str) -> Iterable[Step]:
@@ -98,7 +124,12 @@ def _refused(steps: Mapping[Digest, Step], reason: str) -> Iterable[Step]:
 
 
 def _delete_step(
-    info: Info, chosen: Mapping[Digest, Info], found: tuple[Need, ...] | None, certain: bool
+    info: Info,
+    chosen: Mapping[Digest, Info],
+    found: tuple[Need, ...] | None,
+    *,
+    certain: bool,
+    collects: bool,
 ) -> Step:
     """The plan for one blob among the ``chosen`` ones."""
     known = certain and found is not None
@@ -114,7 +145,7 @@ def _delete_step(
     if not known:
         concerns.add(Concern.NEEDS_UNKNOWN)
     effect = words.delete_effect(
-        info.size, needed=bool(remaining), known=known, freed=bool(freed_by)
+        info, needed=bool(remaining), known=known, freed=bool(freed_by), collects=collects
     )
     return Step(
         Verb.DELETE,

@@ -2,10 +2,10 @@
 
 A step has: ``verb``; ``name``, the ref, id:HEX or digest as it can be typed; ``ref`` and ``id``,
 or ``digest``; ``before``, the item as it was shown; ``lost_bytes``; ``effect``; ``holder``;
-``needs`` and ``needs_total``, null when unknown; ``freed_by``; ``concerns``; ``refusal``. A ref or
-command that is no text is given as ``ref_b64``, ``command_b64`` instead; other texts are cut at
-4096 characters. An outcome adds ``result`` and ``reason``. Times are RFC 3339 in UTC, null when
-unknown.
+``needs`` and ``needs_total``, null when unknown; ``freed_by``; ``concerns``; ``refusal``; an
+ingest's ``namespace`` (null without one) or a blob's ``namespaces``. A ref or command that is no
+text is given as ``ref_b64``, ``command_b64`` instead; other texts are cut at 4096 characters. An
+outcome adds ``result`` and ``reason``. Times are RFC 3339 in UTC, null when unknown.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ _MAX_TEXT = 4096
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """A plan: ``verb``, ``source``, ``lost_bytes``, ``concerns`` and ``steps``."""
+    """A plan: ``verb``, ``source``, ``lost_bytes``, ``concerns``, ``notes`` and ``steps``."""
     return {
         "verb": str(plan.verb),
         "source": text_value(plan.source),
         "lost_bytes": plan.lost_bytes,
         "concerns": sorted(map(str, plan.concerns)),
+        "notes": list(plan.notes),
         "steps": [step_to_json(step) for step in plan.steps],
     }
 
@@ -64,10 +65,12 @@ def target_to_json(step: Step) -> dict[str, Any]:
     target = step.target
     if not isinstance(target, Status):
         before = {"size_bytes": target.size, "committed_at": rfc3339(target.committed_ns)}
-        return {"digest": str(target.digest), "before": before}
+        namespaces = [text_value(name) for name in target.namespaces[:MAX_NEEDS]]
+        return {"digest": str(target.digest), "namespaces": namespaces, "before": before}
     return {
         **_exact("ref", target.ref),
         "id": text_value(target.id),
+        "namespace": text_value(target.namespace) or None,
         "before": {
             "offset_bytes": target.offset,
             "total_bytes": target.total or None,

@@ -16,9 +16,10 @@ _SPARING = 10
 
 
 class FreshNeeds:
-    """`ContentIndex.needs` after taking in what was stored and labelled since the plan was made.
+    """`ContentIndex.needs` after taking in what was stored, labelled and named since the plan.
 
-    Between a plan and the yes to it lies a person's time, in which a manifest may arrive. The
+    Between a plan and the yes to it lies a person's time, in which a manifest, an image's name or
+    a lease may arrive. The
     first question looks at once; the next ones when the last look is old for what it took.
     """
 

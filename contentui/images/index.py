@@ -18,6 +18,7 @@ from contentui.images.edges import MAX_EDGES, Edges
 from contentui.images.kind import HEAD_SIZE, kind_of
 from contentui.images.labels import references, root_needs
 from contentui.images.model import Kind, Need
+from contentui.images.roots import Roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,7 @@ class ContentIndex:
         self._titles: dict[Digest, str] = {}
         self._given: dict[Digest, dict[Digest, str]] = {}
         self._given_count = 0
+        self._roots = Roots()
         self._version = 0
 
     @property
@@ -71,7 +73,11 @@ class ContentIndex:
         return self._version
 
     def update(self, infos: Iterable[Info]) -> None:
-        """Take in which blobs exist now, with their labels. All of them, every time."""
+        """Take in which blobs exist now, with their labels. All of them, every time.
+
+        Asks the store for its roots as well: see `update_roots`.
+        """
+        self.update_roots()
         fresh = {info.digest: info for info in infos}
         with self._lock:
             self._version += not self._told
@@ -84,6 +90,18 @@ class ContentIndex:
                     self._take(before, info)
             self._infos = fresh
             self._retry()
+
+    def update_roots(self) -> None:
+        """Ask the store what keeps blobs beside labels and documents: image names and leases.
+
+        While that can't be known, nothing is known to be free.
+        """
+        try:
+            found = self._store.roots()
+        except ContentError:
+            found = None
+        with self._lock:
+            self._version += self._roots.take(found)
 
     def scan(self, budget_s: float) -> bool:
         """Look at blobs that may be documents, for about ``budget_s`` seconds.
@@ -142,12 +160,12 @@ class ContentIndex:
         return self.needs(digest)
 
     def needs_certain(self, digest: Digest) -> bool:
-        """Whether `needs` knows all that labels and documents can tell about this blob."""
+        """Whether `needs` knows all that labels, documents and roots can tell about this blob."""
         with self._lock:
             return self._certain(digest)
 
     def _certain(self, digest: Digest) -> bool:
-        if digest not in self._infos or self._unlabelled:
+        if digest not in self._infos or self._unlabelled or not self._roots.known:
             return False
         # What a blob itself points at can't make it needed.
         return all(
@@ -163,7 +181,8 @@ class ContentIndex:
         documents = [
             Need("manifest", self._name(parent), parent) for parent in parents if parent != digest
         ]
-        return (*root_needs(info.labels if info else None), *labels, *documents)
+        kept = root_needs(info.labels if info else None)
+        return (*self._roots.needs(digest), *kept, *labels, *documents)
 
     def _label_need(self, digest: Digest, holder: Digest) -> Need:
         key = references(self._infos[holder].labels or {}).get(digest, "")
@@ -173,6 +192,8 @@ class ContentIndex:
         """A document's name in words: its own, one given by an index, or its kind and digest."""
         if digest in self._titles:
             return self._titles[digest]
+        if image := self._roots.image(digest):
+            return image
         for parent in sorted(self._documents.parents(digest)):
             title = self._given.get(parent, {}).get(digest)
             if title:

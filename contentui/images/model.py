@@ -27,7 +27,7 @@ class Need(NamedTuple):
     """One reason why a blob must stay."""
 
     by: str
-    """What needs it: ``manifest``, ``label``, ``root``; later ``image``, ``lease``."""
+    """What needs it: ``manifest``, ``label``, ``root``, ``image``, ``lease``."""
     name: str
     """Which one, in words; hostile text: an image's name, a label, a digest."""
     digest: Digest | None = None

@@ -135,3 +135,5 @@ class Snapshot:
     usage: Usage | None = None
     events: tuple[str, ...] = field(default=())
     """What came, went or changed since the snapshot before, as sentences; for streams."""
+    notices: tuple[str, ...] = ()
+    """What the store wants a person to hear once, as sentences: another daemon answers now."""

@@ -94,7 +94,7 @@ def _rows(infos: Iterable[Info], width: int | None) -> Iterator[str]:
             f"{name}  {sizes[size]}  {ages[committed // _SECOND_NS]}{labels_end(labels)}"
             if labels or labels is None
             else f"{name}  {sizes[size]}  {ages[committed // _SECOND_NS]}"
-            for name, size, committed, _, labels in some
+            for name, size, committed, _, labels, _ in some
         ]
         yield from lines if width is None else [_fitted(line, digest, width) for line in lines]
 
