@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import subprocess
@@ -12,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 BARE = (sys.executable, "-c", "pass")
@@ -74,6 +75,7 @@ class Figure:
     unit: str
     limit: float
     note: str = ""
+    ours: str = "contentui ui"
 
     @property
     def reached(self) -> bool:
@@ -93,6 +95,16 @@ def busy() -> float:
     with open("/proc/stat", encoding="ascii") as file:
         fields = file.readline().split()[1:]
     return (sum(map(int, fields[:3])) + sum(map(int, fields[5:8]))) / HERTZ
+
+
+def used_by(pid: int) -> float:
+    """Seconds of CPU that a process has used; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / HERTZ
 
 
 def own() -> float:
@@ -172,10 +184,20 @@ class Bench:
         self.quiet = quiet
         self.bare: list[float] = []
         """Seconds of every bare interpreter that was started."""
+        self._servers: list[int] = []
 
     def scaled(self, count: int, quick: int) -> int:
         """``count``, or ``quick`` in a quick run."""
         return quick if self.quick else count
+
+    @contextlib.contextmanager
+    def serving(self, pids: Iterable[int]) -> Iterator[None]:
+        """Count these running processes among our own, not among the others."""
+        self._servers = list(pids)
+        try:
+            yield
+        finally:
+            self._servers = []
 
     def compare(
         self, subjects: Mapping[str, Subject], rows: Sequence[Judged], unit: str = "time"
@@ -195,10 +217,13 @@ class Bench:
 
     def _once(self, subject: Subject) -> tuple[float, float]:
         await_quiet(self.quiet)
-        machine, mine, clock = busy(), own(), time.perf_counter()
+        machine, mine, clock = busy(), self._own(), time.perf_counter()
         seconds = subject.run()
-        others = (busy() - machine) - (own() - mine)
+        others = (busy() - machine) - (self._own() - mine)
         return seconds, max(0.0, others) / (time.perf_counter() - clock)
+
+    def _own(self) -> float:
+        return own() + sum(map(used_by, self._servers))
 
 
 def judge(row: Judged, taken: Mapping[str, Sequence[float]], foreign: float, unit: str) -> Row:

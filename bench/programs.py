@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).with_name("ours.py")
 
 
-def contentui(store: Path, *arguments: str) -> list[str]:
+def contentui(store: Path | str, *arguments: str) -> list[str]:
     """The installed program on a store."""
     program = Path(sys.executable).with_name("contentui")
     if not program.exists():

@@ -15,7 +15,10 @@ from bench.work import Work
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-THEMES = ("ingest", "small", "listing", "status", "screen")
+THEMES = (
+    "ingest", "small", "listing", "status", "screen",
+    "grpc_large", "grpc_small", "grpc_image", "grpc_poll", "grpc_memory",
+)  # fmt: skip
 
 
 def arguments() -> argparse.Namespace:

@@ -48,7 +48,7 @@ def cells(row: Row | Figure | Skipped) -> tuple[str, ...]:
         value = f"{row.value:.3g} {row.unit}"
         limit = f"{row.limit:g} {row.unit}"
         reached = "yes" if row.reached else "**no**"
-        return (row.work, "contentui ui", row.note, value, "", "", "", limit, reached, "")
+        return (row.work, row.ours, row.note, value, "", "", "", limit, reached, "")
     reached = {True: "yes", False: "**no**", None: ""}[row.reached]
     return (
         row.work, row.ours, row.peer, words(row.ours_s), words(row.peer_s), f"{row.ratio:.3f}",

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 ROOT = Path(os.environ.get("CONTENTUI_BENCH_DIR") or Path(__file__).parent / ".work")
@@ -21,6 +22,7 @@ class Work:
         self.root = root
         self.runs = root / f"runs-{os.getpid()}"
         self._count = 0
+        self._short: list[Path] = []
 
     def __enter__(self) -> Work:
         self.runs.mkdir(parents=True)
@@ -30,7 +32,8 @@ class Work:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        shutil.rmtree(self.runs, ignore_errors=True)
+        for path in (self.runs, *self._short):
+            shutil.rmtree(path, ignore_errors=True)
 
     def fresh(self, name: str = "") -> Path:
         """A new empty directory."""
@@ -38,6 +41,11 @@ class Work:
         path = self.runs / f"{self._count:04d}{name and '-' + name}"
         path.mkdir()
         return path
+
+    def short(self) -> Path:
+        """A new directory for a socket, whose path may have 107 bytes."""
+        self._short.append(Path(tempfile.mkdtemp(prefix="cb-")))
+        return self._short[-1]
 
     def drop(self, path: Path) -> None:
         """Remove a run with few but large files at once; small files wait for the end."""

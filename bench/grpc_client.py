@@ -1,0 +1,75 @@
+"""Our client by its API, as a process: ``python bench/grpc_client.py SOURCE VERB ...``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from contentui.content.digest import Digest
+from contentui.stores.open import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from contentui.content.store import Store
+
+SIZE = 16 << 10
+
+
+def put(store: Store, blobs: list[bytes]) -> None:
+    for blob in blobs:
+        store.put(blob)
+
+
+def visible(store: Store, blobs: list[bytes]) -> None:
+    seed = os.urandom(8).hex()
+    for index, blob in enumerate(blobs):
+        with store.writer(f"ref-{seed}-{index}", total=len(blob)) as writer:
+            writer.write(blob)
+            writer.commit(len(blob), Digest.of(blob))
+
+
+def taken(store: Store, way: Callable[[Store, list[bytes]], None], count: str) -> None:
+    """Seconds for ``count`` blobs that nobody has seen before."""
+    blobs = [os.urandom(SIZE) for _ in range(int(count))]
+    store.statuses()  # the connection is there
+    begun = time.perf_counter()
+    way(store, blobs)
+    say(blobs=len(blobs), seconds=time.perf_counter() - begun)
+
+
+def poll(store: Store, seconds: str) -> None:
+    """A monitor that ticks four times a second; prints the CPU that this process used."""
+    from contentui.monitor.monitor import Monitor
+
+    monitor = Monitor(store)
+    found = len(monitor.tick().ingests)
+    say(ingests=found)
+    begun, used = time.monotonic(), time.process_time()
+    until = begun + float(seconds)
+    due = begun
+    while (due := due + 0.25) < until:
+        time.sleep(max(0.0, due - time.monotonic()))
+        monitor.tick()
+    say(seconds=time.monotonic() - begun, cpu=time.process_time() - used)
+
+
+def say(**fields: object) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+def main() -> None:
+    source, verb, argument = sys.argv[1:]
+    store = open_store(source)
+    if verb == "poll":
+        poll(store, argument)
+    else:
+        taken(store, {"put": put, "visible": visible}[verb], argument)
+    store.close()
+
+
+if __name__ == "__main__":
+    main()
