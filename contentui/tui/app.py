@@ -18,6 +18,7 @@ from contentui.tui.clipboard import osc52
 from contentui.tui.messages import (
     PlanFinished,
     PlanMade,
+    Probed,
     SnapshotTaken,
     StoreFailed,
     StoreOpened,
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
     from contentui.actions.model import Concern, Outcome, Plan, Verb
     from contentui.content.digest import Digest
     from contentui.content.model import Info, IngestId, Status
+    from contentui.tui.probing import Answer
     from contentui.tui.screens.picker import Choice
     from contentui.tui.session import Session
 
 RETRY_S = 2.0
-"""Seconds between two tries to open a store that can't be opened."""
+"""Seconds until the second try to open a store that can't be opened; doubled for each one more."""
+RETRY_MOST_S = 16.0
 LAG_SAMPLE_S = 0.5
 JOURNAL_LINES = 1000
 
@@ -91,6 +94,7 @@ class ContentUI(App[None]):
         self._dashboard = Dashboard(graph=not self.looks.low_bandwidth)
         self._verifying: str | None = None
         self._stop_verifying = False
+        self._hurry = asyncio.Event()
 
     def on_mount(self) -> None:
         self._catch_signals()
@@ -133,10 +137,12 @@ class ContentUI(App[None]):
     @work(group="feed", exclusive=True)
     async def _watch(self) -> None:
         """Open the store and pass its pictures on; after a failure, say so and try again."""
+        delay_s = RETRY_S
         while True:
             try:
                 reason = await asyncio.to_thread(self.session.open)
                 self._dashboard.post_message(StoreOpened(reason))
+                delay_s = RETRY_S
                 async for snapshot in self.session.snapshots():
                     self._dashboard.post_message(SnapshotTaken(snapshot))
                 error: ContentError = Unavailable("the watch on the store ended")
@@ -144,8 +150,23 @@ class ContentUI(App[None]):
                 error = failure
             except OSError as failure:
                 error = Unavailable(f"the operating system refuses: {failure.strerror or failure}")
-            self._dashboard.post_message(StoreFailed(error, RETRY_S))
-            await asyncio.sleep(RETRY_S)
+            self._dashboard.post_message(StoreFailed(error, delay_s))
+            await self._rest(delay_s)
+            delay_s = min(2 * delay_s, RETRY_MOST_S)
+
+    async def _rest(self, delay_s: float) -> None:
+        """Until the time is over, or somebody is impatient."""
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+
+    def retry(self) -> None:
+        """Try to reach the store now."""
+        self._hurry.set()
+        self.session.wake()
 
     @work(group="pace", exclusive=True)
     async def _mind_the_lag(self) -> None:
@@ -222,6 +243,44 @@ class ContentUI(App[None]):
             self._verifying = None
             self._dashboard.progress("")
 
+    def probe(self, targets: Sequence[Status]) -> None:
+        """Ask for these ingests, after asking whether to where that is a burden for others."""
+        from contentui.tui.probing import AT_ONCE, question
+
+        if self._verifying:
+            self.tell(f"{self._verifying} is being verified; wait for it.", "warning")
+        elif len(targets) > AT_ONCE:
+            self.tell(f"At most {AT_ONCE} ingests at once; {len(targets):,} are marked.", "warning")
+        elif self.session.collects and (text := question(targets)):
+            from contentui.tui.screens.ask import AskScreen
+
+            def decided(go_on: bool | None) -> None:
+                if go_on:
+                    self._probe(targets)
+
+            self.push_screen(AskScreen("Read it all?", text, "Read"), decided)
+        else:
+            self._probe(targets)
+
+    @work(group="verify", exclusive=True)
+    async def _probe(self, targets: Sequence[Status]) -> None:
+        from contentui.tui.probing import shown_name
+
+        self._stop_verifying = False
+        answers: list[Answer] = []
+        try:
+            for place, status in enumerate(targets, 1):
+                name = self._verifying = shown_name(status)
+                count = f" ({place} of {len(targets)})" if len(targets) > 1 else ""
+                self._dashboard.progress(f"asking for {name}{count}")
+                answers.append(await asyncio.to_thread(self.session.probe, status))
+                if self._stop_verifying:
+                    return
+        finally:
+            self._verifying = None
+            self._dashboard.progress("")
+        self._dashboard.post_message(Probed(tuple(answers)))
+
     def _verified(self, offset: int, size: int) -> bool:
         percent = offset * 100 // max(size, 1)
         self.call_later(self._dashboard.progress, f"verifying {self._verifying} {percent}%")
@@ -229,9 +288,16 @@ class ContentUI(App[None]):
 
     # Telling.
 
-    def tell(self, text: str, severity: Any = "information", *, title: str = "") -> None:
+    def tell(
+        self,
+        text: str,
+        severity: Any = "information",
+        *,
+        title: str = "",
+        for_s: float | None = None,
+    ) -> None:
         """A toast of plain text, already safe for a terminal."""
-        self.notify(text, title=title, severity=severity, markup=False)
+        self.notify(text, title=title, severity=severity, timeout=for_s, markup=False)
 
     def tell_error(self, error: ContentError) -> None:
         """A toast of what was refused and what to do."""

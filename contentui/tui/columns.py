@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from contentui.content.model import ref_argument
@@ -11,6 +11,7 @@ from contentui.monitor.model import BlobRow, IngestRow, Verdict
 from contentui.text import human_age, human_duration, human_rate, human_size, visible
 from contentui.tui.bars import bar, unknown_bar
 from contentui.tui.cells import elide, elide_middle, fits, pad
+from contentui.tui.query import IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -202,8 +203,14 @@ def _rate_style(row: IngestRow) -> str:
 
 
 def ingest_haystack(row: IngestRow) -> str:
-    """What a filter looks at in an ingest: its name as it is shown, and its verdict."""
-    return f"{ref_text(row)} {row.verdict.value}"
+    """What a filter looks at in an ingest: its name as it is shown, its verdict, its namespace."""
+    text = f"{ref_text(row)} {row.verdict.value}"
+    namespace = row.status.namespace
+    return f"{text}{IN}{visible(namespace, 100)}" if namespace else text
+
+
+def _namespace(row: IngestRow, _now_ns: int) -> str:
+    return visible(row.status.namespace, 100)
 
 
 INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
@@ -323,7 +330,9 @@ def _needs_style(row: BlobRow) -> str:
 def blob_haystack(row: BlobRow) -> str:
     """What a filter looks at in a blob: digest, kind, and the names of what needs it."""
     names = " ".join(visible(need.name, 400) for need in (row.needs or ())[:20])
-    return f"{row.key} {'' if row.kind is None else row.kind.value} {names}"
+    text = f"{row.key} {'' if row.kind is None else row.kind.value} {names}"
+    namespaces = row.info.namespaces
+    return f"{text}{IN}{IN.join(visible(each, 100) for each in namespaces)}" if namespaces else text
 
 
 BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
@@ -341,6 +350,57 @@ BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
         80, 8, 26, 64, style=_needs_style, descending=True, paint=_used_by_cell,
     ),
 )  # fmt: skip
+
+
+NAMESPACED_INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
+    Column(
+        "namespace", "NAMESPACE", _namespace, lambda r: r.status.namespace, 66, 7, 10, 20,
+        style=_muted, cut="end",
+    ),
+    replace(INGEST_COLUMNS[0], min_width=19),  # what leaves room for both at 80 cells
+    *INGEST_COLUMNS[1:],
+)  # fmt: skip
+
+
+def namespaces_text(row: BlobRow) -> str:
+    """The namespaces in which a blob is known: ``default, k8s.io``."""
+    return ", ".join(visible(each, 100) for each in row.info.namespaces[:_MOST_NAMESPACES])
+
+
+_MOST_NAMESPACES = 50
+
+
+def _namespaces(row: BlobRow, _now_ns: int) -> str:
+    return namespaces_text(row)
+
+
+def _namespaces_cell(row: BlobRow, width: int) -> str:
+    text = namespaces_text(row)
+    if not fits(text, width):
+        first, *others = row.info.namespaces
+        more = f" +{len(others)}" if others else ""
+        text = elide(visible(first, 100), width - len(more)) + more
+    return pad(text, width)
+
+
+NAMESPACED_BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
+    *BLOB_COLUMNS[:-1],
+    Column(
+        "namespace", "NAMESPACE", _namespaces, lambda r: r.info.namespaces, 75, 10, 12, 24,
+        style=_muted, paint=_namespaces_cell,
+    ),
+    BLOB_COLUMNS[-1],
+)  # fmt: skip
+
+
+def ingest_columns(rows: Sequence[IngestRow]) -> tuple[Column[IngestRow], ...]:
+    """Those that these rows need: with the namespaces where there are any."""
+    return NAMESPACED_INGEST_COLUMNS if any(r.status.namespace for r in rows) else INGEST_COLUMNS
+
+
+def blob_columns(rows: Sequence[BlobRow]) -> tuple[Column[BlobRow], ...]:
+    """Those that these rows need: with the namespaces where there are any."""
+    return NAMESPACED_BLOB_COLUMNS if any(r.info.namespaces for r in rows) else BLOB_COLUMNS
 
 
 def fit(columns: Sequence[Column[KeyedRow]], width: int) -> list[tuple[Column[KeyedRow], int]]:

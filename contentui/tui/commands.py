@@ -53,6 +53,14 @@ COMMANDS = (
         "drop an idle ingest's bytes and keep its ref",
         rank=2,
     ),
+    Command(
+        "ingest.verify",
+        "v",
+        "probe",
+        "Verify",
+        "ask who holds it, or what its bytes are so far; reads all of them",
+        rank=3,
+    ),
     Command("blob.delete", "d", "plan('delete')", "Delete", "remove blobs", rank=1),
     Command("blob.verify", "v", "verify", "Verify", "read a blob and compare its digest", rank=3),
     Command("table.mark", "space", "mark", "Mark", "mark the row, or take the mark away", rank=3),
@@ -79,7 +87,7 @@ COMMANDS = (
         "slash",
         "filter",
         "Filter",
-        "show rows with this text; re: a pattern; ! turns it round",
+        "show rows with this text; re: a pattern; ns: a namespace; ! turns it round",
         "/",
         rank=2,
     ),
@@ -132,6 +140,9 @@ COMMANDS = (
         rank=5,
     ),
     Command("view.zoom", "z", "zoom", "Zoom", "give the pane the whole screen, and back", rank=6),
+    Command(
+        "view.retry", "r", "retry", "Try now", "look for the store again, without waiting", rank=1
+    ),
     Command(
         "app.help",
         "question_mark,f1",

@@ -13,7 +13,14 @@ from contentui.content.model import Liveness, ref_argument
 from contentui.monitor.model import BlobRow, IngestRow
 from contentui.text import human_age, human_rate, human_size, local_time, visible
 from contentui.tui.bars import sparkline
-from contentui.tui.columns import VERDICT_STYLES, eta_text, kind_text, ref_text, verdict_text
+from contentui.tui.columns import (
+    VERDICT_STYLES,
+    eta_text,
+    kind_text,
+    namespaces_text,
+    ref_text,
+    verdict_text,
+)
 from contentui.tui.fields import Field, lay_out
 from contentui.tui.styling import component_style
 
@@ -74,6 +81,8 @@ def _ingest_lines(
 ) -> Iterator[tuple[str, str]]:
     status = row.status
     yield "ref", visible(ref_text(row), _NAME_LIMIT)
+    if status.namespace:
+        yield "namespace", visible(status.namespace, 100)
     yield "state", f"{verdict_text(row.verdict)}"
     yield "offset", _progress(row)
     rate = human_rate(row.rate)
@@ -103,6 +112,8 @@ def _blob_lines(row: BlobRow, now_ns: int) -> Iterator[tuple[str, str]]:
     yield "digest", str(info.digest)
     yield "size", f"{_bytes(info.size)} bytes ({human_size(info.size)})"
     yield "kind", "not looked at yet" if row.kind is None else kind_text(row)
+    if info.namespaces:
+        yield "in", namespaces_text(row)
     yield "committed", _when(info.committed_ns, now_ns)
     if info.updated_ns and info.updated_ns != info.committed_ns:
         yield "labelled", _when(info.updated_ns, now_ns)
@@ -142,9 +153,9 @@ def _verdict(row: IngestRow | BlobRow) -> list[Field]:
 
 
 # In a pane that shows three lines: how fast where bytes arrive, else who holds it since when.
-_ARRIVING_FIRST = ("offset", "rate", "history", "holder", "started", "updated", "ref")
-_AT_REST_FIRST = ("offset", "holder", "updated", "started", "damage", "ref", "expected", "refused",
-                  "on disk", "argument")  # fmt: skip
+_ARRIVING_FIRST = ("offset", "rate", "history", "holder", "started", "updated", "namespace", "ref")
+_AT_REST_FIRST = ("offset", "holder", "updated", "started", "damage", "namespace", "ref",
+                  "expected", "refused", "on disk", "argument")  # fmt: skip
 
 
 class DetailPane(ScrollView, can_focus=True):

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import NamedTuple
+
+from contentui.stores.access import access_problem, is_socket
+from contentui.tui.source import SCHEME, SOCKETS
 
 _CONTENT = "io.containerd.content.v1.content"
 
-SOCKETS = (
-    ("containerd", "run/containerd/containerd.sock"),
-    ("k3s or rke2", "run/k3s/containerd/containerd.sock"),
-    ("docker", "run/docker/containerd/containerd.sock"),
-    ("microk8s", "var/snap/microk8s/common/run/containerd.sock"),
-)
-"""Where containerd's API listens, relative to ``/``."""
-
 ROOTS = (
-    ("containerd", f"var/lib/containerd/{_CONTENT}"),
-    ("k3s", f"var/lib/rancher/k3s/agent/containerd/{_CONTENT}"),
-    ("rke2", f"var/lib/rancher/rke2/agent/containerd/{_CONTENT}"),
-    ("docker", f"var/lib/docker/containerd/daemon/{_CONTENT}"),
-    ("microk8s", f"var/snap/microk8s/common/var/lib/containerd/{_CONTENT}"),
+    ("containerd", f"var/lib/containerd/{_CONTENT}", "containerd"),
+    ("k3s", f"var/lib/rancher/k3s/agent/containerd/{_CONTENT}", "k3s or rke2"),
+    ("rke2", f"var/lib/rancher/rke2/agent/containerd/{_CONTENT}", "k3s or rke2"),
+    ("docker", f"var/lib/docker/containerd/daemon/{_CONTENT}", "docker"),
+    ("microk8s", f"var/snap/microk8s/common/var/lib/containerd/{_CONTENT}", "microk8s"),
 )
-"""Where a containerd keeps its content, relative to ``/``."""
+"""Where a containerd keeps its content, relative to ``/``, and whose socket changes it."""
 
 
 class Candidate(NamedTuple):
@@ -37,94 +31,79 @@ class Candidate(NamedTuple):
     """What may be done there, and why not more, as a sentence."""
     can_open: bool
     exists: bool = True
+    is_socket: bool = False
+
+    @property
+    def source(self) -> str:
+        """How a person would name it as a store."""
+        return SCHEME + os.path.abspath(self.path) if self.is_socket else self.path
 
 
 def detect(root: str = "/", here: str = ".content") -> list[Candidate]:
     """Everything found below ``root``, and the directory ``here`` whether or not it is there.
 
-    Only looks at names and modes: opens nothing, connects to nothing.
+    Sockets stand before directories: more may be done there. Only looks at names and modes:
+    opens nothing but the mark in ``here`` that names its service, connects to nothing.
     """
-    found = [_here(here)]
-    found += [c for name, path in ROOTS if (c := _directory(name, os.path.join(root, path)))]
-    found += [c for name, path in SOCKETS if (c := _socket(name, os.path.join(root, path)))]
-    return found
+    sockets = [c for name, path in SOCKETS if (c := _socket(name, os.path.join(root, path)))]
+    by_owner = {each.name: each for each in sockets}
+    directories = [
+        found
+        for name, path, owner in ROOTS
+        if (found := _directory(name, os.path.join(root, path), by_owner.get(owner)))
+    ]
+    return [*_here(here), *sockets, *directories]
 
 
-def _here(path: str) -> Candidate:
+def first_choice(candidates: list[Candidate]) -> int | None:
+    """Which one to offer first: something that is there, rather than an empty store."""
+    able = [place for place, each in enumerate(candidates) if each.can_open]
+    return next((place for place in able if candidates[place].exists), able[0] if able else None)
+
+
+def _here(path: str) -> list[Candidate]:
     name = "this directory"
     if not os.path.lexists(path):
-        return Candidate(name, path, "not there yet: opening makes an empty store", True, False)
-    if problem := access_problem(path):
-        return Candidate(name, path, problem, False)
-    return Candidate(name, path, "everything: ingest, abort, truncate, delete", True)
+        return [Candidate(name, path, "not there yet: opening makes an empty store", True, False)]
+    if problem := _kept_out(path):
+        return [Candidate(name, path, problem, False)]
+    if service := _service(path):
+        allowed = "read-only: a contentui service owns it; choose its socket to change it"
+        return [service, Candidate(name, path, allowed, True)]
+    return [Candidate(name, path, "everything: ingest, abort, truncate, delete", True)]
 
 
-def _directory(name: str, path: str) -> Candidate | None:
-    if problem := access_problem(path):
+def _service(path: str) -> Candidate | None:
+    """The socket of our own service that owns a directory, while it runs."""
+    from contentui.stores.local.ownership import read_only_reason
+
+    _, found, socket = read_only_reason(path).rpartition(SCHEME)
+    return _socket("contentui serve", socket) if found and socket else None
+
+
+def _directory(name: str, path: str, socket: Candidate | None) -> Candidate | None:
+    if problem := _kept_out(path):
         return Candidate(name, path, problem, False)
     if not os.path.isdir(path):
         return None
     allowed = f"read-only: the directory belongs to {name}, which alone may change it"
+    if socket is not None:
+        allowed += "; choose its socket above"
     return Candidate(name, path, allowed, True)
 
 
 def _socket(name: str, path: str) -> Candidate | None:
-    problem = access_problem(path, os.R_OK | os.W_OK)
-    if not problem and not _is_socket(path):
+    if problem := _kept_out(path, os.R_OK | os.W_OK):
+        return Candidate(name, path, problem, False, is_socket=True)
+    if not is_socket(path):
         return None
-    allowed = "not supported yet: this version opens directories"
-    return Candidate(name, path, f"{problem}; {allowed}" if problem else allowed, False)
+    what = "everything through the daemon: watch, abort, truncate, delete, in all namespaces"
+    if name == "contentui serve":
+        what = "everything through the service: watch, abort, truncate, delete"
+    return Candidate(name, path, what, True, is_socket=True)
 
 
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def access_problem(path: str, mode: int = os.R_OK | os.X_OK) -> str:
-    """Why the operating system keeps us out of ``path``, with who owns what; empty when it doesn't.
-
-    A path that is not there is no problem.
-    """
-    at = os.path.abspath(path)
-    steps = [at]
-    while at != os.path.dirname(at):
-        at = os.path.dirname(at)
-        steps.append(at)
-    for step in reversed(steps):
-        wanted = mode if step == steps[0] else os.X_OK
-        try:
-            found = os.stat(step)
-        except PermissionError:
-            continue  # its parent has been named
-        except OSError:
-            return ""
-        if not os.access(step, wanted):
-            return _refusal(step, found)
-    return ""
-
-
-def _refusal(path: str, found: os.stat_result) -> str:
-    mode = stat.filemode(found.st_mode)
-    owner = f"{_user(found.st_uid)}:{_group(found.st_gid)}"
-    return f"permission denied at {path} ({mode} {owner}; you are {_user(os.geteuid())})"
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    import grp
-
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+def _kept_out(path: str, mode: int = os.R_OK | os.X_OK) -> str:
+    """Why we are kept out of a path, and what to do; empty when we aren't."""
+    problem = access_problem(path, mode)
+    return f"{problem}: run this as root, or as a member of that group" if problem else ""

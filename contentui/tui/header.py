@@ -10,10 +10,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from contentui.monitor.model import Snapshot, Verdict, View
-from contentui.text import human_duration, human_rate, human_size, visible
+from contentui.text import human_duration, human_rate, human_size
 from contentui.tui.bars import sparkline
 from contentui.tui.cells import elide_middle
 from contentui.tui.columns import SHAPES, VERDICT_STYLES
+from contentui.tui.source import parse
 from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
@@ -83,8 +84,11 @@ def _space(snapshot: Snapshot) -> Iterator[Part]:
 
 def header_parts(snapshot: Snapshot, now_ns: int, paused: bool) -> list[Part]:
     """Everything that the header could say, in the order in which it says it."""
+    source = parse(snapshot.source)
+    scope = (Part("namespaces", source.scope, "muted", 64),) if source.scope else ()
     return [
-        Part("source", visible(snapshot.source, 400), "source", 75),
+        Part("source", source.words, "source", 75),
+        *scope,
         *_health(snapshot, now_ns, paused),
         *_counts(snapshot),
         *_space(snapshot),

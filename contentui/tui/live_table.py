@@ -16,9 +16,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from contentui.text import visible
-from contentui.tui.cells import elide, pad
+from contentui.tui.cells import elide
 from contentui.tui.columns import GAP, Column, Row, fit
 from contentui.tui.styling import component_style
+from contentui.tui.table_header import titles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -233,6 +234,13 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     def has_column(self, key: str) -> bool:
         """Whether a column has room, and so its title may bear the arrow."""
         return any(column.key == key for column, _ in self._fit())
+
+    def use(self, columns: Sequence[Column[Row]]) -> None:
+        """Show these columns from now on."""
+        if tuple(columns) != self._columns:
+            self._columns, self._fitted = tuple(columns), (-1, [])
+            self._painted.clear()
+            self.refresh()
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -542,31 +550,9 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         return Strip.join([strip, Strip([end], 1)]).adjust_cell_length(width)
 
     def _header(self) -> Strip:
-        style, base = self._style("header"), self._style("base")
-        segments = [Segment(" " * GUTTER, style)]
-        for column, width in self._fit():
-            title = pad(elide(column.title, width), width, column.right) + " " * GAP
-            if self._sort is not None and self._sort[0] == column.key:
-                segments += self._sorted_title(column, width, segments)
-            else:
-                segments.append(Segment(title, style))
-        return Strip(segments).adjust_cell_length(self.size.width, base)
-
-    def _sorted_title(
-        self, column: Column[Row], width: int, before: list[Segment]
-    ) -> list[Segment]:
-        """The title with its arrow, which may use the gap beside it."""
-        arrow = "↓" if self._sort and self._sort[1] else "↑"
-        style, header = self._style("sorted"), self._style("header")
-        if not column.right:
-            title = elide(column.title, width) + arrow
-            return [Segment(title, style), Segment(" " * (width + GAP - len(title)), header)]
-        if len(column.title) >= width:
-            before[-1] = Segment(before[-1].text[:-1], before[-1].style)
-            width += 1
-        title = arrow + elide(column.title, width - 1)
-        blank = " " * (width - len(title))
-        return [Segment(blank, header), Segment(title, style), Segment(" " * GAP, header)]
+        header, arrow = self._style("header"), self._style("sorted")
+        segments = [Segment(" " * GUTTER, header), *titles(self._fit(), self._sort, header, arrow)]
+        return Strip(segments).adjust_cell_length(self.size.width, self._style("base"))
 
     def _empty_cells(self, y: int) -> tuple[tuple[str, str], ...]:
         """The part of the empty text, centred as a block, that stands in line ``y``."""

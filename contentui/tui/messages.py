@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from contentui.actions.model import Outcome, Plan
     from contentui.content.errors import ContentError
     from contentui.monitor.model import Snapshot
+    from contentui.tui.probing import Answer
 
 
 class SnapshotTaken(Message, bubble=False):
@@ -55,3 +56,11 @@ class PlanFinished(Message, bubble=False):
         super().__init__()
         self.plan = plan
         self.outcomes = outcomes
+
+
+class Probed(Message, bubble=False):
+    """Ingests were asked for, one after the other."""
+
+    def __init__(self, answers: tuple[Answer, ...]) -> None:
+        super().__init__()
+        self.answers = answers

@@ -1,4 +1,4 @@
-"""What is typed after ``/``: plain text, ``re:`` and ``!``."""
+"""What is typed after ``/``: plain text, ``re:``, ``ns:`` and ``!``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+IN = "\n"
+"""Stands in a row's text before each of its namespaces. No name that is shown contains it."""
 
 
 def _everything(_haystack: str) -> bool:
@@ -49,13 +52,29 @@ def _pattern(source: str) -> Callable[[str], bool]:
     found = re2.compile(source, options).search
 
     def test(haystack: str) -> bool:
-        return found(haystack.encode("utf-8", "replace").decode()) is not None
+        name = haystack.partition(IN)[0]  # so that $ is the end of the name
+        return found(name.encode("utf-8", "replace").decode()) is not None
 
     return test
 
 
+def _namespaces(names: str) -> Callable[[str], bool] | None:
+    """Rows in a namespace that begins with one of these names; None: any will do."""
+    needles = tuple(IN + name for name in names.casefold().split(",") if name)
+    if not needles:
+        return None
+    if len(needles) == 1:
+        needle = needles[0]
+        return lambda haystack: needle in haystack
+    return lambda haystack: any(needle in haystack for needle in needles)
+
+
 def _negated(test: Callable[[str], bool]) -> Callable[[str], bool]:
     return lambda haystack: not test(haystack)
+
+
+def _both(one: Callable[[str], bool], other: Callable[[str], bool]) -> Callable[[str], bool]:
+    return lambda haystack: one(haystack) and other(haystack)
 
 
 def _why(error: Exception) -> str:
@@ -69,19 +88,42 @@ def parse(text: str) -> Query:
     """A filter from what was typed so far. Never raises.
 
     ``redis`` finds text without regard to case, ``re:^layer-`` a regular expression (RE2),
-    and ``!`` before either turns it round.
+    ``ns:k8s`` what is in a namespace of that beginning, and ``!`` before any of them turns it
+    round. Behind ``ns:NAME`` and a space, another filter may follow: both must hold.
     """
     term = text.strip()
+    scopes: list[Callable[[str], bool]] = []
+    while (scope := _scope(term)) is not None:
+        test, term = scope
+        if test is not None:
+            scopes.append(test)
+    query = _parse_name(term)
+    for test in scopes:
+        query = query._replace(test=_both(test, query.test) if query else test)
+    return query._replace(text=text)
+
+
+def _scope(term: str) -> tuple[Callable[[str], bool] | None, str] | None:
+    """The namespaces that a term begins with, and what follows; None: it begins otherwise."""
+    negated = term.startswith("!")
+    rest = term[1:].lstrip() if negated else term
+    if not rest.startswith("ns:"):
+        return None
+    names, _, rest = rest[3:].partition(" ")
+    test = _namespaces(names)
+    return (_negated(test) if negated and test else test), rest.strip()
+
+
+def _parse_name(term: str) -> Query:
     negated = term.startswith("!")
     if negated:
         term = term[1:].lstrip()
-    # A term on a field (``stalled>10m``) will be recognised here.
     is_pattern = term.startswith("re:")
     needle = term[3:] if is_pattern else term
     if not needle:
-        return Query(text)
+        return ALL
     try:
         test = _pattern(needle) if is_pattern else _substring(needle)
     except Exception as error:  # RE2's own error type is known only once it is loaded
-        return Query(text, _why(error))
-    return Query(text, "", _negated(test) if negated else test)
+        return Query("", _why(error))
+    return Query("", "", _negated(test) if negated else test)

@@ -6,7 +6,9 @@ import os
 from typing import TYPE_CHECKING, cast
 
 from contentui.content.digest import new_hash
-from contentui.content.errors import DataLoss, Unavailable
+from contentui.content.errors import ContentError, DataLoss, Unavailable
+from contentui.tui.probing import Answer
+from contentui.tui.source import is_socket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
@@ -30,7 +32,7 @@ INDEX_BUDGET_S = 1.0
 class Session:
     """Opened off the event loop after the first paint; opened again after it was lost.
 
-    Every method but `snapshots`, `focus` and `history` blocks: call it on a thread.
+    Every method but `snapshots`, `focus`, `history` and `wake` blocks: call it on a thread.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Session:
         from contentui.stores.open import open_store
 
         self.close()
-        if self.create and self.source:
+        if self.create and self.source and not is_socket(self.source):
             os.makedirs(self.source, 0o755, exist_ok=True)
         store = open_store(self.source or "", read_only=self.read_only, create=self.create)
         self._index = ContentIndex(store)
@@ -125,13 +127,14 @@ class Session:
                 index.needs,
                 certain=index.needs_certain,
                 read_only_reason=refusal,
+                collects=store.collects,
             )
         facts = [
             fact._replace(moving=fact.moving or fact.status.id in moving)
             for fact in ingest_facts(store, cast("Sequence[Status]", targets), second_look_s=0)
         ]
         make = plan_abort if verb is AnyVerb.ABORT else plan_truncate
-        return make(store.name, facts, read_only_reason=refusal)
+        return make(store.name, facts, read_only_reason=refusal, collects=store.collects)
 
     def _known_index(self) -> ContentIndex:
         if self._index is None:
@@ -154,6 +157,26 @@ class Session:
 
             self._journal = Journal()
         return self._journal
+
+    def wake(self) -> None:
+        """Look as soon as may be. Doesn't block."""
+        if self._feed is not None:
+            self._feed.wake()
+
+    def probe(self, seen: Status) -> Answer:
+        """Ask for an ingest's lock and its bytes, as it was shown (`Store.probe`)."""
+        try:
+            probe = self.store.probe(seen.id, seen=seen)
+        except ContentError as error:
+            return Answer(seen, None, error)
+        finally:
+            self.wake()
+        return Answer(seen, probe, None)
+
+    @property
+    def collects(self) -> bool:
+        """Whether a daemon collects what nobody needs; False while no store is open."""
+        return self._store is not None and self._store.collects
 
     def verify(self, digest: Digest, progress: Callable[[int, int], bool]) -> int:
         """Read a whole blob and compare its digest; returns its size in bytes.

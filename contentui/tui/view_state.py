@@ -166,6 +166,16 @@ class ViewState(Generic[Row]):
         """The rows as they were put in order last."""
         return self._order.shown
 
+    def use(self, columns: Sequence[Column[Row]]) -> None:
+        """Sort by one of these columns from now on; the one sorted by stays when it is there."""
+        self._columns = {column.key: column for column in columns}
+        if self._sort.key not in self._columns:
+            self._sort = columns[0]
+
+    def has(self, key: str) -> bool:
+        """Whether there is such a column."""
+        return key in self._columns
+
     def sort_by(self, key: str, descending: bool | None = None) -> None:
         """Sort by a column: by the one already sorted by, in the other direction."""
         column = self._columns[key]

@@ -226,7 +226,7 @@ async def test_the_help_lists_the_keys_that_work_here():
         text = (await ui.screen(HelpScreen)).query_one(TextView).plain
         assert "x        Abort" in text
         assert "Truncate" in text
-        assert "Verify" not in text
+        assert "Delete" not in text
         assert "poisoned" in text
 
 
@@ -394,7 +394,7 @@ async def test_the_palette_has_our_commands():
         titles = [command.title for command in ui.app.get_system_commands(ui.dashboard)]
         assert "Abort (a)" in titles
         assert "Theme" in titles
-        assert not any(title.startswith("Verify") for title in titles)
+        assert not any(title.startswith(("Delete", "Try now")) for title in titles)
 
 
 async def test_deleting_what_something_needs_takes_the_word():

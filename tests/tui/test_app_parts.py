@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from frozen import INGESTS, FrozenSession
@@ -15,7 +17,7 @@ from contentui.actions.facts import IngestFacts
 from contentui.actions.plan import plan_abort
 from contentui.content.model import Liveness
 from contentui.tui.commands import COMMANDS
-from contentui.tui.detect import access_problem, detect
+from contentui.tui.detect import detect, first_choice
 from contentui.tui.footer import Hint, fit
 from contentui.tui.pace import WINDOW, Pace
 from contentui.tui.run import find_source, screen_problem
@@ -70,7 +72,7 @@ def test_ids_of_bindings_are_unique_and_keys_clash_only_between_panes():
         for key in command.keys.split(","):
             by_key.setdefault(key, []).append(command.group)
     clashes = {key: groups for key, groups in by_key.items() if len(groups) > 1}
-    assert clashes == {"d": ["ingest", "blob"]}
+    assert clashes == {"d": ["ingest", "blob"], "v": ["ingest", "blob"]}
 
 
 def facts(*rows):
@@ -112,31 +114,52 @@ def test_what_this_machine_has_is_found_with_what_may_be_done(tmp_path):
             listener.bind("containerd.sock")
         finally:
             os.chdir(previous)
-        here, directory, sock = detect(str(root), str(tmp_path / ".content"))
+        found = here, sock, directory = detect(str(root), str(tmp_path / ".content"))
     assert here.can_open
     assert not here.exists
     assert directory.name == "containerd"
     assert "read-only" in directory.allowed
     assert sock.name == "k3s or rke2"
-    assert not sock.can_open
-    assert "not supported yet" in sock.allowed
+    assert sock.can_open
+    assert sock.source == f"unix://{run}/containerd.sock"
+    assert first_choice(found) == 1  # rather than an empty store
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
-def test_a_locked_door_is_named_with_mode_and_owner(tmp_path):
-    door = tmp_path / "door"
-    (door / "room").mkdir(parents=True)
-    door.chmod(0o600)
-    try:
-        problem = access_problem(str(door / "room"))
-    finally:
-        door.chmod(0o700)
-    assert str(door) in problem
-    assert "drw-------" in problem
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_locked_door_is_named_with_mode_owner_and_way_out(tmp_path):
+    door = tmp_path / "machine"
+    socket_path = door / "run/containerd/containerd.sock"
+    socket_path.parent.mkdir(parents=True)
+    socket_path.touch()
+    for directory in (tmp_path, *tmp_path.parents[:-2]):
+        directory.chmod(0o755)
+    (door / "run/containerd").chmod(0o710)
+    program = (
+        "import grp, os, pwd\n"
+        "from contentui.tui.detect import detect\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        f"print(detect({str(door)!r}, {str(tmp_path / 'none')!r})[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "drwx--x---" in done.stdout, done.stderr
+    assert "you are nobody" in done.stdout
+    assert "run this as root" in done.stdout
+    assert "can_open=False" in done.stdout
 
 
-def test_what_is_not_there_is_no_problem(tmp_path):
-    assert access_problem(str(tmp_path / "nothing" / "here")) == ""
+def test_a_root_whose_daemon_listens_recommends_its_socket(tmp_path):
+    root = tmp_path / "machine"
+    (root / "var/lib/docker/containerd/daemon/io.containerd.content.v1.content").mkdir(parents=True)
+    (root / "run/docker/containerd").mkdir(parents=True)
+    *_, alone = detect(str(root), str(tmp_path))
+    assert "socket" not in alone.allowed
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(
+            f"/proc/self/fd/{os.open(root / 'run/docker/containerd', os.O_PATH)}/containerd.sock"
+        )
+        *_, sock, directory = detect(str(root), str(tmp_path))
+    assert sock.is_socket
+    assert "choose its socket above" in directory.allowed
 
 
 def test_the_source_is_named_set_or_found(tmp_path, monkeypatch):

@@ -16,7 +16,14 @@ from contentui.actions.model import Result, Verb
 from contentui.content.model import IngestId, Status
 from contentui.monitor.model import BlobRow, IngestRow, Snapshot
 from contentui.text import visible
-from contentui.tui.columns import BLOB_COLUMNS, INGEST_COLUMNS, blob_haystack, ingest_haystack
+from contentui.tui.columns import (
+    BLOB_COLUMNS,
+    INGEST_COLUMNS,
+    blob_columns,
+    blob_haystack,
+    ingest_columns,
+    ingest_haystack,
+)
 from contentui.tui.commands import COMMANDS
 from contentui.tui.detail import DetailPane
 from contentui.tui.footer import KeyBar, live_hints
@@ -25,16 +32,18 @@ from contentui.tui.live_table import LiveTable
 from contentui.tui.messages import (
     PlanFinished,
     PlanMade,
+    Probed,
     SnapshotTaken,
     StoreFailed,
     StoreOpened,
 )
+from contentui.tui.probing import summary
 from contentui.tui.screens import words
 from contentui.tui.screens.filter_line import FilterLine
 from contentui.tui.screens.pane import Pane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
@@ -47,6 +56,10 @@ FRAME_S = 0.004
 """Within which all parts of the screen have taken in a snapshot, seconds."""
 
 
+ANSWER_S = 20.0
+"""Seconds for which the answer to a question of several lines is shown."""
+NOTICE_S = 30.0
+"""Seconds for which something is shown that a person must hear, once."""
 UNWATCHED_STEP = 2_000
 """Rows that may come before the garbage collector is told to leave them alone."""
 SETTLE_S = 1.0
@@ -79,6 +92,7 @@ class Dashboard(Screen[None]):
         self._focus_told: tuple[str, ...] = ()
         self._progress = ""
         self._unwatched = 0
+        self._rows_seen: tuple[object, object] = ((), ())
         self._detail: tuple[DetailScreen, str] | None = None
         self.read_only_reason = ""
 
@@ -116,6 +130,9 @@ class Dashboard(Screen[None]):
         self._spare_the_collector(message.snapshot)
         failed, self._failure = self._failure, None
         self.read_only_reason = message.snapshot.read_only_reason
+        self._use_columns(message.snapshot)
+        for notice in message.snapshot.notices:
+            self._app.tell(visible(notice, 600), "warning", for_s=NOTICE_S)
         self._paint_together()
         if not failed and _looks_same(before, message.snapshot):
             self._refresh_header()
@@ -124,6 +141,14 @@ class Dashboard(Screen[None]):
         else:
             self._refresh_header()
             self._refresh_sheet(before)
+
+    def _use_columns(self, snapshot: Snapshot) -> None:
+        """With the namespaces, once there are any; the column stays when its rows go."""
+        if self._rows_seen[0] is not snapshot.ingests and not self.ingests.is_using("namespace"):
+            self.ingests.use(ingest_columns(snapshot.ingests))
+        if self._rows_seen[1] is not snapshot.blobs and not self.blobs.is_using("namespace"):
+            self.blobs.use(blob_columns(snapshot.blobs))
+        self._rows_seen = snapshot.ingests, snapshot.blobs
 
     def _spare_the_collector(self, snapshot: Snapshot) -> None:
         """Take many rows out of the garbage collector's sight.
@@ -169,6 +194,19 @@ class Dashboard(Screen[None]):
             pane.table.marks = pane.table.marks - gone
         for text, severity in words.outcome(message.outcomes):
             self._app.tell(text, severity)
+
+    @on(Probed)
+    def _probed(self, message: Probed) -> None:
+        answers = message.answers
+        if len(answers) == 1:
+            text = "\n".join(line.text.strip() for line in answers[0].lines(time.time_ns()))
+            self._app.tell(text, answers[0].severity, title=answers[0].name, for_s=ANSWER_S)
+        elif self.is_active:
+            from contentui.tui.screens.answers import AnswersScreen
+
+            self.app.push_screen(AnswersScreen(answers, time.time_ns()))
+        else:  # something else was opened meanwhile
+            self._app.tell(summary(answers), for_s=ANSWER_S)
 
     def progress(self, text: str) -> None:
         """What is under way, on the notice line; nothing when it has ended."""
@@ -237,9 +275,14 @@ class Dashboard(Screen[None]):
         else:
             detail.show_nothing("")
 
+    @property
+    def _trouble(self) -> str:
+        """Why what is shown is old, or nothing is; empty when all is well."""
+        return words.notice(self._failure, self.snapshot)
+
     def _refresh_notice(self) -> None:
         notice = self.query_one("#notice", Static)
-        text, style = words.notice(self._failure, self.snapshot), "-bad"
+        text, style = self._trouble, "-bad"
         if not text:
             text, style = self._progress, "-calm"
         notice.update(text)
@@ -252,7 +295,7 @@ class Dashboard(Screen[None]):
         state = (
             pane.id, row is not None, pane.table.mark_count, bool(pane.view.query.text),
             len(pane.targets()), self.paused, self.read_only_reason, self._zoomed, pane.total > 0,
-            pane.table.is_cursor_marked, self.focused is None,
+            pane.table.is_cursor_marked, self.focused is None, bool(self._trouble),
         )  # fmt: skip
         if state != self._state:
             self._state = state
@@ -293,6 +336,10 @@ class Dashboard(Screen[None]):
             return mine and (bool(pane.targets()) or has_row)
         if action == "verify":
             return pane is self.blobs and has_row
+        if action == "probe":
+            return pane is self.ingests and (bool(pane.targets()) or has_row)
+        if action == "retry":
+            return bool(self._trouble)
         if action in ("mark", "detail", "copy"):
             return has_row
         if action in ("mark_all", "sort", "reverse"):
@@ -312,6 +359,9 @@ class Dashboard(Screen[None]):
             verb = words.DESTRUCTIVE[command_id]
             marks = len(pane.table.marked_rows())
             return f"{verb} {marks:,} marked" if marks else verb
+        if command_id == "ingest.verify":
+            marks = len(pane.table.marked_rows())
+            return f"Verify {marks:,} marked" if marks else ""
         if command_id == "view.detail" and pane.table.cursor_row is None:
             return None  # the table answers to enter with nothing to choose, too
         if command_id == "table.mark":
@@ -351,19 +401,35 @@ class Dashboard(Screen[None]):
         if self.read_only_reason:
             self._app.tell(f"Read-only: {visible(self.read_only_reason, 600)}", "warning")
             return
-        rows = self._settle().targets()
-        if not rows:
-            self._app.tell("The marked items are filtered away; esc shows everything.", "warning")
+        if not (rows := self._targets()):
             return
         targets = [row.info if isinstance(row, BlobRow) else row.status for row in rows]
         moving = {row.key for row in rows if isinstance(row, IngestRow) and row.rate > 0}
         self._app.plan(Verb(verb), targets, moving)
 
+    def _targets(self) -> Sequence[Any]:
+        """The rows that a key acts on; none, and the reason told, when it can't."""
+        if self._trouble:
+            self._app.tell(f"Not now. {self._trouble}", "warning")
+            return ()
+        rows = self._settle().targets()
+        if not rows:
+            self._app.tell("The marked items are filtered away; esc shows everything.", "warning")
+        return rows
+
     def action_verify(self) -> None:
         """Read the blob under the cursor and compare its digest."""
         row = self.active.table.cursor_row
-        if isinstance(row, BlobRow):
+        if isinstance(row, BlobRow) and self._targets():
             self._app.verify(row.info.digest)
+
+    def action_probe(self) -> None:
+        """Ask who holds the marked ingests, or the one under the cursor, and what they hold."""
+        if rows := self._targets():
+            self._app.probe([row.status for row in rows])
+
+    def action_retry(self) -> None:
+        self._app.retry()
 
     def action_mark(self) -> None:
         self.active.table.toggle_mark()

@@ -28,7 +28,9 @@ class FilterLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static("/", classes="prompt", markup=False)
-        yield Input(placeholder="text, re:pattern, !not", compact=True, select_on_focus=False)
+        yield Input(
+            placeholder="text, re:pattern, ns:name, !not", compact=True, select_on_focus=False
+        )
         yield Static("", classes="count", markup=False)
 
     def open(self, text: str) -> None:

@@ -57,6 +57,15 @@ class Pane(Vertical, Generic[Row]):
     def compose(self) -> ComposeResult:
         yield self.table
 
+    def use(self, columns: Sequence[Column[Row]]) -> None:
+        """Show these columns, and sort by one of them, from now on."""
+        self.view.use(columns)
+        self.table.use(columns)
+
+    def is_using(self, key: str) -> bool:
+        """Whether it has the column, with room or without."""
+        return self.view.has(key)
+
     def feed(self, rows: Sequence[Row], now_ns: int, now_s: float) -> None:
         """Show these rows, filtered and in order; the same rows when paused.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import on, work
@@ -12,8 +13,10 @@ from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from contentui.stores.access import is_socket
 from contentui.text import visible
-from contentui.tui.detect import Candidate, detect
+from contentui.tui.detect import Candidate, detect, first_choice
+from contentui.tui.source import SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,18 +25,25 @@ if TYPE_CHECKING:
 
 _INTRO = (
     "A content store keeps blobs under their digests, and the ingests that are on their way.\n"
-    "None was named and there is no .content here. Choose one, or type a directory."
+    "None was named and there is no .content here. Choose one, or type a path."
 )
 
 
 def _content(candidate: Candidate) -> Content:
     state = "" if candidate.exists else "  (new)"
+    if candidate.is_socket:
+        state = "  (socket)"
     return Content.assemble(
-        (f"{candidate.name:<15}", "bold" if candidate.can_open else "dim"),
+        (f"{candidate.name:<17}", "bold" if candidate.can_open else "dim"),
         (visible(candidate.path) + state, "" if candidate.can_open else "dim"),
         "\n",
-        (" " * 15 + visible(candidate.allowed), "dim"),
+        (" " * 17 + visible(candidate.allowed), "dim"),
     )
+
+
+def typed_source(text: str) -> str:
+    """What was typed as a source: a socket's path becomes its address."""
+    return SCHEME + os.path.abspath(text) if is_socket(text) else text
 
 
 class Choice(NamedTuple):
@@ -61,7 +71,11 @@ class PickerScreen(Screen[Choice]):
         yield Static(Content.styled(" contentui ", "bold reverse"), id="picker-title")
         yield Static(_INTRO, id="picker-intro", markup=False)
         yield OptionList(id="picker-list", markup=False)
-        yield Input(placeholder="or a directory's path", id="picker-path", compact=True)
+        yield Input(
+            placeholder="or the path of a directory or a socket, or unix://…?namespace=…",
+            id="picker-path",
+            compact=True,
+        )
         yield Static(
             "enter open   tab type a path   r look again   q quit", id="picker-keys", markup=False
         )
@@ -78,15 +92,15 @@ class PickerScreen(Screen[Choice]):
         options.add_options(
             [Option(_content(c), disabled=not c.can_open) for c in self._candidates]
         )
-        options.highlighted = next((i for i, c in enumerate(self._candidates) if c.can_open), None)
+        options.highlighted = first_choice(self._candidates)
         options.focus()
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
         candidate = self._candidates[event.option_index]
-        self.dismiss(Choice(candidate.path, create=not candidate.exists))
+        self.dismiss(Choice(candidate.source, create=not candidate.exists))
 
     @on(Input.Submitted)
     def _typed(self, event: Input.Submitted) -> None:
         if path := event.value.strip():
-            self.dismiss(Choice(path, create=False))
+            self.dismiss(Choice(typed_source(path), create=False))

@@ -12,12 +12,15 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from contentui.actions.model import Concern, Plan, Step, Verb
-from contentui.actions.words import holder_words
+from contentui.actions.words import holder_words, namespace_words
 from contentui.content.model import Status
 from contentui.text import human_duration, human_size, visible
+from contentui.tui.source import narrowed
 from contentui.tui.text_view import Line, TextView
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual.app import ComposeResult
     from textual.events import Key
 
@@ -47,10 +50,11 @@ def command_line(plan: Plan, *, limit: int | None = None) -> str:
     """The same plan as a command for a shell; arguments beyond ``limit`` characters are counted."""
     import shlex
 
-    words = ["contentui", "--store", shlex.quote(plan.source), plan.verb.value]
+    able = [step for step in plan.steps if not step.refusal]
+    words = ["contentui", "--store", shlex.quote(_command_source(plan, able)), plan.verb.value]
     if plan.concerns:
         words.append("--force")
-    arguments = [shlex.quote(step.name) for step in plan.steps if not step.refusal]
+    arguments = [shlex.quote(step.name) for step in able]
     if limit is not None:
         kept: list[str] = []
         room = limit
@@ -63,6 +67,12 @@ def command_line(plan: Plan, *, limit: int | None = None) -> str:
             kept.append(f"… and {rest:,} more")
         arguments = kept
     return " ".join((*words, *arguments))
+
+
+def _command_source(plan: Plan, steps: Sequence[Step]) -> str:
+    """The plan's source; with the namespace that all its ingests share, as a ref needs one."""
+    namespaces = {s.target.namespace for s in steps if isinstance(s.target, Status)}
+    return narrowed(plan.source, namespaces.pop()) if len(namespaces) == 1 else plan.source
 
 
 def _holder(holder: Holder, now_ns: int) -> str:
@@ -84,6 +94,8 @@ def step_lines(step: Step, now_ns: int = 0) -> list[Line]:
     def tell(label: str, text: str, kind: str = "dim") -> None:
         lines.append(Line(text, kind, label, "dim", indent=2, hang=9))
 
+    if step.namespaces:
+        tell("in", namespace_words(step.namespaces), "plain")
     if step.refusal:
         tell("refused", visible(step.refusal), "bad")
         return lines
@@ -183,8 +195,9 @@ class PlanScreen(ModalScreen[Decision]):
         for step in sorted(self.plan.steps, key=lambda s: (not s.refusal, not s.concerns)):
             lines += step_lines(step, self._now_ns)
         if self._able:
+            lines += [Line(""), *(Line(note, "dim") for note in self.plan.notes)]
             shell = visible(command_line(self.plan, limit=_SHOWN_IN_COMMAND), 4096)
-            lines += [Line(""), Line(shell, "key", "shell", "dim", hang=7)]
+            lines += [Line(shell, "key", "shell", "dim", hang=7)]
         return lines
 
     def on_mount(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from contentui.actions.describe import describe_outcome, describe_outcomes
 from contentui.actions.model import Result
 from contentui.monitor.model import Snapshot, Verdict, View
-from contentui.text import human_size, visible
+from contentui.text import human_size, local_time, visible
 from contentui.tui.columns import SHAPES
 from contentui.tui.text_view import Line
 
@@ -46,18 +46,22 @@ def legend() -> list[tuple[str, str, str]]:
 def failed(error: ContentError) -> str:
     """Why there is no store to show, and what to do, for the place where rows would be."""
     advice = f"\n{visible(error.advice, 600)}" if error.advice else ""
-    return f"{visible(error.message, 600)}{advice}\n\nStill trying. q leaves."
+    return f"{visible(error.message, 600)}{advice}\n\nStill trying. r tries now, q leaves."
 
 
 def notice(failure: StoreFailed | None, snapshot: Snapshot | None) -> str:
     """What is wrong with the view, for the line that nobody can overlook."""
     if failure is not None:
         if snapshot is None:
-            return "The store can't be shown."
+            return f"The store can't be shown: {visible(failure.error.message, 400)}"
         advice = f" {visible(failure.error.advice, 300)}" if failure.error.advice else ""
         return f"Lost the store: {visible(failure.error.message, 400)}{advice} Still trying."
     if snapshot is not None and snapshot.health.view is View.STALE:
-        return f"This picture is old: {visible(snapshot.health.reason, 600)}"
+        reason = visible(snapshot.health.reason, 600)
+        if not snapshot.health.since_ns:
+            return f"The store can't be shown: {reason}"
+        since = local_time(snapshot.health.since_ns).rpartition(" ")[2]
+        return f"This picture is old, of {since}: {reason}"
     return ""
 
 
@@ -68,6 +72,8 @@ def empty(snapshot: Snapshot) -> tuple[str, str]:
     where = visible(shlex.quote(snapshot.source), 300)
     command = f"contentui --store {where} ingest mine < FILE"
     if snapshot.health.view is View.STALE:
+        if not snapshot.health.since_ns:
+            return f"{visible(snapshot.health.reason, 600)}\n\nr tries now, q leaves.", ""
         return ("Nothing was here at the last good look.",) * 2
     if snapshot.read_only_reason:
         ingests = "Nothing is on its way into this store."

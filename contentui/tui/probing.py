@@ -1,0 +1,90 @@
+"""Asking for ingests' locks, and what they hold, because a person wants to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from contentui.content.errors import ContentError
+from contentui.content.model import ref_argument
+from contentui.text import human_size, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from contentui.actions.describe import Line
+    from contentui.content.model import Probe, Status
+
+AT_ONCE = 50
+"""Ingests that one key press asks for at most."""
+LARGE = 1 << 30
+"""Bytes from which on a collector's daemon is busy long enough to ask first."""
+
+
+class Answer(NamedTuple):
+    """One ingest that was asked for."""
+
+    seen: Status
+    probe: Probe | None
+    error: ContentError | None
+
+    @property
+    def name(self) -> str:
+        """The ingest, safe for a terminal."""
+        return shown_name(self.seen)
+
+    def lines(self, now_ns: int) -> list[Line]:
+        """What there is to say about it, without its name."""
+        from contentui.actions.describe import Line
+        from contentui.actions.probe import describe_probe
+
+        if self.probe is not None:
+            return [each for each in describe_probe(self.probe, now_ns) if each.style != "name"]
+        error = self.error or ContentError("it was not asked for")
+        lines = [Line("danger", visible(error.message, 600))]
+        return [*lines, Line("text", visible(error.advice, 300))] if error.advice else lines
+
+    @property
+    def severity(self) -> str:
+        """Of its toast."""
+        return {"poisoned": "error", "damaged": "error", "held": "warning"}.get(
+            self.word, "information" if self.probe is not None else "error"
+        )
+
+    @property
+    def word(self) -> str:
+        """What it comes to, in a word or two."""
+        if self.probe is None:
+            return "not told"
+        from contentui.actions.probe import Finding, finding
+
+        found = finding(self.probe)
+        return {Finding.PARTIAL: "free", Finding.RIGHT: "free and right"}.get(found, found.value)
+
+
+def shown_name(status: Status) -> str:
+    """An ingest's name with its namespace, safe for a terminal."""
+    name = visible(status.ref or ref_argument(status), 200)
+    return f"{visible(status.namespace, 100)}: {name}" if status.namespace else name
+
+
+def summary(answers: Sequence[Answer]) -> str:
+    """``5 asked: 2 held, 1 free, 1 poisoned, 1 failed``."""
+    counts: dict[str, int] = {}
+    for answer in answers:
+        counts[answer.word] = counts.get(answer.word, 0) + 1
+    return f"{len(answers):,} asked: " + ", ".join(f"{n:,} {word}" for word, n in counts.items())
+
+
+def question(targets: Sequence[Status]) -> str:
+    """What asking a collector's daemon for ``targets`` costs it; empty where that is little."""
+    size = sum(status.offset for status in targets)
+    if size <= LARGE:
+        return ""
+    what = (
+        shown_name(targets[0]) if len(targets) == 1 else f"these {len(targets):,} ingests together"
+    )
+    return (
+        f"The daemon reads all {human_size(size)} of {what} to answer, and meanwhile no pull,"
+        " commit or label of anybody gets on. A held ingest is told at once."
+        " Each one that is free also begins its 24 hours anew."
+    )
