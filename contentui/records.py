@@ -15,21 +15,27 @@ if TYPE_CHECKING:
 
 
 def info_record(info: Info) -> dict[str, Any]:
-    """A blob. ``labels`` null: unknown."""
+    """A blob. ``labels`` null: unknown; ``namespaces`` empty: the store has none."""
     return {
         "digest": info.digest,
         "size_bytes": info.size,
         "committed_at": rfc3339(info.committed_ns),
         "updated_at": rfc3339(info.updated_ns),
         "labels": None if info.labels is None else dict(info.labels),
+        "namespaces": [visible(name) for name in info.namespaces],
     }
 
 
 def status_record(status: Status) -> dict[str, Any]:
-    """An ingest. ``total_bytes`` null: undeclared; ``refused``: poisoned by these bytes' digest."""
+    """An ingest.
+
+    ``total_bytes`` null: undeclared; ``refused``: poisoned, the digest of these bytes;
+    ``namespace`` null: the store has none.
+    """
     return {
         **ref_fields(status.ref),
         "id": id_text(status.id),
+        "namespace": visible(status.namespace) or None,
         "offset_bytes": status.offset,
         "total_bytes": status.total or None,
         "started_at": rfc3339(status.started_ns),

@@ -11,7 +11,7 @@ from contentui.monitor.enrich import Enricher
 from contentui.monitor.model import BlobRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterator
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 
     from contentui.content.digest import Digest
     from contentui.content.model import Info
@@ -23,6 +23,8 @@ BIG = 10_000
 """A store with more blobs is listed at most once a second."""
 _SLICE_NS = 150_000_000
 """How long one tick may read about blobs, nanoseconds."""
+_WALK_SLICE_NS = 50_000_000
+"""How long one tick may go on with a walk that nobody waits for, nanoseconds."""
 _SMALL = 1_000
 """A store without a version of its labels is walked again up to this many blobs."""
 _SHARE = 20
@@ -38,6 +40,24 @@ class BlobChanges:
     def __init__(self) -> None:
         self.came: list[Info] = []
         self.went: list[Info] = []
+
+
+class Walk:
+    """A walk over all blobs that goes on from tick to tick."""
+
+    def __init__(self, infos: Iterator[Info], known: Iterable[str], began_ns: int) -> None:
+        self._infos = iter(infos)
+        self.unseen = set(known)
+        """What was there when it began, and has not come by yet."""
+        self.began_ns = began_ns
+        self.cost_ns = 0
+        """Time it has taken so far."""
+
+    def step(self) -> list[Info]:
+        """The next few blobs; none at the end."""
+        infos = list(islice(self._infos, _STEP))
+        self.unseen.difference_update(info.digest for info in infos)
+        return infos
 
 
 class BlobWatch:
@@ -61,6 +81,7 @@ class BlobWatch:
         self._labels_seen: Hashable = None
         self._walked_at = 0
         self._walk_cost_ns = 0
+        self._walk: Walk | None = None
         self.checked_ns = -1
         """When (by our clock) it was last sure that no blob is missing from the picture."""
         self.bytes = 0
@@ -88,7 +109,8 @@ class BlobWatch:
     def forget_looks(self) -> None:
         """List again on the next tick."""
         self._confirm = True
-        self._listed_at = 0
+        self._listed_at = self._walked_at = 0
+        self._first = self._walk = None  # an iterator that failed would pass for one at its end
 
     def tick(
         self, now: Now, focus: Collection[str], *, hinted: bool, reconcile: bool
@@ -106,7 +128,9 @@ class BlobWatch:
         """
         changes = BlobChanges()
         if not self._listed:
-            self._list_first()
+            self._list_first(now)
+        elif self._version is None:
+            self._walk_again(now, changes, wanted=hinted or reconcile)
         else:
             if self._list_is_due(now, hinted=hinted, reconcile=reconcile):
                 self._list(now, changes)
@@ -122,9 +146,32 @@ class BlobWatch:
             self._picture = None
         return changes
 
-    def _list_first(self) -> None:
+    def ask(self, digests: Collection[Digest]) -> list[Info]:
+        """Look for these at once, where finding them in a listing costs much; return the new ones.
+
+        Raises:
+            ContentError: the store can't be read.
+        """
+        if not self._listed or self._version is not None:
+            return []
+        began, came = self._mono(), []
+        for digest in digests:
+            if digest in self._rows:
+                continue
+            try:
+                info = self._store.info(digest)
+            except NotFound:
+                continue
+            self._put(info)
+            came.append(info)
+            if self._mono() - began > _SLICE_NS:
+                break
+        return came
+
+    def _list_first(self, now: Now) -> None:
         """Walk everything, as far as one tick's time goes."""
         if self._first is None:
+            self._walk_cost_ns = 0
             self._version = self._store.version()
             self._labels_seen = self._labels() if self._labels else None
             self._first = iter(self._store.walk())
@@ -133,8 +180,36 @@ class BlobWatch:
             for info in infos:
                 self._put(info)
             if self._mono() - began > _SLICE_NS:
+                self._walk_cost_ns += self._mono() - began
                 return
         self._first, self._listed, self._confirm = None, True, True
+        self._walk_cost_ns += self._mono() - began
+        self._walked_at = now.mono if self._version is None else 0
+
+    def _walk_again(self, now: Now, changes: BlobChanges, *, wanted: bool) -> None:
+        """Walk where nothing else tells what came and went: one call for all there is to know."""
+        if self._walk is None:
+            big = len(self._rows) > BIG
+            rest = max(SECOND_NS if big else 0, self._walk_cost_ns * _SHARE)
+            if not wanted or now.mono - self._walked_at < rest:
+                return
+            self._walk = Walk(self._store.walk(), self._rows, now.mono)
+        walk, began = self._walk, self._mono()
+        while infos := walk.step():
+            for info in infos:
+                row = self._rows.get(info.digest)
+                if row is None:
+                    changes.came.append(info)
+                if row is None or row.info != info:
+                    self._put(info)
+            if self._mono() - began > _WALK_SLICE_NS:
+                walk.cost_ns += self._mono() - began
+                return
+        for digest in walk.unseen & self._rows.keys():
+            changes.went.append(self._rows[digest].info)
+            self._take_out(digest)
+        self._walk, self.checked_ns, self._walked_at = None, walk.began_ns, now.mono
+        self._walk_cost_ns = walk.cost_ns + self._mono() - began
 
     def _list_is_due(self, now: Now, *, hinted: bool, reconcile: bool) -> bool:
         since = now.mono - self._listed_at
@@ -144,8 +219,6 @@ class BlobWatch:
             return False
         self._asked = True
         before, self._version = self._version, self._store.version()
-        if self._version is None:
-            return hinted or reconcile
         if self._version != before:
             self._confirm = True  # a directory's time is coarse: it can hide one right after this
             return True

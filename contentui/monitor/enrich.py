@@ -20,6 +20,10 @@ _SLICE_NS = 20_000_000
 """How long one tick may look into blobs, nanoseconds."""
 _PAUSE_NS = 2 * SECOND_NS
 """Between two passes over all rows."""
+_ROOTS_NS = 5 * SECOND_NS
+"""After which the names and leases that keep blobs are asked for again."""
+_SHARE = 20
+"""Asking for them may take one part in so many of the time."""
 
 
 class Index(Protocol):
@@ -28,6 +32,7 @@ class Index(Protocol):
     @property
     def version(self) -> int: ...
     def update(self, infos: Iterable[Info]) -> None: ...
+    def update_roots(self) -> None: ...
     def scan(self, budget_s: float) -> bool: ...
     def kind(self, digest: Digest) -> Kind: ...
     def needs(self, digest: Digest) -> tuple[Need, ...] | None: ...
@@ -52,6 +57,8 @@ class Enricher:
         self._focus: Collection[str] = ()
         self._told_at: int | None = None
         self._passed_at: int | None = None
+        self._roots_at = 0
+        self._roots_cost_ns = 0
         self.stale = True
         """Blobs or labels changed since the index heard of them."""
 
@@ -72,6 +79,9 @@ class Enricher:
         if self.stale and _is_due(self._told_at, now):
             self._index.update([row.info for row in self._rows.values()])
             self._told_at, self.stale, self._scanned = now.mono, False, False
+            self._roots_at = now.mono
+        else:
+            self._ask_for_roots(now)
         changed = self._fill_focus(focus)
         if not self._scanned:
             self._scanned = self._index.scan(max(deadline - self._mono(), 0) / SECOND_NS)
@@ -81,6 +91,14 @@ class Enricher:
         while self._todo and self._mono() < deadline:
             changed |= self._fill(self._todo.pop())
         return changed
+
+    def _ask_for_roots(self, now: Now) -> None:
+        """Names and leases come and go without any blob."""
+        if now.mono - self._roots_at < max(_ROOTS_NS, self._roots_cost_ns * _SHARE):
+            return
+        began = self._mono()
+        self._index.update_roots()
+        self._roots_at, self._roots_cost_ns = now.mono, self._mono() - began
 
     def _fill_focus(self, focus: Collection[str]) -> bool:
         if focus == self._focus and self._focus_version == self._index.version:

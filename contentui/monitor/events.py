@@ -10,6 +10,8 @@ from contentui.content.model import ref_argument
 from contentui.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from contentui.content.model import Info, Status
     from contentui.monitor.ingests import Changes
     from contentui.monitor.model import Verdict
@@ -21,8 +23,9 @@ _NAME = 200
 
 
 def name(status: Status) -> str:
-    """An ingest's name, safe for a terminal."""
-    return visible(ref_argument(status), _NAME)
+    """An ingest's name, and its namespace where it has one, safe for a terminal."""
+    where = f" ({visible(status.namespace, 80)})" if status.namespace else ""
+    return visible(ref_argument(status), _NAME) + where
 
 
 class Endings:
@@ -74,12 +77,22 @@ class Endings:
         return sentences + rest, unseen + more
 
 
+def wanted(gone: Iterable[Tracked]) -> list[Digest]:
+    """The digests that ingests wanted, or that their refs name: what they may have become."""
+    digests = (_wanted_digest(tracked.status) for tracked in gone)
+    return list(dict.fromkeys(digest for digest in digests if digest is not None))
+
+
+def _wanted_digest(status: Status) -> Digest | None:
+    return status.expected or Digest.found_in(status.ref)
+
+
 def _wanted(status: Status, came: dict[Digest, Info]) -> Info | None:
     """The new blob with the digest that the ingest wanted, or that its ref names."""
     if not came:
         return None
-    wanted = status.expected or Digest.found_in(status.ref)
-    return came.get(wanted) if wanted is not None else None
+    digest = _wanted_digest(status)
+    return came.get(digest) if digest is not None else None
 
 
 def _by_size(lost: list[Status], came: dict[Digest, Info]) -> tuple[list[str], int]:

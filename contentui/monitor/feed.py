@@ -109,6 +109,8 @@ class Feed:
         if self.monitor.is_calm:
             return max(self._interval_s, CALM_S)
         soon = self.monitor.next_tick_s
+        if retry_s := self.monitor.retry_s:
+            return max(self._interval_s, retry_s)
         return self._interval_s if soon is None else min(soon, self._interval_s)
 
     def _early_s(self) -> float:

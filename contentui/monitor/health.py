@@ -8,6 +8,8 @@ from contentui.text import visible
 
 FILLING = "the blobs are still being listed"
 NO_HINTS = "this store announces no changes"
+_FIRST_RETRY_S = 0.25
+_LAST_RETRY_S = 2.0
 
 
 class HealthBook:
@@ -19,6 +21,7 @@ class HealthBook:
         self._why_not = NO_HINTS
         self._error = ""
         self._good_ns = 0
+        self._failures = 0
 
     @property
     def is_announced(self) -> bool:
@@ -37,11 +40,19 @@ class HealthBook:
 
     def good(self, wall_ns: int) -> None:
         """A look succeeded."""
-        self._error, self._good_ns = "", wall_ns
+        self._error, self._good_ns, self._failures = "", wall_ns, 0
 
     def bad(self, error: Exception) -> None:
         """A look failed."""
         self._error = explain(error)
+        self._failures += 1
+
+    @property
+    def retry_s(self) -> float:
+        """Seconds until the next look makes sense after the last ones failed; else 0."""
+        if not self._failures:
+            return 0.0
+        return min(_FIRST_RETRY_S * (1 << min(self._failures - 1, 10)), _LAST_RETRY_S)
 
     def health(self, *, filling: bool) -> Health:
         """As it goes into a snapshot."""

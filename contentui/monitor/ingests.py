@@ -54,7 +54,9 @@ class IngestWatch:
 
     A tick looks at those that were hinted, are in focus, moved in the last ten seconds or wait
     for their second look; it compares the names of all where the store can list them cheaply;
-    and it scans everything on the reconcile.
+    and it scans everything on the reconcile. A store that can't list names, being remote, is
+    scanned on each tick, as far as one part in ten of the time allows: there asking for a few costs
+    as much as asking for all.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class IngestWatch:
         self._full_at: int | None = None
         self._full_wanted = False
         self._full_cost_ns = 0
+        self._thorough_at: int | None = None
+        """When holders were asked for all of them last."""
         self._names_at = 0
         self._focus_asked_at = 0
 
@@ -125,7 +129,7 @@ class IngestWatch:
 
     def forget_looks(self) -> None:
         """Scan everything on the next tick."""
-        self._full_at = self._version = None
+        self._full_at = self._thorough_at = self._version = None
 
     def tick(self, now: Now, wishes: Wishes, *, announced: bool) -> Changes:
         """Look.
@@ -143,6 +147,8 @@ class IngestWatch:
         changes = Changes()
         if self._full_is_due(now):
             touched = self._scan(now, changes)
+        elif self._names is None:
+            touched = set()
         else:
             self._compare_names(now, wishes, changes, announced=announced)
             touched = self._look(self._to_look_at(now, wishes), now, changes)
@@ -163,11 +169,11 @@ class IngestWatch:
         return wanted and age >= self._full_cost_ns * _FULL_SHARE
 
     def _scan(self, now: Now, changes: Changes) -> set[str]:
-        began = self._mono()
+        began, thorough = self._mono(), self._is_thorough(now)
         found: dict[str, Status] = {status.id: status for status in self._store.statuses()}
         for key in self._all.keys() - found.keys():
             self._drop(key, changes)
-        touched = set(self._lively)
+        touched = self._lively | self._due(now)
         for key, status in found.items():
             tracked = self._all.get(key)
             if tracked is None:
@@ -177,12 +183,23 @@ class IngestWatch:
             changes.grown += tracked.see(status, now)
             if tracked.status is not before:
                 touched.add(key)
-            if tracked.held is not Liveness.HELD or tracked.silent_ns(now) >= LATELY_NS:
+            if thorough and (
+                tracked.held is not Liveness.HELD or tracked.silent_ns(now) >= LATELY_NS
+            ):
                 tracked.asked_at = -1
         self._odd.clear()
+        if thorough:
+            self._thorough_at = now.mono
         self._full_at, self._full_wanted = now.mono, False
         self._full_cost_ns = self._mono() - began
         return touched
+
+    def _is_thorough(self, now: Now) -> bool:
+        """Whether this scan asks for all holders: where each tick is a scan, not each time."""
+        at = self._thorough_at
+        if self._names is not None or at is None or self._full_wanted:
+            return True
+        return now.mono - at >= self._reconcile_ns
 
     def _compare_names(
         self, now: Now, wishes: Wishes, changes: Changes, *, announced: bool
@@ -228,12 +245,16 @@ class IngestWatch:
         return [status for status in statuses if status.id in new]
 
     def _to_look_at(self, now: Now, wishes: Wishes) -> list[Tracked]:
-        keys = self._turn(now, wishes) | (wishes.focus & self._all.keys())
-        if now.mono >= self._next_due:
-            keys |= {key for key, due in self._waiting.items() if due <= now.mono}
-            later = [due for due in self._waiting.values() if due > now.mono]
-            self._next_due = min(later, default=_NEVER)
+        keys = self._turn(now, wishes) | (wishes.focus & self._all.keys()) | self._due(now)
         return [self._all[key] for key in keys]
+
+    def _due(self, now: Now) -> set[str]:
+        """Those whose silence becomes a verdict now."""
+        if now.mono < self._next_due:
+            return set()
+        later = [due for due in self._waiting.values() if due > now.mono]
+        self._next_due = min(later, default=_NEVER)
+        return {key for key, due in self._waiting.items() if due <= now.mono}
 
     def _turn(self, now: Now, wishes: Wishes) -> set[str]:
         """The lively and the hinted; of a crowd of which a few are on a screen a second's share."""
@@ -286,7 +307,7 @@ class IngestWatch:
     def _ask_holders(self, touched: set[str], now: Now, wishes: Wishes) -> set[str]:
         """Ask for the holders that may have changed; return the ids for which they did."""
         known, stalled_ns = self._all, self._stalled_ns
-        asked = known.keys() if self._full_at == now.mono else touched
+        asked = known.keys() if self._thorough_at == now.mono else touched
         ask = {key for key in asked if known[key].wants_holder(now, stalled_ns)}
         if wishes.focus and now.mono - self._focus_asked_at >= SECOND_NS:
             self._focus_asked_at = now.mono

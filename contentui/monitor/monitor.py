@@ -14,6 +14,7 @@ from contentui.monitor.ingests import IngestWatch
 from contentui.monitor.model import Snapshot, Thresholds, View, usual_thresholds
 from contentui.monitor.rates import RateMeter
 from contentui.monitor.wishes import Wishes, Wishlist
+from contentui.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from contentui.content.model import IngestId, Usage
     from contentui.content.store import Store
     from contentui.monitor.enrich import Index
-    from contentui.monitor.ingests import Changes
 
 SOON_S = 0.05
 """Pause before the next tick while blobs are still being listed, seconds."""
@@ -35,8 +35,10 @@ class Monitor:
     A store may offer more than `contentui.content.store.Store`, which makes watching cheaper:
     ``ingest_ids() -> list[IngestId]`` (the names of all ingests, without a look at each),
     ``ingests_version() -> Hashable`` (differs after an ingest came or went),
-    ``watch_paths() -> list[str]`` (directories in which the kernel can announce changes) and
-    ``labels_version() -> Hashable`` (differs after labels changed).
+    ``watch_paths() -> list[str]`` (directories in which the kernel can announce changes),
+    ``labels_version() -> Hashable`` (differs after labels changed) and ``news() -> list[str]``
+    (sentences that a person must hear once). One that lists no names and has no `Store.version`
+    is remote: there each look at ingests is one listing, and blobs are listed seldom.
 
     Args:
         store: what to watch; it isn't closed.
@@ -70,6 +72,7 @@ class Monitor:
         self._usage: Usage | None = None
         self._usage_at: int | None = None
         self._read_only = ""
+        self._news: Callable[[], list[str]] | None = getattr(store, "news", None)
         self._seq = 0
         self._ticking = threading.Lock()
 
@@ -119,6 +122,14 @@ class Monitor:
         return SECOND_LOOK_S if self._ingests.wants_second_look else None
 
     @property
+    def retry_s(self) -> float:
+        """Seconds until the next look makes sense while the store can't be read; else 0.
+
+        Grows from 0.25 to 2 with each failure.
+        """
+        return self._health.retry_s
+
+    @property
     def is_calm(self) -> bool:
         """Whether nothing moves or waits for a look, and the kernel announces when that ends."""
         return (
@@ -156,6 +167,8 @@ class Monitor:
     def _look(self, now: Now, wishes: Wishes) -> list[str]:
         changes = self._ingests.tick(now, wishes, announced=self._health.is_announced)
         self._endings.add(changes.gone, now.mono)
+        asked = self._blobs.ask(events.wanted(changes.gone)) if changes.gone else []
+        early, early_bytes = self._endings.resolve(asked, checked_ns=-1)
         reconcile = (
             self._reconciled_at is None or now.mono - self._reconciled_at >= self._reconcile_ns
         )
@@ -164,12 +177,10 @@ class Monitor:
         if reconcile:
             self._reconciled_at = now.mono
         ends, unseen = self._endings.resolve(blobs.came, checked_ns=self._blobs.checked_ns)
-        self._total.add(changes.grown + unseen, now.mono)
+        self._total.add(changes.grown + early_bytes + unseen, now.mono)
         self._look_at_disk(now)
-        return self._sentences(changes, ends) + [events.deleted(info) for info in blobs.went]
-
-    def _sentences(self, changes: Changes, ends: list[str]) -> list[str]:
-        return events.of_ingests(changes) + ends
+        gone = [events.deleted(info) for info in blobs.went]
+        return events.of_ingests(changes) + early + ends + gone
 
     def _look_at_disk(self, now: Now) -> None:
         if self._usage_at is None or now.mono - self._usage_at >= SECOND_NS:
@@ -194,4 +205,12 @@ class Monitor:
             health=self._health.health(filling=self._blobs.is_filling),
             usage=self._usage,
             events=events.limited(sentences),
+            notices=self._notices(),
         )
+
+    def _notices(self) -> tuple[str, ...]:
+        try:
+            told = self._news() if self._news is not None else []
+        except Exception:  # as any failed look: the next tick says why
+            return ()
+        return tuple(visible(sentence, 600) for sentence in told)

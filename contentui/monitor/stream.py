@@ -30,6 +30,7 @@ def snapshot_record(snapshot: Snapshot, *, blobs: bool = False) -> dict[str, Any
     ``rate_bytes_per_s``  of all ingests together
     ``ingests``           objects as in `ingest_record`
     ``events``            sentences: what happened since the snapshot before
+    ``notices``           sentences that a person must hear once: another daemon answers now
     ``blobs``             objects as in `blob_record`; only when asked for
     ====================  ======================================================================
     """
@@ -49,6 +50,7 @@ def snapshot_record(snapshot: Snapshot, *, blobs: bool = False) -> dict[str, Any
         "rate_bytes_per_s": round(snapshot.rate),
         "ingests": [ingest_record(row) for row in snapshot.ingests],
         "events": list(snapshot.events),
+        "notices": list(snapshot.notices),
     }
     if blobs:
         record["blobs"] = [blob_record(row) for row in snapshot.blobs]

@@ -140,8 +140,8 @@ def _silent(liveness: Liveness, after_s: float) -> tuple[Verdict, str]:
             " it."
         )
     return Verdict.HOLDER_UNKNOWN, (
-        f"{silence}, and nobody can tell whether its writer lives: look for that process before"
-        " you abort it."
+        f"{silence}, and nobody can tell whether its writer lives: ask for its lock (v, or"
+        " 'contentui verify --ingest REF') before you abort it."
     )
 
 
