@@ -1,0 +1,1 @@
+"""Registries: references, hosts and mirrors, credentials, requests that can be resumed."""

@@ -1,0 +1,105 @@
+"""A blob's bytes on their way, exactly as many as its descriptor promises."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from contentui.remotes.errors import Refused
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from contentui.remotes.http import Answer
+
+_CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_SKIP = 1 << 20
+
+
+def check_range(answer: Answer, size: int, offset: int) -> bool:
+    """Whether an answer to a request for the bytes from ``offset`` on can be made use of.
+
+    206 counts only with a Content-Range that says these very bytes; 200 brings the whole blob.
+    """
+    if answer.status != 206:
+        return True
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+    if match is None:
+        return False
+    first, last, total = int(match[1]), int(match[2]), match[3]
+    return first == offset and last == size - 1 and total in ("*", str(size))
+
+
+class Body:
+    """The bytes of a blob from an offset on. Close it; it is a context manager."""
+
+    def __init__(self, answer: Answer, size: int, offset: int) -> None:
+        """Raises Refused: what the host announces is not what the descriptor promises."""
+        self._answer = answer
+        self._left = size - offset
+        self.skipping = 0 if answer.status == 206 else offset
+        """Bytes before the offset that the host sends again, because it ignores ranges."""
+        promised = self._left + self.skipping
+        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding != "identity":
+            answer.close()
+            raise self._refused(f"sends the content encoded as {visible(encoding, 40)}, unasked")
+        if answer.length is not None and answer.length != promised:
+            answer.close()
+            raise self._refused(
+                f"announces {answer.length} bytes where the manifest promises {promised}"
+            )
+
+    @property
+    def host(self) -> str:
+        """Who sends it; hostile text."""
+        return self._answer.host
+
+    def skip(self) -> None:
+        """Read what comes before the offset, where that is needed. Raises as `readinto`."""
+        if self.skipping:
+            view = memoryview(bytearray(min(_SKIP, self.skipping)))
+            while self.skipping:
+                size = self._answer.readinto(view[: self.skipping])
+                if not size:
+                    raise self._short()
+                self.skipping -= size
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read at most as many bytes as fit; 0 once all are there.
+
+        Raises:
+            Interrupted: the connection broke, stalled, or ended early.
+            Refused: more bytes come than were promised.
+        """
+        if not self._left:
+            if self._answer.readinto(memoryview(bytearray(1))):
+                raise self._refused("sends more bytes than the manifest promises")
+            return 0
+        size = self._answer.readinto(buffer[: self._left])
+        if not size:
+            raise self._short()
+        self._left -= size
+        return size
+
+    def close(self) -> None:
+        self._answer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _short(self) -> Exception:
+        from contentui.remotes.errors import Interrupted
+
+        missing = self._left + self.skipping
+        return Interrupted(
+            f"{visible(self.host)} ended {missing} bytes before the end", host=self.host
+        )
+
+    def _refused(self, what: str) -> Refused:
+        host = self._answer.host
+        return Refused(f"{visible(host)} {what}", host=host, status=self._answer.status)

@@ -1,0 +1,144 @@
+"""Which hosts serve a registry's content: its mirrors, then itself (dist-and-registry.md 3)."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from contentui.content.errors import FailedPrecondition
+from contentui.remotes.model import Can, Host, Tls
+from contentui.remotes.reference import DOCKER_HUB
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from contentui.remotes.settings import Settings
+
+_HUB_ADDRESS = "registry-1.docker.io"
+_EVERYTHING = Can.PULL | Can.RESOLVE | Can.PUSH | Can.REFERRERS
+_CAPABILITIES = {
+    "pull": Can.PULL,
+    "resolve": Can.RESOLVE,
+    "push": Can.PUSH,
+    "referrers": Can.REFERRERS,
+}
+
+
+def hosts_of(name: str, settings: Settings) -> list[Host]:
+    """Where to ask for the content of the registry ``name``, in order; the registry itself last.
+
+    Raises:
+        FailedPrecondition: a hosts.toml that makes no sense.
+    """
+    for directory in settings.hosts_dirs:
+        for folder in _folders(name):
+            place = os.path.join(directory, folder)
+            if os.path.isfile(os.path.join(place, "hosts.toml")):
+                return _from_toml(os.path.join(place, "hosts.toml"), name, settings)
+            if os.path.isdir(place):
+                return [_default(name, settings, _certificates(place, settings.tls))]
+    return [_default(name, settings, settings.tls)]
+
+
+def _folders(name: str) -> list[str]:
+    host, colon, port = name.rpartition(":")
+    return [f"{host}_{port}_", name, "_default"] if colon else [name, "_default"]
+
+
+def _default(name: str, settings: Settings, tls: Tls) -> Host:
+    address = _HUB_ADDRESS if name == DOCKER_HUB else name
+    plain = settings.plain_http or _is_here(address)
+    return Host("http" if plain else "https", address, tls=tls)
+
+
+def _is_here(address: str) -> bool:
+    """Whether it is a host on this machine, which speaks http unless it is at port 443."""
+    parts = urlsplit(f"//{address}")
+    if parts.port in (None, 443):
+        return False
+    host = parts.hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _certificates(directory: str, tls: Tls) -> Tls:
+    """``*.crt`` are authorities, ``*.cert`` with its ``*.key`` is ours."""
+    names = sorted(os.listdir(directory))
+    ca = tuple(os.path.join(directory, name) for name in names if name.endswith(".crt"))
+    client = tuple(
+        (os.path.join(directory, name), os.path.join(directory, name[:-5] + ".key"))
+        for name in names
+        if name.endswith(".cert")
+    )
+    return Tls(tls.ca + ca, tls.client + client, tls.skip_verify)
+
+
+def _from_toml(path: str, name: str, settings: Settings) -> list[Host]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            config = tomllib.load(file)
+        mirrors = config.get("host", {})
+        hosts = [_host(url, entry, path, name, settings) for url, entry in mirrors.items()]
+        server = config.get("server", "")
+        last = _host(server, config, path, name, settings) if server else None
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise FailedPrecondition(
+            f"{visible(path)} makes no sense: {visible(str(error), 200)}", advice="repair it"
+        ) from None
+    return [*hosts, last or _default(name, settings, settings.tls)]
+
+
+def _host(url: str, entry: dict[str, Any], path: str, name: str, settings: Settings) -> Host:
+    parts = urlsplit(url if "://" in url else f"https://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not the address of a host")
+    prefix = parts.path.rstrip("/")
+    if not entry.get("override_path") and not prefix.endswith("/v2"):
+        prefix += "/v2"
+    own = _HUB_ADDRESS if name == DOCKER_HUB else name
+    return Host(
+        parts.scheme,
+        parts.netloc,
+        prefix,
+        _capabilities(entry),
+        _tls(entry, os.path.dirname(path), settings.tls),
+        {str(k): _header(v) for k, v in entry.get("header", {}).items()},
+        "" if parts.netloc in (own, name) else name,
+    )
+
+
+def _capabilities(entry: dict[str, Any]) -> Can:
+    named = entry.get("capabilities")
+    if named is None:
+        return _EVERYTHING
+    found = Can(0)
+    for word in named:
+        found |= _CAPABILITIES[word]
+    return found
+
+
+def _tls(entry: dict[str, Any], directory: str, tls: Tls) -> Tls:
+    def at(file: str) -> str:
+        return os.path.join(directory, file)
+
+    ca, client = entry.get("ca", []), entry.get("client", [])
+    authorities = [ca] if isinstance(ca, str) else ca
+    pairs = [client] if isinstance(client, str) else client
+    own = tuple(
+        (at(pair), at(pair)) if isinstance(pair, str) else (at(pair[0]), at(pair[-1]))
+        for pair in pairs
+    )
+    return Tls(
+        tls.ca + tuple(map(at, authorities)),
+        tls.client + own,
+        bool(entry.get("skip_verify", tls.skip_verify)),
+    )
+
+
+def _header(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,1 @@
+"""Images on their way: between registries and stores, between archives and stores."""
