@@ -79,12 +79,16 @@ def test_labels_are_unknown_there_and_not_absent(containerd: Live) -> None:
     assert all(info.labels is None for info in store.walk())
 
 
-def test_the_interrupted_ingest_under_its_namespaced_ref(containerd: Live) -> None:
+def test_the_interrupted_ingest_under_its_clients_ref(containerd: Live) -> None:
     store = LocalStore(str(containerd.content))
     status = store.status(HALF)
     assert (status.offset, status.total, status.damage) == (3 * MIB, 0, "")
     assert status.id == ingest_id(HALF)
-    assert HALF in [found.ref for found in store.statuses([f'ref=="{HALF}"'])]
+    assert (status.namespace, status.ref) == ("default", "half")
+    assert store.status("half") == store.status(status.id) == status
+    assert store.statuses(["ref==half"]) == [status]
+    assert store.statuses([f'ref=="{HALF}"']) == []
+    assert store.refresh([status]) == [status]
     assert 0 < status.started_ns <= status.updated_ns
 
 

@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import time
+from enum import Enum
 
-from contentui.content.errors import FailedPrecondition
+from contentui.content.errors import FailedPrecondition, ReadOnly
 from contentui.stores.local import files
+from contentui.stores.local.marks import (
+    ADOPTED,
+    DEDICATED,
+    OURS,
+    Claim,
+    dedicated_to,
+    lock_owner_mark,
+    service_socket,
+)
 from contentui.text import visible
 
-OURS = ".contentui"
-"""Our own directory inside a store's root; containerd's store never looks at it."""
+__all__ = ["OURS", "Claim", "adopt", "claim", "dedicate", "dedicated_to", "is_containerds"]
+
 CONTAINERD_CONTENT = "io.containerd.content.v1.content"
 """The content store's directory inside a containerd's root."""
 _META_DB = "io.containerd.metadata.v1.bolt/meta.db"
-_ADOPTED = "adopted"
-_OWNER = "owner"
+_UNSEEN_S = 1.1
+"""By when everyone has looked at who keeps a directory (`keeping.FRESH_S`)."""
 _MOUNTED_ALONE = (
     "this is a containerd's directory, mounted without the database beside it: whether that "
     "daemon lives can't be seen; mount the directory above it"
 )
 
 
-def read_only_reason(root: str) -> str:
-    """Why the directory ``root`` must not be changed from here; empty when it may be."""
-    owner = _service_socket(root)
-    if owner:
-        return f"a contentui service owns this directory: change it through --store unix://{owner}"
+class Kept(Enum):
+    """Whose refs are in a directory."""
+
+    BY_NOBODY = "by nobody but those who use it"
+    BY_CONTAINERD = "by a containerd, which writes in it itself"
+    FOR_CONTAINERD = "by our service, for a containerd that has its content there"
+
+
+def kept(root: str, *, claimed: bool = False) -> Kept:
+    """Whose refs are in the directory ``root``.
+
+    Our service, ``claimed``, hands them out as its clients gave them: there nobody's.
+    """
+    if claimed:
+        return Kept.BY_NOBODY
+    if is_containerds(root):
+        adopted = os.path.lexists(os.path.join(root, OURS, ADOPTED))
+        meta_db = _meta_db(root)
+        dead = adopted and (meta_db is None or not _is_locked(meta_db))
+        return Kept.BY_NOBODY if dead else Kept.BY_CONTAINERD
+    return Kept.FOR_CONTAINERD if dedicated_to(root) else Kept.BY_NOBODY
+
+
+def daemon_pid(root: str) -> int:
+    """The pid of the containerd that runs on ``root``; 0 when there is none that we see."""
+    from contentui.stores.daemon import process_holding
+
+    meta_db = _meta_db(root)
+    return process_holding(meta_db) if meta_db is not None else 0
+
+
+def read_only_reason(root: str, *, claimed: bool = False) -> str:
+    """Why the directory ``root`` must not be changed from here; empty when it may be.
+
+    ``claimed``: by our service that has the `Claim` on it.
+    """
+    if not claimed and (reason := _service_reason(root)):
+        return reason
     meta_db = _meta_db(root)
     if meta_db is None:
         return _MOUNTED_ALONE if _is_mounted_alone(root) else ""
-    adopted = os.path.lexists(os.path.join(root, OURS, _ADOPTED))
+    adopted = os.path.lexists(os.path.join(root, OURS, ADOPTED))
     if _is_locked(meta_db) or (adopted and _is_locked_elsewhere(meta_db)):
         return (
             "a running containerd owns this directory: only it may change it (watching is safe); "
@@ -52,11 +97,16 @@ def is_containerds(root: str) -> bool:
 def adopt(root: str) -> None:
     """Make a dead containerd's directory writable here, for good.
 
+    So too the directory in which our service kept a containerd's content.
+
     Raises:
-        FailedPrecondition: nobody owns it, or the daemon lives.
+        FailedPrecondition: nobody owns it, or the daemon or the service lives.
         NotFound, PermissionDenied, ReadOnly: the mark can't be written.
     """
     meta_db = _meta_db(root)
+    if dedicated_to(root):
+        _undedicate(root)
+        return
     if meta_db is None:
         if _is_mounted_alone(root):
             raise FailedPrecondition(f"{visible(root)} can't be adopted", advice=_MOUNTED_ALONE)
@@ -64,7 +114,7 @@ def adopt(root: str) -> None:
             f"{visible(root)} belongs to no containerd",
             advice="it needs no adoption: just use it",
         )
-    if _is_locked(meta_db) or _is_locked_elsewhere(meta_db):
+    if _is_in_use(meta_db):
         raise FailedPrecondition(
             f"{visible(root)} is in use by a running containerd",
             advice="stop that containerd first; adopting is for the directory of a dead node",
@@ -73,7 +123,7 @@ def adopt(root: str) -> None:
         ours = files.Directory(files.Directory(None, root), OURS)
         try:
             directory = ours.fd_or_make()
-            files.replace_file(_ADOPTED, b"adopted from a containerd\n", directory)
+            files.replace_file(ADOPTED, b"adopted from a containerd\n", directory)
             os.fsync(directory)
         finally:
             ours.close()
@@ -83,6 +133,10 @@ def _meta_db(root: str) -> str | None:
     """The database of the containerd that owns ``root``, when there is one beside it."""
     path = os.path.join(os.path.dirname(os.path.realpath(root)), _META_DB)
     return path if os.path.lexists(path) else None
+
+
+def _is_in_use(meta_db: str) -> bool:
+    return _is_locked(meta_db) or _is_locked_elsewhere(meta_db)
 
 
 def _is_locked(path: str) -> bool:
@@ -142,22 +196,118 @@ def _mount_id(path: str) -> str:
         os.close(fd)
 
 
-def _service_socket(root: str) -> str:
-    """The socket of our service that owns ``root``, while it runs; else empty."""
-    path = os.path.join(root, OURS, _OWNER)
-    try:
-        fd = os.open(path, files.READ)
-    except OSError:
-        return ""
-    try:
-        raw = os.read(fd, 4096)
-    finally:
-        os.close(fd)
-    if not _is_locked(path):
-        return ""
+def _service_reason(root: str) -> str:
+    """Why only a service of ours, or a containerd through it, may change ``root``; else empty."""
+    daemon = dedicated_to(root)
+    if daemon:
+        return (
+            f"the containerd at {visible(daemon, 160)} keeps its content here: change it through "
+            f"that daemon; when it is gone for good, run 'contentui adopt {visible(root)}'"
+        )
+    owner = service_socket(root)
+    if owner:
+        return f"a contentui service owns this directory: change it through --store {owner}"
+    return ""
+
+
+def claim(root: str, socket: str) -> Claim:
+    """Make ``root`` the directory of this process, a service on ``socket``: a path, or a URL.
+
+    All others, this process's other stores included, find it read-only until that ends.
+
+    Raises:
+        FailedPrecondition: another service has it.
+        ReadOnly: it is a containerd's own, or can't be written.
+        PermissionDenied, NotFound: it can't be written.
+    """
+    if reason := read_only_reason(root, claimed=True):
+        raise ReadOnly(f"{visible(root)} can't be served for writing", advice=reason)
     import json
 
-    try:
-        return str(json.loads(raw)["socket"])
-    except (ValueError, KeyError, TypeError):
-        return "(its socket can't be read)"
+    mark = json.dumps({"socket": _url(socket), "pid": os.getpid()}).encode()
+    with files.told(f"marking {root} as the service's"):
+        fd = lock_owner_mark(root)
+        if fd < 0:
+            raise FailedPrecondition(
+                f"another contentui service has {visible(root)}: {service_socket(root)}",
+                advice="use that one, or stop it first",
+            )
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, mark, 0)
+        except BaseException:
+            os.close(fd)
+            raise
+    return Claim(fd)
+
+
+def _url(socket: str) -> str:
+    return socket if "://" in socket else f"unix://{os.path.abspath(socket)}"
+
+
+def dedicate(root: str, daemon_root: str) -> None:
+    """Let ``root`` keep the content of the containerd with the root ``daemon_root``, for good.
+
+    Raises:
+        FailedPrecondition: it has content, or keeps that of another containerd.
+        NotFound, PermissionDenied, ReadOnly: the mark can't be written.
+    """
+    wanted = os.path.realpath(daemon_root)
+    known = dedicated_to(root)
+    if known == wanted:
+        return
+    why = "its collector deletes every blob that it doesn't know"
+    if known:
+        raise FailedPrecondition(
+            f"{visible(root)} keeps the content of the containerd at {visible(known)}, not of the "
+            f"one at {visible(wanted)}: {why}",
+            advice="give each containerd a directory of its own",
+        )
+    _check_empty(root, why)
+    with files.told(f"dedicating {root}"):
+        ours = files.Directory(files.Directory(None, root), OURS)
+        try:
+            directory = ours.fd_or_make()
+            files.replace_file(DEDICATED, os.fsencode(wanted) + b"\n", directory)
+            os.fsync(directory)
+            try:
+                time.sleep(_UNSEEN_S)  # whoever looked before the mark was there may write yet
+                _check_empty(root, why)
+            except BaseException:
+                os.unlink(DEDICATED, dir_fd=directory)
+                raise
+        finally:
+            ours.close()
+
+
+def _check_empty(root: str, why: str) -> None:
+    if is_containerds(root):
+        raise FailedPrecondition(
+            f"{visible(root)} is a containerd's own content",
+            advice="name a new directory for the service",
+        )
+    with files.told(f"looking into {root}"):
+        for name in ("ingest", "blobs/sha256", "blobs/sha384", "blobs/sha512"):
+            with contextlib.suppress(FileNotFoundError):
+                if os.listdir(os.path.join(root, name)):
+                    raise FailedPrecondition(
+                        f"{visible(root)} has content already: {why}",
+                        advice="name a new directory, and copy the content into that containerd",
+                    )
+
+
+def _undedicate(root: str) -> None:
+    """Forget a containerd that is gone.
+
+    Raises:
+        FailedPrecondition: it, or our service, lives.
+    """
+    owner = service_socket(root)
+    meta_db = os.path.join(dedicated_to(root), _META_DB)
+    if owner or (os.path.lexists(meta_db) and _is_in_use(meta_db)):
+        raise FailedPrecondition(
+            f"{visible(root)} is in use by {owner or 'a running containerd'}",
+            advice="stop that first; adopting is for the directory of a dead node",
+        )
+    with files.told(f"adopting {root}"):
+        os.unlink(os.path.join(root, OURS, DEDICATED))

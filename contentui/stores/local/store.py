@@ -14,13 +14,22 @@ from contentui.content.errors import (
     NotFound,
     ReadOnly,
 )
-from contentui.content.model import Info, IngestId, Status, Usage, ingest_id, ref_bytes
+from contentui.content.model import (
+    Info,
+    IngestId,
+    Status,
+    Usage,
+    backend_ref,
+    ingest_id,
+    ref_bytes,
+)
 from contentui.content.store import Capability
 from contentui.stores.local import files, ingests
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
+from contentui.stores.local.keeping import Keeping, client_status
 from contentui.stores.local.labels import Labels, checked_labels
 from contentui.stores.local.locks import RefLock, RefLocks
-from contentui.stores.local.ownership import OURS, is_containerds, read_only_reason
+from contentui.stores.local.marks import OURS
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Holder, Probe, Root
     from contentui.stores.local.images import LocalImages
+    from contentui.stores.local.marks import Claim
     from contentui.stores.local.writer import LocalWriter
 
 _MAKING_NS = 2 * 10**9
@@ -39,11 +49,18 @@ _LABELS_FIELD = "labels"
 class LocalStore:
     """See `contentui.content.store.Store`. Any number of threads and processes may share it."""
 
-    def __init__(self, path: str, *, create: bool = True, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        claim: Claim | None = None,
+    ) -> None:
         """Open the directory ``path``.
 
         Nothing is made before something is stored. With ``create`` the directory may be
-        missing or empty.
+        missing or empty. ``claim``: the hold on it of the service that this store is for.
 
         Raises:
             NotFound: no such directory, or nothing in it that looks like a content store.
@@ -59,7 +76,7 @@ class LocalStore:
         self._locks = RefLocks(self._ours)
         self._prepared = False
         self._mutex = threading.Lock()
-        self._read_only: tuple[float, str] | None = None
+        self._keeping = Keeping(path, claim)
         self._check_root(create=create and not read_only)
 
     # -- what it is
@@ -70,23 +87,21 @@ class LocalStore:
 
     @property
     def capabilities(self) -> Capability:
-        able = Capability.LABELS | Capability.HOLDERS
+        able = Capability.LABELS
+        if self._keeping.tells_holders:
+            able |= Capability.HOLDERS
         return able if self.read_only_reason else able | Capability.WRITE
 
     @property
     def read_only_reason(self) -> str:
         if self._asked_read_only:
             return "it was opened read-only (--read-only)"
-        now = time.monotonic()
-        if self._read_only is None or now - self._read_only[0] > 1:
-            # Asked anew: a daemon or a service may start on this directory at any time.
-            self._read_only = (now, read_only_reason(self._path))
-        return self._read_only[1]
+        return self._keeping.read_only_reason
 
     @property
     def buffers(self) -> bool:
         """Whether those who write here may hold back what they received, up to 1 MiB each."""
-        return is_containerds(self._path)
+        return self._keeping.is_daemons
 
     @property
     def collects(self) -> bool:
@@ -241,6 +256,8 @@ class LocalStore:
 
     def status(self, ref: str) -> Status:
         found = self._status(ingest_id(ref))
+        if found is None and self._keeping.is_daemons and not isinstance(ref, IngestId):
+            found = self._client_status(ref)
         if found is None:
             raise NotFound(f"there is no ingest {visible(_name(ref), 160)}")
         return found
@@ -267,6 +284,8 @@ class LocalStore:
                     status = self._settled(IngestId(name))
                 if status is not None:
                     found.append(status)
+        if self._keeping.is_daemons:
+            found = [client_status(status) for status in found]
         if matches is not None:
             return [status for status in found if matches(status)]
         return found
@@ -285,6 +304,8 @@ class LocalStore:
                 if now is not None and now.damage and now is not status:
                     now = self._settled(now.id)
                 found.append(now)
+            if self._keeping.is_daemons:
+                return [now and client_status(now) for now in found]
             return found
 
     def ingest_ids(self) -> list[IngestId]:
@@ -310,6 +331,8 @@ class LocalStore:
         return [path for path in paths if os.path.isdir(path)]
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
+        if self._keeping.writes_by_itself:
+            return self._keeping.daemons_holders(ids)
         return self._locks.holders(ids)
 
     def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
@@ -444,8 +467,19 @@ class LocalStore:
                 return None
             found = ingests.read_status(ingest, directory)
         if found is not None and found.damage:
-            return self._settled(ingest)
-        return found
+            found = self._settled(ingest)
+        return client_status(found) if found and self._keeping.is_daemons else found
+
+    def _client_status(self, ref: str) -> Status | None:
+        """The ingest that a client of a daemon knows as ``ref``, in whichever namespace."""
+        found = [status for status in self.statuses() if status.namespace and status.ref == ref]
+        if len(found) > 1:
+            where = ", ".join(sorted(status.namespace for status in found))
+            raise InvalidArgument(
+                f"ingest {visible(ref, 160)} is in several namespaces: {visible(where)}",
+                advice=f"name one: {visible(backend_ref(found[0].namespace, ref), 160)}",
+            )
+        return found[0] if found else None
 
     def _settled(self, ingest: IngestId) -> Status | None:
         """A damaged ingest, unless its writer is just making or removing it."""
