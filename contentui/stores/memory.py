@@ -13,7 +13,6 @@ from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import (
     AlreadyExists,
     Changed,
-    DataLoss,
     FailedPrecondition,
     InvalidArgument,
     Locked,
@@ -220,7 +219,7 @@ class MemoryStore:
             ident = ingest_id(ref)
             self._refuse_held(ident)
             ingest = self._opened(ident, ref, total)
-            ingest.expected = expected
+            ingest.expected = expected or ingest.expected
             self._held[ident] = _this_process(self._clock())
         return MemoryWriter(self, ingest, expected, labels)
 
@@ -300,9 +299,10 @@ class MemoryStore:
 
     def _opened(self, ident: IngestId, ref: str, total: int) -> _Ingest:
         ingest = self._ingests.get(ident)
-        if ingest is None or (total and ingest.total and total != ingest.total):
-            ingest = _Ingest(ref, self._clock())
-            self._ingests[ident] = ingest
+        if ingest is None:
+            ingest = self._ingests[ident] = _Ingest(ref, self._clock())
+        elif total and ingest.total and total != ingest.total:
+            ingest.clear(self._clock())  # another total is another content
         ingest.total = total or ingest.total
         return ingest
 
@@ -419,10 +419,10 @@ class MemoryWriter:
     ) -> Info:
         """Make the bytes a blob and end the session; errors as `Writer.commit`."""
         self._refuse_closed("commit on")
+        chosen = checked_labels((self._labels if labels is None else labels) or {})
         with self, self._store._mutex:  # noqa: SLF001
             if not self._store._is_current(self._ingest):  # noqa: SLF001
-                raise DataLoss(f"ingest {self.ref[:160]!r} was removed under its writer")
-            chosen = checked_labels((self._labels if labels is None else labels) or {})
+                raise NotFound(f"ingest {self.ref[:160]!r} was removed under its writer")
             digest = self._checked(size, expected or self._expected)
             return self._moved(digest, chosen)
 
@@ -448,7 +448,10 @@ class MemoryWriter:
         if size is not None and size != self.offset:
             raise FailedPrecondition(f"unexpected commit size {self.offset}, expected {size}")
         if expected is None:
-            return self.digest()
+            digest = self.digest()
+            if self._ingest.refused == digest:
+                raise FailedPrecondition(f"these bytes were refused before: they are {digest}")
+            return digest
         digest = Digest.of(bytes(self._ingest.data), expected.algorithm)
         if digest != expected:
             if self.offset >= self._ingest.total:
