@@ -52,6 +52,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "delete": Command("delete", "remove blobs"),
     },
     "around them": {
+        "serve": Command("serve", "serve a directory over gRPC, as containerd's content service"),
         "journal": Command("journal", "what was aborted, truncated and deleted from here"),
         "adopt": Command("adopt", "make a copied directory writable"),
         "completion": Command("completion", "a completion script for your shell"),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import grpc
-
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument, NotFound
 from contentui.content.filters import compile_filters
@@ -15,23 +13,23 @@ from contentui.protocol import images_pb2 as messages
 from contentui.protocol import names
 from contentui.protocol.times import timestamp
 from contentui.protocol.types_pb2 import Descriptor as WireDescriptor
+from contentui.service.answers import Code, Refusal, quoted
 from contentui.service.unary import (
     Method,
-    Refusal,
     already_exists,
+    check_labels,
     invalid,
     not_found,
-    quoted,
     service,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import grpc
+
     from contentui.content.model import Image
     from contentui.content.store import ImageNames
-
-_MOST_LABEL = 4096
 
 
 class Images:
@@ -56,7 +54,7 @@ class Images:
         wanted = request.image
         _require_name(wanted)
         target = _target(wanted)
-        _check_labels(wanted)
+        check_labels(wanted.labels, "image.Labels: ")
         with self._mutex:
             if self._is_there(wanted.name):
                 raise already_exists("image", wanted.name)
@@ -70,7 +68,7 @@ class Images:
             old = self._found(request.image.name)
             wanted = _merged(old, request.image, request.update_mask.paths)
             target = _target(wanted)
-            _check_labels(wanted)
+            check_labels(wanted.labels, "image.Labels: ")
             image = self._images.put(wanted.name, target, dict(wanted.labels))
         return messages.UpdateImageResponse(image=_message(image))
 
@@ -110,7 +108,7 @@ def images_service(images: Images) -> grpc.GenericRpcHandler:
 
 def _require_name(image: messages.Image) -> None:
     if not image.name:
-        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "Image.Name required")
+        raise Refusal(Code.INVALID_ARGUMENT, "Image.Name required")
 
 
 def _target(image: messages.Image) -> Descriptor:
@@ -119,21 +117,12 @@ def _target(image: messages.Image) -> Descriptor:
     try:
         digest = Digest.parse(target.digest)
     except InvalidArgument as error:
-        raise invalid(f"Target.Digest {quoted(target.digest[:200])} invalid: {error}") from None
+        raise invalid(f"Target.Digest {quoted(target.digest)} invalid: {error}") from None
     if target.size <= 0:
         raise invalid("Target.Size must be greater than zero")
     if not target.media_type:
         raise invalid("Target.MediaType must be set")
     return Descriptor(target.media_type, digest, target.size)
-
-
-def _check_labels(image: messages.Image) -> None:
-    for key, value in image.labels.items():
-        if len(key.encode()) + len(value.encode()) > _MOST_LABEL:
-            raise invalid(
-                "image.Labels: label key and value greater than maximum size "
-                f"({_MOST_LABEL} bytes), key: {key[:10]}"
-            )
 
 
 def _merged(old: Image, new: messages.Image, mask: Sequence[str]) -> messages.Image:
@@ -150,8 +139,8 @@ def _merged(old: Image, new: messages.Image, mask: Sequence[str]) -> messages.Im
         elif path.startswith("labels."):
             _set_label(merged, new, path.removeprefix("labels."))
         elif path != "annotations" and not path.startswith("annotations."):
-            name = quoted(new.name[:200])
-            raise invalid(f"cannot update {quoted(path[:200])} field on image {name}")
+            name = quoted(new.name)
+            raise invalid(f"cannot update {quoted(path)} field on image {name}")
     return merged
 
 

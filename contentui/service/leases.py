@@ -10,8 +10,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import grpc
-
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
 from contentui.content.filters import compile_filters
@@ -30,10 +28,20 @@ from contentui.protocol.leases_pb2 import (
     Resource,
 )
 from contentui.protocol.times import timestamp
-from contentui.service.unary import Method, Refusal, already_exists, invalid, not_found, service
+from contentui.service.answers import Code, Refusal
+from contentui.service.unary import (
+    Method,
+    already_exists,
+    check_labels,
+    invalid,
+    not_found,
+    service,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import grpc
 
 EXPIRE = "containerd.io/gc.expire"
 """The label with the time (RFC 3339) after which a lease is gone."""
@@ -43,7 +51,6 @@ MOST_RESOURCES = 16_384
 MOST_BYTES = 16 << 20
 """Of all leases together: ids, labels and resources."""
 _MOST_ID = 1024
-_MOST_LABEL = 4096
 
 
 class _Held:
@@ -172,12 +179,7 @@ def expiry(labels: Mapping[str, str]) -> float | None:
 def _check(name: str, labels: Mapping[str, str]) -> None:
     if len(name) > _MOST_ID:
         raise invalid(f"a lease's id has at most {_MOST_ID} characters, not {len(name)}")
-    for key, value in labels.items():
-        if len(key.encode()) + len(value.encode()) > _MOST_LABEL:
-            raise invalid(
-                f"label key and value greater than maximum size ({_MOST_LABEL} bytes), "
-                f"key: {key[:10]}"
-            )
+    check_labels(labels)
 
 
 def _key(resource: Resource) -> tuple[str, str]:
@@ -186,7 +188,7 @@ def _key(resource: Resource) -> tuple[str, str]:
     shown = resource.type[:100]
     if kind not in {"content", "ingests", "snapshots"}:
         raise Refusal(
-            grpc.StatusCode.UNIMPLEMENTED,
+            Code.UNIMPLEMENTED,
             f"resource type {shown} not supported yet: not implemented",
         )
     if kind == "snapshots" and len(rest) != 1:
@@ -211,7 +213,7 @@ def _weight(key: tuple[str, str]) -> int:
 
 
 def _full(what: str) -> Refusal:
-    return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{what}, and no more is kept: delete some")
+    return Refusal(Code.RESOURCE_EXHAUSTED, f"{what}, and no more is kept: delete some")
 
 
 def _fields(lease: Lease) -> Callable[[tuple[str, ...]], tuple[str, bool]]:

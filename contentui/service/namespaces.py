@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import grpc
-
 from contentui.content.model import is_namespace
 from contentui.protocol import names
 from contentui.protocol.namespaces_pb2 import (
@@ -18,9 +16,11 @@ from contentui.protocol.namespaces_pb2 import (
     Namespace,
     UpdateNamespaceRequest,
 )
-from contentui.service.unary import Method, Refusal, already_exists, invalid, quoted, service
+from contentui.service.answers import Code, Refusal, quoted
+from contentui.service.unary import Method, already_exists, invalid, service
 
 if TYPE_CHECKING:
+    import grpc
     from google.protobuf.message import Message
 
 DEFAULT = "default"
@@ -54,11 +54,11 @@ def _list(_: ListNamespacesRequest) -> ListNamespacesResponse:
 def _create(request: CreateNamespaceRequest) -> Message:
     name = request.namespace.name
     if not is_namespace(name):
-        raise invalid(f"namespace {quoted(name[:100])} is not a valid name")
+        raise invalid(f"namespace {quoted(name)} is not a valid name")
     if name == DEFAULT:
         raise already_exists("namespace", name)
-    raise Refusal(grpc.StatusCode.UNIMPLEMENTED, f"{_FLAT}, and none needs to be created")
+    raise Refusal(Code.UNIMPLEMENTED, f"{_FLAT}, and none needs to be created")
 
 
 def _refuse(_: Message) -> Message:
-    raise Refusal(grpc.StatusCode.UNIMPLEMENTED, f"{_FLAT}; none can be changed or removed")
+    raise Refusal(Code.UNIMPLEMENTED, f"{_FLAT}; none can be changed or removed")
