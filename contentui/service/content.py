@@ -68,13 +68,14 @@ class Calls:
         request = _parsed_update(message)
         digest = parsed_digest(request.info.digest)
         paths = list(request.update_mask.paths)
-        for path in paths:
-            if path != "labels" and not path.startswith("labels."):
-                text = f"cannot update {answers.quoted(path)} field on content info"
-                raise Refusal(
-                    Code.INVALID_ARGUMENT, f"{text} {answers.quoted(digest)}: invalid argument"
-                )
         try:
+            for path in paths:
+                if path != "labels" and not path.startswith("labels."):
+                    self._store.info(digest)  # whether it is there at all is told first
+                    text = f"cannot update {answers.quoted(path)} field on content info"
+                    raise Refusal(
+                        Code.INVALID_ARGUMENT, f"{text} {answers.quoted(digest)}: invalid argument"
+                    )
             return encoded_info(self._store.update(digest, dict(request.info.labels), paths))
         except NotFound:
             raise answers.no_blob(digest) from None
