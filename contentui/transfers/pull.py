@@ -1,0 +1,263 @@
+"""An image from a registry into a store: its documents first, then its parts, several at once."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from contentui.content.errors import ContentError, FailedPrecondition, NotFound, ReadOnly
+from contentui.content.store import Capability
+from contentui.content.transfer import verified_chunks
+from contentui.remotes.registry import MAX_MANIFEST
+from contentui.text import visible
+from contentui.transfers.fetch import SMALL, Fetch, Stopped
+from contentui.transfers.manifests import (
+    DEEPEST,
+    MOST_DOCUMENTS,
+    Child,
+    gc_labels,
+    is_document,
+    parse_manifest,
+    ref_of,
+)
+from contentui.transfers.model import Part, Phase, Transfer
+from contentui.transfers.platforms import own_platform, suits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from contentui.content.digest import Digest
+    from contentui.content.model import Descriptor
+    from contentui.content.store import Store
+    from contentui.remotes.registry import Registry
+    from contentui.transfers.manifests import Manifest
+    from contentui.transfers.platforms import Platform
+
+LARGE_AT_ONCE = 3
+"""Large parts that come at the same time."""
+SMALL_AT_ONCE = 8
+"""Small parts that come at the same time: there the answers' delay counts, not their bytes."""
+
+
+class Wanted(NamedTuple):
+    """What to take of an image."""
+
+    platforms: tuple[Platform, ...] = ()
+    """Empty: this machine's."""
+    all_platforms: bool = False
+
+
+class Pull:
+    """One pull. `run` it once; `stop` may be called from any thread or signal handler.
+
+    Args:
+        store: where the content goes.
+        registry: where it comes from.
+        wanted: which platforms.
+        record: also let the image's name stand for it in the store.
+        tell: hears the whole state on every change, from several threads, one at a time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        wanted: Wanted | None = None,
+        record: bool = True,
+        tell: Callable[[Transfer], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._wanted = wanted or Wanted()
+        self._record = record
+        self._tell = tell
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._children: dict[Digest, Child] = {}
+        self._parts: dict[Digest, Part] = {}
+        self._documents = 0
+        verb = "pull" if record else "fetch"
+        name = str(registry.reference)
+        self._transfer = Transfer(verb, name, os.getpid(), time.time_ns())
+
+    def stop(self) -> None:
+        """End soon; what arrived is kept."""
+        self._stop.set()
+
+    def run(self) -> Descriptor:
+        """Get everything; returns the image's descriptor.
+
+        Raises:
+            ContentError: what can't be had, or can't be stored.
+            Stopped: `stop` was called.
+        """
+        try:
+            root = self._get()
+        except (ContentError, Stopped) as error:
+            words = error.message if isinstance(error, ContentError) else "interrupted"
+            self._update(error=words, words="")
+            raise
+        self._update(words="")
+        return root
+
+    def _get(self) -> Descriptor:
+        if reason := self._store.read_only_reason:
+            raise ReadOnly("nothing can be stored here", advice=reason)
+        self._update(words="resolving")
+        root = self._registry.resolve()
+        self._update(words="reading manifests")
+        self._walk(Child(root, "manifest"), 0)
+        self._update(words="")
+        self._fetch_all()
+        if self._record:
+            self._store.images.put(str(self._registry.reference), root)
+        return root
+
+    def _walk(self, child: Child, depth: int) -> None:
+        """Take in a document and everything that it leads to."""
+        self._documents += 1
+        if depth > DEEPEST or self._documents > MOST_DOCUMENTS:
+            raise FailedPrecondition(
+                "the image can't be used: its indexes are nested too deeply or too many"
+            )
+        self._check_stop()
+        data, manifest = self._document(child)
+        labels = {**self._source(), **gc_labels(manifest)}
+        chosen = self._chosen(manifest)
+        self._keep(child.descriptor, data, labels)
+        for each in chosen:
+            if is_document(each.descriptor.media_type) or manifest.is_index:
+                self._walk(each, depth + 1)
+            elif each.descriptor.digest not in self._children:
+                self._children[each.descriptor.digest] = each
+                part = Part(each.descriptor, ref_of(each), Phase.WAITING)
+                self._say(part._replace(words="waiting for a free connection"))
+
+    def _document(self, child: Child) -> tuple[bytes, Manifest]:
+        """A document's bytes, from the store where it is there."""
+        descriptor = child.descriptor
+        data = child.data
+        if data is None and descriptor.size <= MAX_MANIFEST:
+            try:
+                data = b"".join(verified_chunks(self._store, descriptor.digest))
+            except ContentError:
+                data = None  # not there, or not sound
+        if data is None:
+            data = self._registry.manifest(descriptor)
+        return data, parse_manifest(data, descriptor.media_type)
+
+    def _chosen(self, manifest: Manifest) -> Sequence[Child]:
+        if not manifest.is_index or self._wanted.all_platforms:
+            return manifest.children
+        chosen: dict[Digest, Child] = {}
+        for platform in self._wanted.platforms or (own_platform(),):
+            best = min(
+                (
+                    (fit, number, child)
+                    for number, child in enumerate(manifest.children)
+                    if (fit := _fit(platform, child)) is not None
+                ),
+                default=None,
+            )
+            if best is None:
+                offers = {str(each.platform) for each in manifest.children if each.platform}
+                raise NotFound(
+                    f"{visible(str(self._registry.reference))} has no image for {platform}",
+                    advice=f"it has {visible(', '.join(sorted(offers)), 300) or 'none at all'}",
+                )
+            chosen[best[2].descriptor.digest] = best[2]
+        return tuple(chosen.values())
+
+    def _source(self) -> dict[str, str]:
+        """The label that tells where content may be had again."""
+        reference = self._registry.reference
+        host = reference.host.partition(":")[0]
+        return {f"containerd.io/distribution.source.{host}": reference.repository}
+
+    def _keep(self, descriptor: Descriptor, data: bytes, labels: dict[str, str]) -> None:
+        """Store a document with its labels, or give them to the one that is there."""
+        info = self._store.put(data, expected=descriptor.digest, labels=labels)
+        known = info.labels or {}
+        missing = {key: value for key, value in labels.items() if known.get(key) != value}
+        if missing and Capability.LABELS in self._store.capabilities:
+            mask = [f"labels.{key}" for key in missing]
+            self._store.update(descriptor.digest, missing, mask)
+
+    def _fetch_all(self) -> None:
+        large = [each for each in self._children.values() if each.descriptor.size > SMALL]
+        small = [each for each in self._children.values() if each.descriptor.size <= SMALL]
+        large.sort(key=lambda child: -child.descriptor.size)
+        errors: list[BaseException] = []
+        threads = [
+            threading.Thread(target=self._work, args=(queue, errors), daemon=True)
+            for queue, count in ((large, LARGE_AT_ONCE), (small, SMALL_AT_ONCE))
+            for _ in range(min(count, len(queue)))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:  # an interruption: what arrived is to be kept in order
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+            raise
+        if errors:
+            raise next((e for e in errors if not isinstance(e, Stopped)), errors[0])
+        self._check_stop()
+
+    def _work(self, queue: list[Child], errors: list[BaseException]) -> None:
+        while not self._stop.is_set():
+            with self._lock:
+                if not queue:
+                    return
+                child = queue.pop(0)
+            try:
+                self._fetch(child)
+            except BaseException as error:  # raised again by the thread that waits
+                errors.append(error)
+                if isinstance(error, ContentError):
+                    part = self._parts[child.descriptor.digest]
+                    self._say(part._replace(phase=Phase.FAILED, words=error.message))
+                self._stop.set()
+
+    def _fetch(self, child: Child) -> None:
+        if child.data is not None:
+            descriptor = child.descriptor
+            self._store.put(child.data, expected=descriptor.digest, labels=self._source())
+            part = self._parts[descriptor.digest]
+            self._say(part._replace(phase=Phase.DONE, offset=descriptor.size, words=""))
+            return
+        Fetch(
+            self._store,
+            self._registry,
+            child.descriptor,
+            ref_of(child),
+            labels=self._source(),
+            tell=self._say,
+            stop=self._stop,
+        ).run()
+
+    def _say(self, part: Part) -> None:
+        with self._lock:
+            self._parts[part.descriptor.digest] = part
+            self._transfer = self._transfer._replace(parts=tuple(self._parts.values()))
+            self._tell(self._transfer)
+
+    def _update(self, **changes: str) -> None:
+        with self._lock:
+            self._transfer = self._transfer._replace(**changes)  # type: ignore[arg-type] # texts
+            self._tell(self._transfer)
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+
+def _fit(platform: Platform, child: Child) -> int | None:
+    """How well an entry suits; one that names no platform suits any, after those that do."""
+    return 1000 if child.platform is None else suits(platform, child.platform)
