@@ -1,0 +1,198 @@
+"""Blobs of a daemon, over all namespaces that are looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from contentui.content.errors import Changed, InvalidArgument, NotFound, ResourceExhausted
+from contentui.content.filters import info_filter
+from contentui.content.model import Info
+from contentui.protocol import content_pb2 as pb
+from contentui.protocol import names
+from contentui.protocol.times import to_ns
+from contentui.stores.containerd import raw
+from contentui.stores.containerd.link import serialized
+from contentui.stores.containerd.reader import ContainerdReader
+from contentui.stores.containerd.scope import several
+from contentui.stores.containerd.transport import Metadata
+from contentui.stores.memory import checked_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from contentui.content.digest import Digest
+    from contentui.stores.containerd.link import Link
+
+MAX_BLOBS = 5_000_000
+"""Blobs that one listing may have."""
+
+
+class Blobs:
+    """What a daemon's Content service knows of committed content."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def info(self, digest: Digest) -> Info:
+        """Raises NotFound."""
+        return _merged(self.each(digest))
+
+    def each(self, digest: Digest) -> list[Info]:
+        """The blob as each namespace that has it knows it.
+
+        Raises:
+            NotFound: none has it.
+        """
+        found = []
+        for namespace in self._link.scope.all():
+            try:
+                found.append(self._info(digest, namespace))
+            except NotFound:
+                continue
+        if not found:
+            raise NotFound(f"content {digest}: not found")
+        return found
+
+    def walk(self, filters: Sequence[str]) -> Iterator[Info]:
+        """All blobs that any filter matches."""
+        matches = info_filter(filters)
+        found = self._all()
+        return filter(matches, found) if matches else found
+
+    def reader(self, digest: Digest) -> ContainerdReader:
+        """Raises NotFound."""
+        first = self.each(digest)[0]
+        namespace = first.namespaces[0] if first.namespaces else ""
+        return ContainerdReader(self._link.connection, Metadata(namespace), digest, first.size)
+
+    def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str]) -> Info:
+        """Change labels by mask; nothing but a mask of labels ever leaves here.
+
+        Raises:
+            NotFound, InvalidArgument: as `Store.update`; a blob of several namespaces.
+        """
+        paths = checked_mask(mask)
+        given = checked_labels(labels)
+        found = self.each(digest)
+        if len(found) > 1:
+            raise several(str(digest), [info.namespaces[0] for info in found])
+        namespace = found[0].namespaces[0] if found[0].namespaces else ""
+        request = pb.UpdateRequest(info=pb.Info(digest=digest, labels=given))
+        request.update_mask.paths.extend(paths)
+        answer = self._link.ask(names.CONTENT, "Update", request, pb.UpdateResponse, namespace)
+        return _info(answer.info, namespace) or found[0]
+
+    def delete(self, digest: Digest, seen: Info | None) -> None:
+        """Let all namespaces forget a blob.
+
+        Raises:
+            NotFound, Changed: before anything is forgotten.
+        """
+        found = self.each(digest)
+        now = _merged(found)
+        if seen and (now.size, now.committed_ns) != (seen.size, seen.committed_ns):
+            raise Changed(f"blob {digest} has been replaced")
+        request = serialized(pb.DeleteContentRequest(digest=digest))
+        for info in found:
+            namespace = info.namespaces[0] if info.namespaces else ""
+            try:
+                self._link.call(names.CONTENT, "Delete", request, namespace)
+            except NotFound:
+                if len(found) == 1:
+                    raise
+
+    def _info(self, digest: Digest, namespace: str) -> Info:
+        request = pb.InfoRequest(digest=digest)
+        answer = self._link.ask(names.CONTENT, "Info", request, pb.InfoResponse, namespace)
+        info = _info(answer.info, namespace)
+        if info is None or info.digest != digest:
+            raise NotFound(f"content {digest}: the service told of other content")
+        return info
+
+    def _all(self) -> Iterator[Info]:
+        namespaces = self._link.scope.all()
+        if len(namespaces) == 1:
+            yield from self._listed(namespaces[0])
+            return
+        found: dict[Digest, Info] = {}
+        for namespace in namespaces:
+            for info in self._listed(namespace):
+                known = found.get(info.digest)
+                found[info.digest] = _merged([known, info]) if known else info
+        yield from found.values()
+
+    def _listed(self, namespace: str) -> Iterator[Info]:
+        stream = self._link.stream(names.CONTENT, "List", b"", namespace)
+        count = 0
+        try:
+            while (message := stream.next()) is not None:
+                for found in _infos(message):
+                    count += 1
+                    info = _info(found, namespace)
+                    if info is not None:
+                        yield info
+                if count > MAX_BLOBS:
+                    raise ResourceExhausted(f"the service lists more than {MAX_BLOBS} blobs")
+        finally:
+            stream.cancel()
+
+
+def checked_mask(mask: Sequence[str]) -> Sequence[str]:
+    """The paths to send: never none, which would mean the same but reads like an accident.
+
+    Raises:
+        InvalidArgument: a path that is no label.
+    """
+    for path in mask:
+        named = path.startswith("labels.") and path != "labels."
+        if path != "labels" and not named:
+            raise InvalidArgument(f"cannot update {path[:160]!r} field on content info")
+    return mask or ("labels",)
+
+
+def _infos(message: bytes) -> Iterator[pb.Info]:
+    try:
+        yield from pb.ListContentResponse.FromString(message).info
+    except DecodeError:
+        yield from _sound(message)
+
+
+def _sound(message: bytes) -> Iterator[pb.Info]:
+    """Those that can be read of a message that can't be read as a whole."""
+    for each in raw.inner(message):
+        try:
+            yield pb.Info.FromString(each)
+        except DecodeError:
+            continue
+
+
+def _info(found: pb.Info, namespace: str) -> Info | None:
+    digest = raw.digest_or_none(found.digest)
+    if digest is None:
+        return None
+    committed = to_ns(found, "created_at")
+    return Info(
+        digest,
+        max(found.size, 0),
+        committed,
+        to_ns(found, "updated_at") or committed,
+        dict(found.labels),
+        (namespace,) if namespace else (),
+    )
+
+
+def _merged(infos: Sequence[Info]) -> Info:
+    """One blob from what several namespaces know of it; on conflict the first one's labels."""
+    if len(infos) == 1:
+        return infos[0]
+    labels: dict[str, str] = {}
+    for info in reversed(infos):
+        labels |= info.labels or {}
+    return infos[0]._replace(
+        committed_ns=min(info.committed_ns for info in infos),
+        updated_ns=max(info.updated_ns for info in infos),
+        labels=labels,
+        namespaces=tuple(name for info in infos for name in info.namespaces),
+    )

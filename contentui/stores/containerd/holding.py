@@ -1,0 +1,81 @@
+"""Who holds which ingest, as far as the daemon's own process tells it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from contentui.content.model import Holder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from contentui.content.model import IngestId
+    from contentui.stores.containerd.link import Link
+    from contentui.stores.daemon import OpenIngests
+
+
+class Holding:
+    """Looks into the daemon's open files, where that is the process with the files."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._mutex = threading.Lock()
+        self._generation = -1
+        self._holder = Holder(0, 0, "", 0)
+        self._since: dict[IngestId, int] = {}
+        self._open: OpenIngests | None = None
+
+    def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
+        """Who holds which of ``ids``; None: it can't be known."""
+        held = self._held()
+        if held is None:
+            return None
+        return {ident: self._for(ident) for ident in ids if ident in held}
+
+    def completed(self, holder: Holder | None, ident: IngestId) -> Holder:
+        """A holder as a refusal told it, with what the process tells."""
+        since = holder.since_ns if holder else 0
+        if since:
+            self._since[ident] = since
+        with self._mutex:
+            self._look()
+            return self._holder._replace(since_ns=since)
+
+    def _for(self, ident: IngestId) -> Holder:
+        return self._holder._replace(since_ns=self._since.get(ident, 0))
+
+    def _held(self) -> frozenset[IngestId] | None:
+        with self._mutex:
+            self._look()
+            held = self._open.held() if self._open else None
+            if held is None:
+                self._generation = -1  # another process may answer now
+        if held is not None:
+            self._since = {ident: at for ident, at in self._since.items() if ident in held}
+        return held
+
+    def _look(self) -> None:
+        """Find the daemon's process, once for each connection."""
+        if self._generation == self._link.generation:
+            return
+        from contentui.stores.daemon import OpenIngests, peer_pid
+
+        pid = peer_pid(self._link.socket)
+        trusted = pid > 0 and self._link.identity.local and self._is_the_daemon(pid)
+        self._open = OpenIngests(pid) if trusted else None
+        name = "a contentui service" if self._link.identity.flat else "containerd"
+        self._holder = Holder(pid, 0, f"{name} (one of its clients)", 0)
+        self._generation = self._link.generation
+
+    def _is_the_daemon(self, pid: int) -> bool:
+        """Whether the process behind the socket is the one with the files, not a tunnel's end."""
+        root = os.path.dirname(self._link.identity.root)
+        if not root:
+            return False
+        try:
+            found = [os.readlink(each.path) for each in os.scandir(f"/proc/{pid}/fd")]
+        except OSError:
+            return False
+        return any(name.startswith(root + "/") for name in found)

@@ -1,0 +1,154 @@
+"""The image names of a daemon, and its leases: what keeps blobs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import AlreadyExists, NotFound
+from contentui.content.model import Descriptor, Image, Root
+from contentui.protocol import images_pb2 as pb
+from contentui.protocol import leases_pb2, names
+from contentui.protocol.times import to_ns
+from contentui.stores.containerd import raw
+from contentui.stores.containerd.refusals import Unimplemented
+from contentui.stores.containerd.scope import several
+from contentui.stores.image_names import check_image, check_unchanged, no_image
+from contentui.stores.memory import checked_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from contentui.stores.containerd.link import Link
+
+MAX_IMAGES = 100_000
+MAX_LEASES = 1_000
+"""Leases of one namespace whose content is asked for: one call each."""
+
+
+class ContainerdImages:
+    """See `contentui.content.store.ImageNames`."""
+
+    def __init__(self, link: Link, refuse: Callable[[str], None]) -> None:
+        """``refuse`` raises ReadOnly where nothing may be changed."""
+        self._link = link
+        self._refuse = refuse
+
+    def list(self) -> list[Image]:
+        """All names in all namespaces."""
+        found = [image for name in self._link.scope.all() for image in self._listed(name)]
+        return sorted(found, key=lambda image: (image.namespace, image.name))
+
+    def get(self, name: str) -> Image:
+        """Raises NotFound; InvalidArgument for a name of several namespaces."""
+        found = list(self._found(name))
+        if not found:
+            raise no_image(name)
+        if len(found) > 1:
+            raise several(f"image {name}", [image.namespace for image in found])
+        return found[0]
+
+    def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
+        """Let a name stand for content, in the one namespace that has it or is written to."""
+        self._refuse("an image can't be named")
+        check_image(name, target)
+        given = None if labels is None else checked_labels(labels)
+        try:
+            namespace = self.get(name).namespace
+        except NotFound:
+            namespace = self._link.scope.to_write()
+        image = pb.Image(name=name, labels=given or {})
+        image.target.media_type = target.media_type
+        image.target.digest = target.digest
+        image.target.size = target.size
+        try:
+            return self._created(image, namespace)
+        except AlreadyExists:
+            return self._updated(image, namespace, with_labels=given is not None)
+
+    def delete(self, name: str, *, seen: Image | None = None) -> None:
+        """Raises NotFound, Changed."""
+        self._refuse("an image's name can't be deleted")
+        found = self.get(name)
+        check_unchanged(found, seen)
+        request = pb.DeleteImageRequest(name=name).SerializeToString()
+        self._link.call(names.IMAGES, "Delete", request, found.namespace)
+
+    def _created(self, image: pb.Image, namespace: str) -> Image:
+        request = pb.CreateImageRequest(image=image)
+        answer = self._link.ask(names.IMAGES, "Create", request, pb.CreateImageResponse, namespace)
+        return _image(answer.image, namespace) or self.get(image.name)
+
+    def _updated(self, image: pb.Image, namespace: str, *, with_labels: bool) -> Image:
+        request = pb.UpdateImageRequest(image=image)
+        request.update_mask.paths.extend(["target", "labels"] if with_labels else ["target"])
+        answer = self._link.ask(names.IMAGES, "Update", request, pb.UpdateImageResponse, namespace)
+        return _image(answer.image, namespace) or self.get(image.name)
+
+    def _found(self, name: str) -> Iterator[Image]:
+        for namespace in self._link.scope.all():
+            request = pb.GetImageRequest()
+            try:
+                request.name = name
+            except ValueError:  # no text: then it is no image's name
+                return
+            try:
+                answer = self._link.ask(
+                    names.IMAGES, "Get", request, pb.GetImageResponse, namespace
+                )
+            except NotFound:
+                continue
+            if image := _image(answer.image, namespace):
+                yield image
+
+    def _listed(self, namespace: str) -> Iterator[Image]:
+        request = pb.ListImagesRequest()
+        answer = self._link.ask(names.IMAGES, "List", request, pb.ListImagesResponse, namespace)
+        for each in answer.images[:MAX_IMAGES]:
+            if image := _image(each, namespace):
+                yield image
+
+
+def roots(link: Link, images: ContainerdImages, own: Collection[str]) -> list[Root]:
+    """All image names and all leased content, but for leases of our ``own``.
+
+    What a service doesn't know keeps nothing.
+    """
+    found = []
+    with suppress(Unimplemented):
+        found += [Root("image", i.name, i.target.digest, i.namespace) for i in images.list()]
+    with suppress(Unimplemented):
+        for namespace in link.scope.all():
+            found += [root for root in _leased(link, namespace) if root.name not in own]
+    return found
+
+
+def _leased(link: Link, namespace: str) -> Iterator[Root]:
+    listing = leases_pb2.ListRequest()
+    answer = link.ask(names.LEASES, "List", listing, leases_pb2.ListResponse, namespace)
+    for lease in answer.leases[:MAX_LEASES]:
+        request = leases_pb2.ListResourcesRequest(id=lease.id)
+        try:
+            kept = link.ask(
+                names.LEASES, "ListResources", request, leases_pb2.ListResourcesResponse, namespace
+            )
+        except NotFound:  # it ended meanwhile
+            continue
+        for resource in kept.resources:
+            digest = raw.digest_or_none(resource.id) if resource.type == "content" else None
+            if digest is not None:
+                yield Root("lease", lease.id, digest, namespace)
+
+
+def _image(found: pb.Image, namespace: str) -> Image | None:
+    digest = raw.digest_or_none(found.target.digest)
+    if digest is None:
+        return None
+    return Image(
+        found.name,
+        Descriptor(found.target.media_type, digest, max(found.target.size, 0)),
+        dict(found.labels),
+        to_ns(found, "created_at"),
+        to_ns(found, "updated_at"),
+        namespace,
+    )

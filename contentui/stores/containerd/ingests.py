@@ -1,0 +1,257 @@
+"""Ingests of a daemon, over all namespaces that are looked at."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import Changed, Locked, NotFound
+from contentui.content.filters import status_filter
+from contentui.content.model import IngestId, Liveness, Probe
+from contentui.protocol import names
+from contentui.stores.containerd import raw
+from contentui.stores.containerd.scope import several
+from contentui.stores.containerd.session import SLOW_S, Session
+from contentui.stores.containerd.statuses import Listing
+from contentui.stores.containerd.transport import Metadata
+from contentui.stores.memory import checked_ref
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from contentui.content.digest import Digest
+    from contentui.content.model import Status
+    from contentui.stores.containerd.holding import Holding
+    from contentui.stores.containerd.link import Link
+
+_MAX_REFUSED = 10_000
+
+
+class Ingests:
+    """What a daemon's Content service knows of ingests, and what we found out about them."""
+
+    def __init__(self, link: Link, holding: Holding) -> None:
+        self._link = link
+        self._holding = holding
+        self._mutex = threading.Lock()
+        self._listings: dict[str, Listing] = {}
+        self._places: dict[IngestId, tuple[str, str]] = {}
+        self._refused: dict[IngestId, tuple[int, int, Digest]] = {}
+        self._generation = 0
+
+    # Looking
+
+    def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
+        """All ingests that any filter matches."""
+        matches = status_filter(filters)
+        found = [status for name in self._link.scope.all() for status in self._listed(name)]
+        self._places = {status.id: (status.namespace, status.ref) for status in found}
+        found = self._marked(found)
+        return [status for status in found if matches(status)] if matches else found
+
+    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+        """Each of ``seen`` as it is now: one ListStatuses for each of their namespaces."""
+        if not seen:
+            return []
+        now: dict[IngestId, Status] = {}
+        for name in sorted({status.namespace for status in seen}):
+            now.update((status.id, status) for status in self._listed(name))
+        found = [now.get(status.id) for status in seen]
+        return [each and self._mark(each) for each in found] if self._refused else found
+
+    def status(self, ref: str) -> Status:
+        """Raises NotFound; InvalidArgument for a ref of several namespaces."""
+        if isinstance(ref, IngestId):
+            return self._by_id(ref)
+        found = []
+        for namespace in self._link.scope.all():
+            try:
+                found.append(self._one(namespace, ref))
+            except NotFound:
+                continue
+        if not found:
+            raise _not_found(ref)
+        if len(found) > 1:
+            raise several(f"ingest {ref}", [status.namespace for status in found])
+        return found[0]
+
+    def status_in(self, namespace: str, ref: str) -> Status:
+        """Raises NotFound."""
+        return self._one(namespace, ref)
+
+    # Changing
+
+    def abort(self, ref: str, seen: Status | None, *, force: bool) -> None:
+        """Raises NotFound, Changed, and Locked without ``force`` where a writer is known."""
+        now = self.status(ref)
+        if not force:
+            self._refuse_held(now)
+        _refuse_changed(now, seen)
+        self.remove(now.namespace, now.ref)
+
+    def remove(self, namespace: str, ref: str) -> None:
+        """Abort without looking."""
+        self._link.call(names.CONTENT, "Abort", raw.ref_request(ref), namespace)
+
+    def truncate(self, ref: str, seen: Status | None) -> None:
+        """Over a Write stream, the only way that a service knows; the bytes are read once more.
+
+        Raises:
+            NotFound, Locked, Changed: as `Store.truncate`.
+        """
+        now = self.status(ref)
+        self._refuse_held(now)
+        _refuse_changed(now, seen)
+        session = self._opened(now)
+        try:
+            self._refuse_new(session.last, now)
+            if session.last.offset != now.offset:
+                raise _changed(now.ref)
+            self.forget(now.id)
+            session.send(raw.write_request(raw.WRITE))
+            session.drain(SLOW_S)
+        finally:
+            session.finish()
+
+    def probe(self, ref: str, seen: Status) -> Probe:
+        """One look, one STAT, nothing else.
+
+        Raises:
+            NotFound, Changed: as `Store.probe`.
+        """
+        now = self.status(ref)
+        if (now.id, now.started_ns) != (seen.id, seen.started_ns):
+            raise Changed(f"ingest {visible(now.ref, 160)} was begun anew", advice="look again")
+        try:
+            session = self._opened(now)
+        except Locked as error:
+            return Probe(now, Liveness.HELD, error.holder)
+        found = session.last
+        session.finish()
+        self._refuse_new(found, now)
+        digest = raw.digest_or_none(found.digest)
+        now = now._replace(offset=found.offset)
+        if digest and _is_wrong(now, digest):
+            self.refuse(now, digest)
+        return Probe(self._mark(now), Liveness.FREE, None, digest)
+
+    def refuse(self, status: Status, digest: Digest) -> None:
+        """Remember that these very bytes are the wrong ones; the service has no word for it."""
+        if len(self._refused) >= _MAX_REFUSED:
+            self._refused.clear()
+        self._refused[status.id] = (status.offset, status.started_ns, digest)
+
+    def forget(self, ident: IngestId) -> None:
+        """The bytes are others now."""
+        self._refused.pop(ident, None)
+
+    def marked(self, status: Status) -> Status:
+        """With what we found out about it."""
+        return self._mark(status)
+
+    def locked(self, error: Locked, ref: str, ident: IngestId) -> Locked:
+        """A refusal with what can be told about the holder."""
+        holder = self._holding.completed(error.holder, ident)
+        name = visible(ref, 160)
+        return Locked(f"{name}: {error.message}", holder=holder, advice=error.advice)
+
+    # Inside
+
+    def _listed(self, namespace: str) -> list[Status]:
+        message = self._link.call(names.CONTENT, "ListStatuses", b"", namespace)
+        with self._mutex:
+            return self._listing(namespace).read(message)
+
+    def _one(self, namespace: str, ref: str) -> Status:
+        message = self._link.call(names.CONTENT, "Status", raw.ref_request(ref), namespace)
+        with self._mutex:
+            return self._mark(self._listing(namespace).one(message))
+
+    def _listing(self, namespace: str) -> Listing:
+        if self._generation != self._link.generation:
+            self._listings.clear()
+            self._generation = self._link.generation
+        return self._listings.setdefault(namespace, Listing(namespace))
+
+    def _by_id(self, ident: IngestId) -> Status:
+        place = self._places.get(ident)
+        if place is None:
+            self.statuses()
+            place = self._places.get(ident)
+        if place is None:
+            raise NotFound(f"ingest id:{visible(ident, 160)}: not found")
+        return self._one(*place)
+
+    def _marked(self, found: list[Status]) -> list[Status]:
+        return [self._mark(status) for status in found] if self._refused else found
+
+    def _mark(self, status: Status) -> Status:
+        known = self._refused.get(status.id)
+        if known is None or known[:2] != (status.offset, status.started_ns):
+            return status
+        return status._replace(refused=known[2])
+
+    def _refuse_held(self, status: Status) -> None:
+        holders = self._holding.holders([status.id])
+        if holders and (holder := holders.get(status.id)):
+            raise Locked(
+                f"{visible(status.ref, 160)}: a live writer holds this ref",
+                holder=holder,
+                advice="wait for that writer, or end it",
+            )
+
+    def _opened(self, status: Status) -> Session:
+        """A Write stream at the ref, asked with one STAT."""
+        session = Session(self._link.connection, Metadata(status.namespace))
+        checked_ref(status.ref)
+        try:
+            session.send(raw.write_request(raw.STAT, ref=_ref(status.ref)))
+            session.drain(SLOW_S)
+        except Locked as error:
+            raise self.locked(error, status.ref, status.id) from None
+        return session
+
+    def _refuse_new(self, found: raw.Answer, status: Status) -> None:
+        """Take back an ingest that looking made, because the one looked at had just gone."""
+        if found.offset == 0 and found.started_ns != status.started_ns:
+            self.remove(status.namespace, status.ref)
+            raise _not_found(status.ref)
+
+
+def _ref(ref: str) -> bytes:
+    return ref.encode("utf-8", "surrogateescape")
+
+
+def _is_wrong(status: Status, digest: Digest) -> bool:
+    complete = 0 < status.total <= status.offset
+    wanted = status.expected
+    return (
+        complete
+        and wanted is not None
+        and wanted.algorithm == digest.algorithm
+        and (wanted != digest)
+    )
+
+
+def _not_found(ref: str) -> NotFound:
+    return NotFound(f"ingest {visible(ref, 160)}: not found")
+
+
+def _changed(ref: str) -> Changed:
+    return Changed(
+        f"ingest {visible(ref, 160)} is no longer what was shown",
+        advice="look again, then decide",
+    )
+
+
+def _refuse_changed(now: Status, seen: Status | None) -> None:
+    if seen is None:
+        return
+    if (now.started_ns, now.offset, now.updated_ns, now.damage) != (
+        seen.started_ns,
+        seen.offset,
+        seen.updated_ns,
+        seen.damage,
+    ):
+        raise _changed(now.ref)

@@ -1,0 +1,91 @@
+"""What keeps content from a daemon's collector while we store it, and afterwards."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import ContentError
+from contentui.protocol import leases_pb2 as pb
+from contentui.protocol import names
+from contentui.stores.containerd.link import serialized
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from contentui.stores.containerd.link import Link
+
+EXPIRE = "containerd.io/gc.expire"
+"""A lease's label: when it ends by itself."""
+ROOT = "containerd.io/gc.root"
+"""A blob's label, with any value: it stays, and with it all that it refers to."""
+_GC = "containerd.io/gc."
+LIFE = timedelta(hours=24)
+_RENEW_S = 12 * 3600.0
+
+
+class Keeping:
+    """One lease per namespace for all that this store brings in, made when it is needed.
+
+    It goes when the store is closed, unless an ingest was left unfinished: then it ends by itself
+    after `LIFE`, as long as a daemon keeps an ingest that has no lease (content-store.md 6.2).
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._mutex = threading.Lock()
+        self._leases: dict[str, tuple[str, float, int]] = {}
+        self._needed: set[str] = set()
+
+    def lease(self, namespace: str) -> str:
+        """The lease to store under; empty where nothing is collected."""
+        if self._link.identity.flat:
+            return ""
+        with self._mutex:
+            now, generation = time.monotonic(), self._link.generation
+            known = self._leases.get(namespace)
+            if known and now - known[1] < _RENEW_S and known[2] == generation:
+                return known[0]
+            lease = self._made(namespace)
+            self._leases[namespace] = lease, now, generation
+            return lease
+
+    def own(self) -> frozenset[str]:
+        """The leases that end with this store."""
+        with self._mutex:
+            return frozenset(lease for lease, _, _ in self._leases.values())
+
+    def unfinished(self, namespace: str) -> None:
+        """An ingest in this namespace was left for another session."""
+        self._needed.add(namespace)
+
+    def labels(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The labels for a new blob: it stays, unless the caller decides what collectors do."""
+        if self._link.identity.flat or any(key.startswith(_GC) for key in given):
+            return dict(given)
+        return {**given, ROOT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+    def close(self) -> None:
+        """Give up leases that keep nothing any more."""
+        with self._mutex:
+            leases, self._leases = self._leases, {}
+        for namespace, (lease, _, generation) in leases.items():
+            if namespace in self._needed or generation != self._link.generation:
+                continue
+            try:
+                request = serialized(pb.DeleteRequest(id=lease))
+                self._link.call(names.LEASES, "Delete", request, namespace)
+            except ContentError:
+                continue  # it ends by itself
+
+    def _made(self, namespace: str) -> str:
+        end = datetime.now(UTC) + LIFE
+        request = pb.CreateRequest(
+            id=f"contentui-{secrets.token_hex(8)}",
+            labels={EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ")},
+        )
+        answer = self._link.ask(names.LEASES, "Create", request, pb.CreateResponse, namespace)
+        return answer.lease.id or request.id

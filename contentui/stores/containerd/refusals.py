@@ -1,0 +1,113 @@
+"""What a service refuses, as our errors."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import (
+    AlreadyExists,
+    ContentError,
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    Locked,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
+from contentui.content.model import Holder
+
+if TYPE_CHECKING:
+    import grpc
+
+MAX_TEXT = 1000
+"""Characters of a service's message that are kept."""
+
+_LOCKED = re.compile(
+    r"ref .* locked for (?P<age>an unknown time|\S+)(?: \(since (?P<since>[^)]{1,80})\))?",
+    re.DOTALL,
+)
+_SINCE = re.compile(
+    r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,9}))? ([+-])(\d\d)(\d\d) ", re.ASCII
+)
+_DUPLICATE_SUFFIXES = (
+    ": not found",
+    ": already exists",
+    ": failed precondition",
+    ": invalid argument",
+    ": unavailable",
+)
+_ERRORS: dict[str, type[ContentError]] = {
+    "INVALID_ARGUMENT": InvalidArgument,
+    "NOT_FOUND": NotFound,
+    "ALREADY_EXISTS": AlreadyExists,
+    "FAILED_PRECONDITION": FailedPrecondition,
+    "OUT_OF_RANGE": OutOfRange,
+    "DATA_LOSS": DataLoss,
+    "PERMISSION_DENIED": PermissionDenied,
+    "UNAUTHENTICATED": PermissionDenied,
+    "RESOURCE_EXHAUSTED": ResourceExhausted,
+    "UNIMPLEMENTED": FailedPrecondition,
+    "ABORTED": FailedPrecondition,
+}
+
+
+class Lost(Unavailable):
+    """No connection, or no answer in time: another call may work."""
+
+
+class Unimplemented(FailedPrecondition):
+    """The service doesn't know this call."""
+
+
+def told(error: grpc.RpcError, lost: str, advice: str) -> ContentError:
+    """The error for people; ``lost`` and ``advice`` are what a lost connection is told with."""
+    code, text = error.code().name, shortened(error.details() or "")
+    if code == "UNAVAILABLE":
+        if (held := _LOCKED.search(text)) is not None:
+            return _locked(held)
+        return Lost(f"{lost}: {text}" if text else lost, advice=advice)
+    if code in {"DEADLINE_EXCEEDED", "CANCELLED"}:
+        return Lost(f"{lost}: no answer in time", advice=advice)
+    if code == "UNIMPLEMENTED":
+        return Unimplemented(text)
+    if code == "UNKNOWN" and "no space left" in text:
+        return ResourceExhausted(text, advice="free some space where the service keeps its content")
+    return _ERRORS.get(code, FailedPrecondition)(text or code.lower().replace("_", " "))
+
+
+def shortened(text: str) -> str:
+    """A service's message, bounded, without the code's name that Go appends."""
+    text = text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]}…{text[-MAX_TEXT // 2 :]}"
+    for suffix in _DUPLICATE_SUFFIXES:
+        text = text.removesuffix(suffix) if len(text) > len(suffix) else text
+    return text
+
+
+def _locked(held: re.Match[str]) -> Locked:
+    holder = Holder(0, 0, "", _since_ns(held["since"] or ""))
+    return Locked(
+        f"a live writer has held this ref for {held['age'][:20]}",
+        holder=holder,
+        advice="wait for that writer, or end it",
+    )
+
+
+def _since_ns(text: str) -> int:
+    """A time as Go prints it, ``2026-11-21 01:58:55.1 +0000 UTC m=+336.8``; 0 when it isn't one."""
+    found = _SINCE.match(text + " ")
+    if found is None:
+        return 0
+    day, clock, fraction, sign, hours, minutes = found.groups()
+    try:
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        zone = timezone(-offset if sign == "-" else offset)
+        at = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=zone)
+        seconds = int(at.timestamp())
+    except (ValueError, OverflowError):
+        return 0
+    return max(seconds * 1_000_000_000 + int((fraction or "0").ljust(9, "0")), 0)

@@ -1,0 +1,90 @@
+"""One Write stream: requests in flight, answers counted, its end awaited."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import ContentError, FailedPrecondition, Unavailable
+from contentui.protocol import names
+from contentui.stores.containerd import raw
+from contentui.stores.containerd.transport import IDLE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from contentui.stores.containerd.transport import Connection, Metadata
+
+WINDOW = 8
+"""Requests that may be on their way at once."""
+SLOW_S = 600.0
+"""Seconds for what may read or sync a whole ingest: opening and committing."""
+_MAX_EXTRA = 16
+"""Answers behind the last one that are read; a daemon sends one (content-store.md 4.3)."""
+
+
+class Session:
+    """A Write stream. Not for several threads at once."""
+
+    def __init__(self, connection: Connection, meta: Metadata) -> None:
+        self._requests: SimpleQueue[bytes | None] = SimpleQueue()
+        self._due = 0
+        self._open = True
+        self.last = raw.Answer()
+        method = names.method(names.CONTENT, "Write")
+        self._call = connection.duplex(method, iter(self._requests.get, None), meta)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more can be sent."""
+        return self._open
+
+    def send(self, request: bytes, on_answer: Callable[[int], None] | None = None) -> None:
+        """Send; wait for older answers while too many are due. ``on_answer`` gets each offset."""
+        if not self._open:
+            raise FailedPrecondition("the session has ended")
+        while self._due >= WINDOW:
+            self._receive(IDLE_S)
+            if on_answer is not None:
+                on_answer(self.last.offset)
+        self._requests.put(request)
+        self._due += 1
+
+    def drain(
+        self, idle_s: float = IDLE_S, on_answer: Callable[[int], None] | None = None
+    ) -> raw.Answer:
+        """Wait for all answers that are due; return the last."""
+        while self._due:
+            self._receive(idle_s)
+            if on_answer is not None:
+                on_answer(self.last.offset)
+        return self.last
+
+    def finish(self) -> None:
+        """Half-close and wait for the service's end, which is when the ref is free."""
+        if not self._open:
+            return
+        self._open = False
+        self._requests.put(None)
+        for _ in range(self._due + _MAX_EXTRA):
+            if self._call.next(SLOW_S) is None:
+                return
+        self._call.cancel()
+
+    def abandon(self) -> None:
+        """End it without waiting."""
+        if self._open:
+            self._open = False
+            self._requests.put(None)
+        self._call.cancel()
+
+    def _receive(self, idle_s: float) -> None:
+        try:
+            message = self._call.next(idle_s)
+            if message is None:
+                raise Unavailable("the service ended the session without an answer")
+            self.last = raw.answer(message)
+        except ContentError:
+            self.abandon()
+            raise
+        self._due -= 1

@@ -1,0 +1,381 @@
+"""A daemon's socket as a store."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from contentui.content.digest import Digest
+from contentui.content.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    Locked,
+    NotFound,
+    ReadOnly,
+)
+from contentui.content.model import Status, Usage, backend_ref, ingest_id
+from contentui.content.store import Capability
+from contentui.stores.containerd import raw
+from contentui.stores.containerd.blobs import Blobs
+from contentui.stores.containerd.holding import Holding
+from contentui.stores.containerd.images import ContainerdImages, roots
+from contentui.stores.containerd.ingests import Ingests
+from contentui.stores.containerd.keeping import Keeping
+from contentui.stores.containerd.link import Link
+from contentui.stores.containerd.session import SLOW_S, Session
+from contentui.stores.containerd.transport import UNARY_S, Metadata
+from contentui.stores.containerd.writer import ContainerdWriter
+from contentui.stores.memory import checked_labels, checked_ref
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+
+    from contentui.content.model import Holder, Info, IngestId, Probe, Root
+    from contentui.stores.containerd.reader import ContainerdReader
+
+_MAX_PUT = 8 << 20
+"""Bytes that go in one message with their commit."""
+_RECENT_S = 2.0
+_REOPEN_S = 1.0
+_AT_ONCE = 8
+
+
+class ContainerdStore:
+    """What a containerd, or a service of ours, keeps; safe to use from many threads.
+
+    Looking never opens a Write stream (content-store.md 6.5). ``namespaces`` None: all that the
+    daemon has, asked again every few seconds. ``roots_new`` False: new blobs get no label that
+    keeps them from the daemon's collector.
+    """
+
+    buffers = True
+    """Clients of a daemon gather 1 MiB before they write (content-store.md 5)."""
+
+    def __init__(
+        self,
+        socket: str,
+        *,
+        namespaces: Sequence[str] | None = None,
+        read_only: bool = False,
+        timeout_s: float = UNARY_S,
+        roots_new: bool = True,
+    ) -> None:
+        """Raises Unavailable, PermissionDenied, InvalidArgument."""
+        chosen = f"?namespace={','.join(namespaces)}" if namespaces else ""
+        self.name = f"unix://{socket}{chosen}"
+        self._read_only = read_only
+        self._roots_new = roots_new
+        self._link = Link(socket, namespaces, timeout_s)
+        self._holding = Holding(self._link)
+        self._blobs = Blobs(self._link)
+        self._ingests = Ingests(self._link, self._holding)
+        self._keeping = Keeping(self._link)
+        self._images = ContainerdImages(self._link, self._check_writable)
+        self._closed_at: dict[IngestId, float] = {}
+        self._mutex = threading.Lock()
+        self._link.open()
+
+    @property
+    def capabilities(self) -> Capability:
+        """What may be done."""
+        able = Capability.LABELS | Capability.HOLDERS
+        return able if self.read_only_reason else able | Capability.WRITE
+
+    @property
+    def read_only_reason(self) -> str:
+        """Why nothing may be changed, as a sentence; else empty."""
+        if self._read_only:
+            return "it was opened read-only (--read-only)"
+        return self._link.identity.read_only_reason
+
+    @property
+    def collects(self) -> bool:
+        """Whether a collector owns the bytes: a real containerd's does."""
+        return not self._link.identity.flat
+
+    @property
+    def images(self) -> ContainerdImages:
+        """The daemon's image names."""
+        return self._images
+
+    def news(self) -> list[str]:
+        """Sentences that a person must hear once."""
+        return self._link.news()
+
+    def info(self, digest: Digest) -> Info:
+        """Raises NotFound."""
+        return self._blobs.info(digest)
+
+    def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
+        """All blobs that any filter matches."""
+        return self._blobs.walk(filters)
+
+    def reader(self, digest: Digest) -> ContainerdReader:
+        """Raises NotFound."""
+        return self._blobs.reader(digest)
+
+    def digests(self) -> list[Digest]:
+        """The digests of all blobs."""
+        return [info.digest for info in self._blobs.walk(())]
+
+    def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
+        """Raises NotFound, InvalidArgument."""
+        self._check_writable("a label can't be changed")
+        return self._blobs.update(digest, labels, mask)
+
+    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
+        """Let all namespaces that are looked at forget a blob. Raises NotFound, Changed."""
+        self._check_writable("a blob can't be deleted")
+        self._blobs.delete(digest, seen)
+
+    def status(self, ref: str) -> Status:
+        """Raises NotFound."""
+        return self._ingests.status(ref)
+
+    def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
+        """All ingests that any filter matches."""
+        return self._ingests.statuses(filters)
+
+    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+        """Each of ``seen`` as it is now, None where it is gone."""
+        return self._ingests.refresh(seen)
+
+    def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
+        """Who holds which, from the daemon's open files; None where they can't be seen."""
+        return self._holding.holders(ids)
+
+    def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
+        """Raises NotFound, Changed; Locked without ``force`` where a writer is known."""
+        self._check_writable("an ingest can't be aborted")
+        self._ingests.abort(ref, seen, force=force)
+
+    def truncate(self, ref: str, *, seen: Status | None = None) -> None:
+        """Raises NotFound, Locked, Changed."""
+        self._check_writable("an ingest can't be truncated")
+        self._ingests.truncate(ref, seen)
+
+    def probe(self, ref: str, *, seen: Status) -> Probe:
+        """Raises NotFound, Changed."""
+        self._check_writable("an ingest can't be probed")
+        return self._ingests.probe(ref, seen)
+
+    def roots(self) -> list[Root]:
+        """Image names and leases."""
+        return roots(self._link, self._images, self._keeping.own())
+
+    def version(self) -> Hashable:
+        """None: a daemon has no cheap answer."""
+        return None
+
+    def usage(self) -> Usage | None:
+        """Space where the content lies, if that directory can be seen from here."""
+        root = self._link.identity.root
+        if not root or not os.path.isdir(os.path.join(root, "blobs")):
+            return None
+        try:
+            found = os.statvfs(root)
+        except OSError:
+            return None
+        return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    def close(self) -> None:
+        """Twice is fine."""
+        with self._mutex:
+            self._keeping.close()
+            self._link.connection.close()
+
+    # Bringing in
+
+    def writer(
+        self,
+        ref: str,
+        *,
+        total: int = 0,
+        expected: Digest | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> ContainerdWriter:
+        """Open the ref's one writer.
+
+        Raises:
+            Locked, AlreadyExists: as `Store.writer`.
+            InvalidArgument: as `Store.writer`; a namespace must be named.
+        """
+        self._check_writable("nothing can be ingested")
+        if total < 0:
+            raise InvalidArgument(f"a total of {total} bytes can't be")
+        checked_ref(ref)
+        checked_labels(labels or {})
+        namespace = self._link.scope.to_write()
+        ident = ingest_id(backend_ref(namespace, ref))
+        until = time.monotonic() + (_REOPEN_S if self._was_ours(ident) else 0)
+        delay = 0.005
+        while True:
+            try:
+                return self._writer(namespace, ref, total, expected, labels)
+            except Locked as error:
+                if time.monotonic() >= until:
+                    raise self._ingests.locked(error, ref, ident) from None
+            time.sleep(delay)
+            delay = min(delay * 2, 0.1)
+
+    def put(
+        self,
+        data: bytes,
+        *,
+        expected: Digest | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Info:
+        """Store whole content: one message, and a look at what became of it.
+
+        Raises:
+            FailedPrecondition: ``data`` has another digest than ``expected``.
+        """
+        self._check_writable("nothing can be stored")
+        digest = Digest.of(data, expected.algorithm if expected else "sha256")
+        if expected not in {None, digest}:
+            raise FailedPrecondition(f"unexpected digest {digest}, expected {expected}")
+        given = self.labels(checked_labels(labels or {}))
+        namespace = self._link.scope.to_write()
+        ref = f"put-{secrets.token_hex(8)}-{digest}"
+        try:
+            if len(data) > _MAX_PUT:
+                with self._writer(namespace, ref, len(data), digest, given) as writer:
+                    writer.write(data)
+                    return writer.commit(len(data), digest, given)
+            self._put_small(namespace, ref, data, digest, given)
+        except AlreadyExists:
+            pass
+        except BaseException:
+            self._drop(namespace, ref)
+            raise
+        return self._blobs.info(digest)
+
+    def put_many(
+        self, items: Iterable[bytes], *, labels: Mapping[str, str] | None = None
+    ) -> list[Info]:
+        """`put` for many, several at once."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from contentui.stores.containerd.batches import in_order
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return in_order(pool, lambda item: self.put(item, labels=labels), items, _AT_ONCE)
+
+    # What writers ask for
+
+    def status_of(self, writer: ContainerdWriter) -> Status:
+        """A writer's ingest; of one that has no directory yet, what the session told."""
+        try:
+            found = self._ingests.status_in(writer.namespace, writer.ref)
+        except NotFound:
+            ident = ingest_id(backend_ref(writer.namespace, writer.ref))
+            expected = writer.expected or Digest.found_in(writer.ref)
+            started = writer.started_ns
+            return Status(
+                writer.ref,
+                writer.offset,
+                writer.total,
+                started,
+                started,
+                expected,
+                ident,
+                namespace=writer.namespace,
+            )
+        expected = writer.expected or found.expected
+        return found._replace(offset=writer.offset, expected=expected)
+
+    def committed(self, writer: ContainerdWriter, digest: Digest) -> Info:
+        """What a writer made."""
+        self.touched(writer)
+        return self._blobs.info(digest)
+
+    def refused(self, writer: ContainerdWriter, digest: Digest) -> None:
+        """A commit was refused for its digest."""
+        try:
+            now = self._ingests.status_in(writer.namespace, writer.ref)
+        except NotFound:
+            return
+        if now.offset >= now.total:
+            self._ingests.refuse(now, digest)
+
+    def touched(self, writer: ContainerdWriter) -> None:
+        """Its bytes are others than before."""
+        self._ingests.forget(ingest_id(backend_ref(writer.namespace, writer.ref)))
+
+    def left(self, writer: ContainerdWriter) -> None:
+        """A session ends without having committed."""
+        ident = ingest_id(backend_ref(writer.namespace, writer.ref))
+        with self._mutex:
+            if len(self._closed_at) > 1000:
+                self._closed_at.clear()
+            self._closed_at[ident] = time.monotonic()
+        self._keeping.unfinished(writer.namespace)
+
+    def labels(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The labels of a new blob."""
+        return self._keeping.labels(given) if self._roots_new else dict(given)
+
+    # Inside
+
+    def _writer(
+        self,
+        namespace: str,
+        ref: str,
+        total: int,
+        expected: Digest | None,
+        labels: Mapping[str, str] | None,
+    ) -> ContainerdWriter:
+        lease = self._keeping.lease(namespace)
+        session = Session(self._link.connection, Metadata(namespace, lease))
+        try:
+            return ContainerdWriter(
+                self, session, namespace, ref, total=total, expected=expected, labels=labels
+            )
+        except BaseException:
+            session.abandon()
+            raise
+
+    def _put_small(
+        self, namespace: str, ref: str, data: bytes, digest: Digest, labels: Mapping[str, str]
+    ) -> None:
+        lease = self._keeping.lease(namespace)
+        session = Session(self._link.connection, Metadata(namespace, lease))
+        try:
+            request = raw.write_request(
+                raw.COMMIT,
+                ref=ref.encode(),
+                total=len(data),
+                expected=digest,
+                data=data,
+                labels=labels,
+            )
+            session.send(request)
+            session.drain(SLOW_S)
+            session.finish()
+        except BaseException:
+            session.abandon()
+            raise
+
+    def _drop(self, namespace: str, ref: str) -> None:
+        """Remove what a `put` that failed may have left."""
+        from contentui.content.errors import ContentError
+
+        try:
+            self._ingests.remove(namespace, ref)
+        except ContentError:
+            return
+
+    def _was_ours(self, ident: IngestId) -> bool:
+        with self._mutex:
+            at = self._closed_at.get(ident)
+        return at is not None and time.monotonic() - at < _RECENT_S
+
+    def _check_writable(self, what: str) -> None:
+        reason = self.read_only_reason
+        if reason:
+            raise ReadOnly(f"{what}: {visible(self.name)} is read-only", advice=reason)
