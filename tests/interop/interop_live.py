@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -46,8 +47,10 @@ class Live(Containerd):
     def offsets(self) -> dict[str, int]:
         """The size of each ingest's data as it lies on disk, by ref."""
         found = {}
-        for ingest in (self.content / "ingest").iterdir():
-            found[(ingest / "ref").read_text()] = (ingest / "data").stat().st_size
+        place = self.content / "ingest"
+        for ingest in place.iterdir() if place.exists() else ():
+            with contextlib.suppress(FileNotFoundError):  # just being made or removed
+                found[(ingest / "ref").read_text()] = (ingest / "data").stat().st_size
         return found
 
     def begin(self, ref: str, data: bytes) -> subprocess.Popen[bytes]:
