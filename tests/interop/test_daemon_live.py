@@ -1,0 +1,96 @@
+"""Who is writing into a real containerd, told from its own directory by the kernel alone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from interop_live import MIB, Live, await_true
+
+from contentui.content.errors import ReadOnly
+from contentui.content.model import backend_ref, ingest_id
+from contentui.content.store import Capability
+from contentui.stores.daemon import OpenIngests, peer_pid, process_holding
+from contentui.stores.local.store import LocalStore
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+STALLED = ingest_id(backend_ref("default", "stalled"))
+HALF = ingest_id(backend_ref("default", "half"))
+
+
+@pytest.fixture
+def stalled(containerd: Live) -> Iterator[subprocess.Popen[bytes]]:
+    """A client that has delivered 1 MiB and hangs, with the ref locked."""
+    client = containerd.begin("stalled", b"s" * MIB)
+    yield client
+    client.kill()
+    client.communicate()
+    containerd.output("content", "ingest", "stalled", given=b"s" * MIB)
+
+
+def pid_of(containerd: Live) -> int:
+    assert containerd.process
+    return containerd.process.pid
+
+
+def test_socket_and_database_lead_to_the_daemon(containerd: Live) -> None:
+    assert peer_pid(str(containerd.socket)) == pid_of(containerd)
+    assert process_holding(str(containerd.database)) == pid_of(containerd)
+
+
+def test_held_while_its_client_lives_and_free_after(
+    containerd: Live, stalled: subprocess.Popen[bytes]
+) -> None:
+    ingests = OpenIngests(peer_pid(str(containerd.socket)))
+    assert ingests.held() == {STALLED}
+    stalled.kill()
+    await_true(lambda: ingests.held() == frozenset())
+
+
+def test_the_directory_names_the_daemon_as_holder(
+    containerd: Live, stalled: subprocess.Popen[bytes]
+) -> None:
+    with LocalStore(str(containerd.content)) as store:
+        assert Capability.HOLDERS in store.capabilities
+        ids = [status.id for status in store.statuses()]
+        assert {STALLED, HALF} <= set(ids)
+        held = store.holders(ids)
+        assert held is not None
+        assert set(held) == {STALLED}
+        holder = held[STALLED]
+        assert (holder.pid, holder.foreign) == (pid_of(containerd), False)
+        assert "containerd -c" in holder.command
+        assert 0 < holder.started_ns < time.time_ns()
+        stalled.kill()
+        await_true(lambda: store.holders(ids) == {})
+
+
+def test_a_probe_is_for_whoever_may_write(containerd: Live) -> None:
+    with LocalStore(str(containerd.content)) as store, pytest.raises(ReadOnly):
+        store.probe("half", seen=store.status("half"))
+
+
+def test_a_daemon_that_went_away_leaves_holders_unknown(short_tmp_daemon: Live) -> None:
+    client = short_tmp_daemon.begin("stalled", b"s" * MIB)
+    try:
+        with LocalStore(str(short_tmp_daemon.content)) as store:
+            assert set(store.holders([STALLED]) or ()) == {STALLED}
+            short_tmp_daemon.stop()
+            assert store.holders([STALLED]) is None
+            await_true(lambda: Capability.HOLDERS not in store.capabilities)
+            short_tmp_daemon.start()
+            await_true(lambda: store.holders([STALLED]) == {})
+    finally:
+        client.kill()
+        client.communicate()
+
+
+@pytest.fixture
+def short_tmp_daemon(containerd: Live) -> Iterator[Live]:
+    """A containerd of its own, to be stopped."""
+    with Live(containerd.place.with_name("gone"), collect=False) as daemon:
+        yield daemon
