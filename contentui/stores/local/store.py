@@ -188,10 +188,11 @@ class LocalStore:
             return self._blobs.strays()
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
-        change = _label_changes(digest, labels, mask)
-        new = checked_labels(labels)
-        self._prepare()
+        self._check_writable()
         self._blobs.info(digest)
+        change = _label_changes(digest, labels, mask)
+        new = checked_labels(labels if change is None else {k: v or "" for k, v in change.items()})
+        self._prepare()
         with files.told(f"labelling {digest}"):
             self._labels.replace(digest, change, new, time.time_ns())
         return self._blobs.info(digest)
