@@ -1,0 +1,92 @@
+"""Get an image from a registry and give it its name here; what is there already isn't fetched.
+
+Whatever interrupts it, the same command goes on where it stopped. Prints the image's digest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.cli.arguments import add_format
+from contentui.cli.exits import Exit
+from contentui.cli.output import say
+from contentui.cli.progress import add_progress, mode_for
+from contentui.cli.registries import add_registry
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+    from contentui.content.model import Descriptor
+    from contentui.transfers.pull import Wanted
+
+EXAMPLES = """
+  contentui pull redis:7.4
+  contentui pull --platform linux/arm64 ghcr.io/example/web:2.8
+  contentui --store unix:///run/containerd/containerd.sock?namespace=k8s.io pull redis:7.4
+  contentui pull --plain-http registry.lan:5000/team/app@sha256:84ff92…
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(parser)
+    parser.add_argument("image", metavar="IMAGE", help="as in redis, ghcr.io/team/web:v2")
+    parser.add_argument(
+        "--platform",
+        metavar="OS/ARCH",
+        action="append",
+        help="as in linux/arm64; repeatable (default: this machine's)",
+    )
+    parser.add_argument("--all-platforms", action="store_true")
+    add_registry(parser)
+    add_progress(parser)
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Pull, and say on an interruption how to go on."""
+    return get_image(args, context, record=True)
+
+
+def get_image(args: Namespace, context: Context, *, record: bool) -> int:
+    """Fetch an image's content, and with ``record`` its name."""
+    import shlex
+
+    from contentui.cli.pulling import TransferView
+    from contentui.cli.registries import registry_for
+    from contentui.cli.signals import Signalled, interruptible
+    from contentui.transfers.pull import Pull
+
+    with registry_for(args, args.image) as registry:
+        store = context.store(create=True)
+        with TransferView(mode_for(args.progress)) as view:
+            pull = Pull(store, registry, wanted=_wanted(args), record=record, tell=view)
+            try:
+                with interruptible():
+                    root = pull.run()
+            except Signalled as error:
+                signum = error.signum
+                root = None
+    if root is None:
+        again = shlex.join(["contentui", *context.argv])
+        say("interrupted: what arrived is kept", f"go on with: {again}")
+        return 128 + signum
+    _print(args, context, str(registry.reference), root)
+    return Exit.DONE
+
+
+def _wanted(args: Namespace) -> Wanted:
+    from contentui.transfers.platforms import parse_platform
+    from contentui.transfers.pull import Wanted
+
+    return Wanted(tuple(map(parse_platform, args.platform or ())), args.all_platforms)
+
+
+def _print(args: Namespace, context: Context, name: str, root: Descriptor) -> None:
+    if args.json:
+        from contentui.cli.records import json_line
+
+        record = {"image": name, "digest": root.digest, "media_type": root.media_type}
+        context.out.line(json_line(record))
+        return
+    context.out.line(str(root.digest))
