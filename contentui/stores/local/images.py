@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from contentui.content.model import Descriptor, Image
 from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.local import files
 from contentui.stores.local.labels import checked_labels, connect, database_error
+from contentui.text import visible
 
 if TYPE_CHECKING:
     import sqlite3
@@ -95,7 +97,15 @@ class LocalImages:
             connection.execute("DELETE FROM images WHERE name = ?", (_text(name),))
 
     def _exists(self) -> bool:
-        return os.path.lexists(self.path)
+        """Raises FailedPrecondition for what isn't a file: a FIFO would be waited for."""
+        with files.told("looking for the names of images"):
+            try:
+                found = os.stat(self.path, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+        if not stat.S_ISREG(found.st_mode):
+            raise FailedPrecondition(f"{visible(self.path)} is not a file", advice=_BROKEN)
+        return True
 
     def _rows(self, query: str, *arguments: str) -> _Rows:
         if not self._exists():
