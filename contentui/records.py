@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from contentui.content.model import id_text, ref_bytes, ref_is_text
+from contentui.content.model import Liveness, id_text, ref_bytes, ref_is_text
 from contentui.text import rfc3339, visible
 
 if TYPE_CHECKING:
-    from contentui.content.model import Holder, Info, Status
+    from contentui.content.model import Holder, Info, Probe, Status
 
 
 def info_record(info: Info) -> dict[str, Any]:
@@ -53,6 +53,19 @@ def holder_record(holder: Holder) -> dict[str, Any]:
         "command": visible(holder.command) or None,
         "since": rfc3339(holder.since_ns),
         "foreign": holder.foreign,
+    }
+
+
+def probe_record(probe: Probe) -> dict[str, Any]:
+    """What asking for an ingest's lock told: the ingest as it is then, and who holds it.
+
+    ``held``: whether somebody does; ``digest``: of the bytes so far, null while held.
+    """
+    return {
+        **status_record(probe.status),
+        "held": probe.liveness is Liveness.HELD,
+        "holder": probe.holder and holder_record(probe.holder),
+        "digest": probe.digest,
     }
 
 

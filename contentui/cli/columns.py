@@ -50,6 +50,14 @@ def cut(line: str, width: int) -> str:
     return line + "…"
 
 
+def with_column(
+    header: Sequence[str], rows: Sequence[Sequence[str]], title: str, values: Sequence[str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows with one more column before the others."""
+    wider = [(value, *row) for value, row in zip(values, rows, strict=True)]
+    return (title, *header), wider
+
+
 def table(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],

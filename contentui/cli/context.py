@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.cli.parser import default_source
@@ -21,6 +22,8 @@ class Context(NamedTuple):
     argv: tuple[str, ...]
     """The whole command line after the program's name."""
     out: Output
+    opened: list[Store]
+    """What was opened so far, to be closed when the verb has ended."""
 
     @property
     def source(self) -> str:
@@ -37,4 +40,14 @@ class Context(NamedTuple):
         """The store. Raises NotFound when it isn't there, unless it may be created."""
         from contentui.stores.open import open_store
 
-        return open_store(self.source, read_only=self.read_only, create=create)
+        store = open_store(self.source, read_only=self.read_only, create=create)
+        self.opened.append(store)
+        return store
+
+    def close(self) -> None:
+        """Let go of what was opened; a daemon hears of it."""
+        from contentui.content.errors import ContentError
+
+        for store in self.opened:
+            with suppress(ContentError, OSError):
+                store.close()

@@ -13,9 +13,10 @@ class Exit(IntEnum):
     DONE = 0
     """Everything that was asked for is so; what was so already counts."""
     FAILED = 1
+    """Also Unavailable and PermissionDenied: nothing can be said about what was asked for."""
     USAGE = 2
     FINDINGS = 3
-    """Stored bytes are not what their name says (``verify``, ``get``)."""
+    """Stored bytes are not what their name says (``verify``, ``get``), or an ingest is poisoned."""
     LOCKED = 4
     """A live writer holds the ref."""
     NOT_FOUND = 5
@@ -27,7 +28,7 @@ BROKEN_PIPE = 141
 TABLE = """\
 exit codes:
   0  done, or it was so already
-  1  failed
+  1  failed; also: the store can't be reached, or may not be opened
   2  usage: the request makes no sense
   3  findings: stored bytes are not what their name says
   4  locked: a live writer holds the ref

@@ -37,8 +37,11 @@ def _run(words: tuple[str, ...], out: Output) -> int:
         name, args = parse(words)
         from contentui.cli.commands import load
 
-        context = Context(args.store, args.read_only, words, out)
-        return load(name).run(args, context)
+        context = Context(args.store, args.read_only, words, out, [])
+        try:
+            return load(name).run(args, context)
+        finally:
+            context.close()
     except SystemExit as ended:  # argparse, after its own message
         return ended.code if isinstance(ended.code, int) else Exit.FAILED
     except KeyboardInterrupt as interruption:

@@ -24,9 +24,11 @@ examples:
   contentui demo                              the dashboard with something to see
   contentui ingest layer-1 --from layer.tar   store a file; again after Ctrl-C: goes on
   watch -n0.2 contentui active
+  contentui --store unix:///run/containerd/containerd.sock    a node's daemon, live
   contentui list -q | xargs contentui delete  empties the store, without a question
 
-The store is --store, else $CONTENTUI_STORE, else .content in this directory.
+The store is --store, else $CONTENTUI_STORE, else .content in this directory: a directory, or a
+socket as unix:///run/containerd/containerd.sock?namespace=k8s.io (without one: all namespaces).
 'contentui COMMAND --help' shows a command's options and examples.
 
 """
@@ -116,7 +118,8 @@ def add_globals(parser: argparse.ArgumentParser, *, default_too: bool = False) -
         "--store",
         metavar="SOURCE",
         default=None if default_too else argparse.SUPPRESS,
-        help="a directory (default: $CONTENTUI_STORE, else .content)",
+        help="a directory, or unix:///run/containerd/containerd.sock?namespace=k8s.io"
+        " (default: $CONTENTUI_STORE, else .content)",
     )
     completes(source, FOLDERS)
     group.add_argument(

@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.cli.exits import Exit
+from contentui.cli.output import say
 from contentui.cli.records import json_line
+from contentui.content.errors import Unavailable
 from contentui.content.model import ref_argument
-from contentui.monitor.model import Thresholds, usual_thresholds
+from contentui.monitor.model import Thresholds, View, usual_thresholds
 from contentui.monitor.monitor import Monitor
 from contentui.monitor.stream import ingest_record
 from contentui.text import human_age, human_duration, human_rate, human_size, rfc3339, visible
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from contentui.content.store import Store
     from contentui.monitor.model import IngestRow, Snapshot
 
-_HEADER = ("REF", "OFFSET", "TOTAL", "RATE", "ETA", "AGE", "VERDICT", "HELD BY")
+_HEADER: tuple[str, ...] = ("REF", "OFFSET", "TOTAL", "RATE", "ETA", "AGE", "VERDICT", "HELD BY")
 _SECOND_LOOK_S = 0.5
 
 
@@ -32,36 +34,77 @@ def print_verdicts(args: Namespace, context: Context, store: Store) -> None:
     monitor.tick()
     time.sleep(_SECOND_LOOK_S)
     snapshot = monitor.tick()
-    rows = sorted(_matching(args, snapshot), key=lambda row: (row.status.ref, row.status.id))
+    _tell_notices(snapshot)
+    if snapshot.health.view is View.STALE:
+        raise Unavailable(snapshot.health.reason)
+    rows = sorted(_matching(args, snapshot), key=_order)
     if args.json:
         context.out.lines(json_line(ingest_record(row)) for row in rows)
         return
-    from contentui.cli.columns import table
+    from contentui.cli.columns import table, with_column
 
     width = None if args.wide else context.out.width
-    cells = [_cells(row, snapshot.taken_ns) for row in rows]
-    context.out.lines(table(_HEADER, cells, right=(1, 2, 3, 4, 5), flexible=(0, 7), width=width))
+    header, cells = _HEADER, [_cells(row, snapshot.taken_ns) for row in rows]
+    right: tuple[int, ...] = (1, 2, 3, 4, 5)
+    flexible: tuple[int, ...] = (0, 7)
+    if any(row.status.namespace for row in rows):
+        spaces = [visible(row.status.namespace) for row in rows]
+        header, cells = with_column(header, cells, "NAMESPACE", spaces)
+        right, flexible = (2, 3, 4, 5, 6), (1, 8)
+    context.out.lines(table(header, cells, right=right, flexible=flexible, width=width))
 
 
 def watch(args: Namespace, context: Context, store: Store) -> int:
-    """Print a line for each ingest that came, changed or went, until Ctrl-C."""
+    """Print a line for each ingest that came, changed or went, until Ctrl-C.
+
+    While the store can't be read, nothing is printed but that, on standard error; it goes on by
+    itself when the store is back.
+    """
     from contentui.cli.signals import Signalled, interruptible
 
     tell: Callable[[str, IngestRow, int], str] = _json_change if args.json else _text_change
     monitor = _monitor(args, store)
     known: dict[IngestId, IngestRow] = {}
+    health = _HealthTeller()
     with interruptible():
         try:
             while True:
                 snapshot = monitor.tick()
+                health.tell(snapshot)
                 now = {row.key: row for row in _matching(args, snapshot)}
                 for change, row in _changes(known, now):
                     context.out.lines((tell(change, row, snapshot.taken_ns),))
                 context.out.flush()
                 known = now
-                time.sleep(args.interval)
+                time.sleep(max(args.interval, monitor.retry_s))
         except Signalled as error:
             return Exit.DONE if error.signum == 2 else 128 + error.signum
+
+
+class _HealthTeller:
+    """Says on standard error when the store is lost, and when it is back."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def tell(self, snapshot: Snapshot) -> None:
+        """Say what is new about it, and what the store wants to be heard."""
+        _tell_notices(snapshot)
+        lost = snapshot.health.view is View.STALE
+        if lost and not self._lost:
+            say(f"the store can't be read: {snapshot.health.reason}")
+        elif self._lost and not lost:
+            say("the store can be read again")
+        self._lost = lost
+
+
+def _tell_notices(snapshot: Snapshot) -> None:
+    for notice in snapshot.notices:
+        say(notice)
+
+
+def _order(row: IngestRow) -> tuple[str, ...]:
+    return row.status.ref, row.status.namespace, row.status.id
 
 
 def _monitor(args: Namespace, store: Store) -> Monitor:
@@ -107,6 +150,8 @@ def _json_change(change: str, row: IngestRow, now_ns: int) -> str:
 def _text_change(change: str, row: IngestRow, now_ns: int) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(now_ns // 10**9))
     ref, offset, total, rate, _, _, verdict, holder = _cells(row, now_ns)
+    if row.status.namespace:
+        ref = f"{visible(row.status.namespace)}  {ref}"
     if change == "gone":
         return f"{clock}  {change:<8}  {ref}  at {offset}"
     return f"{clock}  {change:<8}  {ref}  {offset} of {total}  {rate}  {verdict}  {holder}".rstrip()

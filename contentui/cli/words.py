@@ -70,13 +70,22 @@ def total_text(status: Status) -> str:
     return human_size(status.total) if status.total else "?"
 
 
-def ref_for_pipes(status: Status) -> str:
+def refs_for_pipes(statuses: Iterable[Status]) -> Iterator[str]:
+    """Refs as words for xargs; ``id:HEX`` also where several namespaces have the same one."""
+    from collections import Counter
+
+    statuses = list(statuses)
+    counts = Counter(status.ref for status in statuses)
+    return (ref_for_pipes(status, shared=counts[status.ref] > 1) for status in statuses)
+
+
+def ref_for_pipes(status: Status, *, shared: bool = False) -> str:
     """A ref as one word for xargs; ``id:HEX`` where blanks, quotes or backslashes would split it.
 
-    A split ref could name another ingest.
+    A split ref could name another ingest; so could one that is ``shared`` by namespaces.
     """
     argument = ref_argument(status)
-    if not _SPLITTING.isdisjoint(argument):
+    if shared or not _SPLITTING.isdisjoint(argument):
         from contentui.content.model import id_text
 
         return "id:" + id_text(status.id)
@@ -110,6 +119,8 @@ def status_fields(
     """An ingest in full, for people."""
     yield "ref", visible(status.ref) if status.ref else "(lost)"
     yield "named as", visible(ref_argument(status))
+    if status.namespace:
+        yield "namespace", visible(status.namespace)
     yield "offset", exact_size(status.offset)
     yield "total", exact_size(status.total) if status.total else "undeclared"
     yield "started", moment(status.started_ns, now_ns)
@@ -126,6 +137,8 @@ def info_fields(info: Info, now_ns: int) -> Iterator[tuple[str, str]]:
     yield "size", exact_size(info.size)
     yield "committed", moment(info.committed_ns, now_ns)
     yield "updated", moment(info.updated_ns, now_ns)
+    if info.namespaces:
+        yield "namespaces", visible(", ".join(info.namespaces))
     if info.labels is None:
         yield "labels", "unknown"
     elif not info.labels:

@@ -22,7 +22,8 @@ def test_list_prints_columns_digests_and_json(program):
     assert row.endswith("team=web")
     assert program.ok("list", "-q") == f"{HELLO}\n"
     record = json.loads(program.ok("list", "--json"))
-    assert set(record) == {"digest", "size_bytes", "committed_at", "updated_at", "labels"}
+    fields = {"digest", "size_bytes", "committed_at", "updated_at", "labels", "namespaces"}
+    assert set(record) == fields
     assert record["digest"] == HELLO
     assert record["size_bytes"] == 6
     assert record["labels"] == {"team": "web"}
@@ -87,6 +88,7 @@ def test_active_json_has_the_documented_fields(program):
     assert record == {
         "ref": "half",
         "id": ingest_id("half"),
+        "namespace": None,
         "offset_bytes": 5,
         "total_bytes": 10,
         "started_at": record["started_at"],

@@ -65,7 +65,9 @@ def run(args: Namespace, context: Context) -> int:
         store = context.store()
         statuses, missing = statuses_named(store, args.refs)
         facts = ingest_facts(store, statuses)
-    plan = plan_abort(store.name, facts, read_only_reason=store.read_only_reason)
+    plan = plan_abort(
+        store.name, facts, read_only_reason=store.read_only_reason, collects=store.collects
+    )
     code = carry_out(args, context, store, plan, selected=selected)
     return missing or code
 

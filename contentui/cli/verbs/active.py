@@ -66,11 +66,11 @@ def run(args: Namespace, context: Context) -> int:
         print_verdicts(args, context, store)
         return Exit.DONE
     statuses = store.statuses(args.match)
-    statuses.sort(key=lambda status: (status.ref, status.id))
+    statuses.sort(key=lambda status: (status.ref, status.namespace, status.id))
     if args.quiet:
-        from contentui.cli.words import ref_for_pipes
+        from contentui.cli.words import refs_for_pipes
 
-        context.out.lines(map(ref_for_pipes, statuses))
+        context.out.lines(refs_for_pipes(statuses))
     elif args.json:
         _print_json(context, store, statuses)
     else:
@@ -91,14 +91,14 @@ def _print_json(context: Context, store: Store, statuses: Sequence[Status]) -> N
 def _print_columns(
     args: Namespace, context: Context, store: Store, statuses: Sequence[Status]
 ) -> None:
-    from contentui.cli.columns import table
+    from contentui.cli.columns import table, with_column
     from contentui.cli.words import state_text, total_text
     from contentui.content.model import ref_argument
     from contentui.text import human_age, human_size, visible
 
     holders = store.holders(status.id for status in statuses)
     now = time.time_ns()
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             visible(status.ref or ref_argument(status)),
             human_size(status.offset),
@@ -109,4 +109,11 @@ def _print_columns(
         for status in statuses
     ]
     width = None if args.wide else context.out.width
-    context.out.lines(table(_HEADER, rows, right=(1, 2, 3), flexible=(0, 4), width=width))
+    right: tuple[int, ...] = (1, 2, 3)
+    header: tuple[str, ...] = _HEADER
+    flexible: tuple[int, ...] = (0, 4)
+    if any(status.namespace for status in statuses):
+        spaces = [visible(status.namespace) for status in statuses]
+        header, rows = with_column(header, rows, "NAMESPACE", spaces)
+        right, flexible = (2, 3, 4), (1, 5)
+    context.out.lines(table(header, rows, right=right, flexible=flexible, width=width))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import FOLDERS, completes
 from contentui.cli.exits import Exit
-from contentui.content.errors import ReadOnly
+from contentui.content.errors import InvalidArgument, ReadOnly
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -28,6 +28,11 @@ def run(args: Namespace, context: Context) -> int:
     from contentui.stores.local.ownership import adopt
     from contentui.stores.open import content_root
 
+    if "://" in args.directory:
+        raise InvalidArgument(
+            f"{args.directory} is no directory: what is behind a socket has an owner that runs",
+            advice="change it with --store, or adopt the copy of a dead node's directory",
+        )
     if context.read_only:
         raise ReadOnly("adopting changes the directory, and --read-only was given")
     directory = content_root(args.directory)

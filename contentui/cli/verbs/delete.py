@@ -64,6 +64,7 @@ def run(args: Namespace, context: Context) -> int:
         index.needs,
         certain=index.needs_certain,
         read_only_reason=store.read_only_reason,
+        collects=store.collects,
     )
     needs = FreshNeeds(store, index)
     code = carry_out(args, context, store, plan, selected=selected, needs=needs)

@@ -56,5 +56,9 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     from contentui.text import visible
 
     when = str(record.get("at") or "?")[:19].replace("T", " ")
-    keys = ("user", "verb", "name", "result", "reason")
-    return tuple(visible(text) for text in (when, *(str(record.get(key) or "") for key in keys)))
+    user, verb, name, result, reason = (
+        str(record.get(key) or "") for key in ("user", "verb", "name", "result", "reason")
+    )
+    if space := record.get("namespace"):
+        name = f"{name} ({space})"
+    return tuple(visible(text) for text in (when, user, verb, name, result, reason))

@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, digest
 from contentui.cli.exits import Exit
-from contentui.content.errors import InvalidArgument
+from contentui.content.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from contentui.cli.context import Context
+    from contentui.content.digest import Digest
     from contentui.content.model import Info
+    from contentui.content.store import Store
 
 EXAMPLES = """
   contentui label sha256:e3b0c442…
   contentui label sha256:e3b0c442… containerd.io/gc.root=now
   contentui label sha256:e3b0c442… containerd.io/gc.root=     an empty value removes
 """
+
+_KEEPS = "containerd.io/gc."
+"""How the labels begin by which a collector keeps content (content-store.md 6.2)."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -43,13 +48,34 @@ def run(args: Namespace, context: Context) -> int:
         )
     store = context.store()
     if args.replace:
-        info = store.update(args.digest, {key: v for key, v in changes.items() if v})
+        info = _replace(store, args.digest, {key: v for key, v in changes.items() if v})
     elif changes:
         info = store.update(args.digest, changes, [f"labels.{key}" for key in changes])
     else:
         info = store.info(args.digest)
     _print(args, context, info)
     return Exit.DONE
+
+
+def _replace(store: Store, name: Digest, labels: dict[str, str]) -> Info:
+    """Drop all other labels; where a collector reads them, one by one and not those it keeps by.
+
+    Raises:
+        FailedPrecondition: one of them keeps content.
+    """
+    if not store.collects:
+        return store.update(name, labels)
+    there = store.info(name).labels
+    if there is None:
+        raise FailedPrecondition("its labels are unknown, so they can't be replaced")
+    dropped = [key for key in there if key not in labels]
+    keeping = [key for key in dropped if key.startswith(_KEEPS)]
+    if keeping:
+        raise FailedPrecondition(
+            f"--replace would drop {keeping[0]}, by which the daemon keeps content",
+            advice="name it too, or remove it by itself with KEY=",
+        )
+    return store.update(name, labels, [f"labels.{key}" for key in (*dropped, *labels)])
 
 
 def _change(text: str) -> tuple[str, str]:

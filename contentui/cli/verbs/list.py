@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from contentui.cli.arguments import add_filters, add_format, add_wide
 from contentui.cli.columns import cut, shorten
 from contentui.cli.exits import Exit
-from contentui.text import human_age, human_size
+from contentui.text import human_age, human_size, visible
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -86,17 +86,41 @@ def run(args: Namespace, context: Context) -> int:
 def _rows(infos: Iterable[Info], width: int | None) -> Iterator[str]:
     """The lines. 100,000 of them are wanted in a blink, so they are made in bulk."""
     digest = _DIGEST if width is None else max(19, min(_DIGEST, width - _SIZE - _AGE - 4))
-    header = f"{'DIGEST':<{digest}}  {'SIZE':>{_SIZE}}  {'AGE':>{_AGE}}  LABELS"
-    yield header[:width].rstrip()
     sizes, ages, rest = _Sizes(), _Ages(), iter(infos)
-    while some := list(islice(rest, _AT_ONCE)):
-        lines = [
-            f"{name}  {sizes[size]}  {ages[committed // _SECOND_NS]}{labels_end(labels)}"
-            if labels or labels is None
-            else f"{name}  {sizes[size]}  {ages[committed // _SECOND_NS]}"
-            for name, size, committed, _, labels, _ in some
-        ]
+    some = list(islice(rest, _AT_ONCE))
+    spaces = max((len(_names(info)) for info in some), default=0)  # a store has some, or none
+    last = f"{'NAMESPACES':<{max(spaces, 10)}}  LABELS" if spaces else "LABELS"
+    header = f"{'DIGEST':<{digest}}  {'SIZE':>{_SIZE}}  {'AGE':>{_AGE}}  {last}"
+    yield header[:width].rstrip()
+    while some:
+        made = _spaced(some, sizes, ages, max(spaces, 10)) if spaces else None
+        lines = made or _plain(some, sizes, ages)
         yield from lines if width is None else [_fitted(line, digest, width) for line in lines]
+        some = list(islice(rest, _AT_ONCE))
+
+
+def _plain(infos: Iterable[Info], sizes: _Sizes, ages: _Ages) -> list[str]:
+    return [
+        f"{name}  {sizes[size]}  {ages[committed // _SECOND_NS]}{labels_end(labels)}"
+        if labels or labels is None
+        else f"{name}  {sizes[size]}  {ages[committed // _SECOND_NS]}"
+        for name, size, committed, _, labels, _ in infos
+    ]
+
+
+def _spaced(infos: Iterable[Info], sizes: _Sizes, ages: _Ages, width: int) -> list[str]:
+    return [
+        (
+            f"{info.digest}  {sizes[info.size]}  {ages[info.committed_ns // _SECOND_NS]}"
+            f"  {_names(info):<{width}}{labels_end(info.labels)}"
+        ).rstrip()
+        for info in infos
+    ]
+
+
+def _names(info: Info) -> str:
+    """Its namespaces in one word."""
+    return visible(",".join(info.namespaces)) if info.namespaces else ""
 
 
 def labels_end(labels: Mapping[str, str] | None) -> str:

@@ -37,7 +37,8 @@ def run(args: Namespace, context: Context) -> int:
     store = context.store()
     if not isinstance(store, _HasPaths):
         raise FailedPrecondition(
-            f"{store.name}: its blobs are no files of this machine", advice="use 'contentui get'"
+            f"{store.name}: behind a socket blobs have no paths, only bytes",
+            advice="use 'contentui get'",
         )
     for name in args.digest:
         _print(args, context, name, cast("_HasPaths", store).path(name))

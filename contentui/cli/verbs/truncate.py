@@ -33,6 +33,8 @@ def run(args: Namespace, context: Context) -> int:
     store = context.store()
     statuses, missing = statuses_named(store, args.refs)
     facts = ingest_facts(store, statuses)
-    plan = plan_truncate(store.name, facts, read_only_reason=store.read_only_reason)
+    plan = plan_truncate(
+        store.name, facts, read_only_reason=store.read_only_reason, collects=store.collects
+    )
     code = carry_out(args, context, store, plan)
     return missing or code

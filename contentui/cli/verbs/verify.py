@@ -1,10 +1,14 @@
-"""Read blobs and compare them with their digests; without arguments all of them."""
+"""Read blobs and compare them with their digests; without arguments all of them.
+
+--ingest asks for an ingest's lock instead, and what its bytes are so far: held since when and by
+whom, or free, resumable, complete and right, or poisoned.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from contentui.cli.arguments import add_format, digest
+from contentui.cli.arguments import add_format, digest, ref
 from contentui.cli.exits import Exit, exit_for
 from contentui.cli.output import say
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
@@ -23,13 +27,22 @@ EXAMPLES = """
   contentui verify
   contentui verify -q | xargs -r contentui delete       removes what is altered
   contentui verify sha256:84ff92… --json
+  contentui verify --ingest layer-1                     is a writer live, are its bytes right?
 """
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    add_format(parser, quiet="the digests of altered blobs only, one a line")
+    add_format(parser, quiet="the digests of altered blobs only (refs with --ingest), one a line")
     parser.add_argument("digests", metavar="DIGEST", type=digest, nargs="*")
+    parser.add_argument(
+        "--ingest",
+        metavar="REF",
+        action="append",
+        type=ref,
+        default=[],
+        help="ask once for this ingest's lock and read its bytes; repeatable",
+    )
     add_progress(parser)
 
 
@@ -39,6 +52,13 @@ def run(args: Namespace, context: Context) -> int:
 
     store = context.store()
     with interruptible():
+        probed: int = Exit.DONE
+        if args.ingest:
+            from contentui.cli.probing import probe_all
+
+            probed = probe_all(args, context, store, args.ingest)
+            if not args.digests:
+                return probed
         infos, missing = _chosen(store, args.digests)
         total = sum(info.size for info in infos)
         with ProgressLine("verify", total, mode_for(args.progress)) as progress:
@@ -46,7 +66,7 @@ def run(args: Namespace, context: Context) -> int:
     if findings:
         say(f"{findings} of {len(infos)} blobs are not what their names say")
         return Exit.FINDINGS
-    return missing or failed
+    return Exit.FINDINGS if probed == Exit.FINDINGS else missing or failed or probed
 
 
 def _chosen(store: Store, names: Iterable[Digest]) -> tuple[list[Info], int]:

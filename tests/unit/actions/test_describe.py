@@ -136,13 +136,14 @@ def test_json_of_hostile_things_is_valid_unicode():
 
 def test_the_names_in_json_are_stable():
     value = plan_to_json(plan_abort(".", [fact()]))
-    assert set(value) == {"verb", "source", "lost_bytes", "concerns", "steps"}
+    assert set(value) == {"verb", "source", "lost_bytes", "concerns", "notes", "steps"}
     (step,) = value["steps"]
     assert set(step) == {
         "verb",
         "name",
         "ref",
         "id",
+        "namespace",
         "before",
         "lost_bytes",
         "effect",
@@ -156,6 +157,7 @@ def test_the_names_in_json_are_stable():
     blob = plan_delete(".", [Info(Digest.of(b"x"), 1, NOW, NOW, {})], lambda _: None)
     (step,) = plan_to_json(blob)["steps"]
     assert set(step["before"]) == {"size_bytes", "committed_at"}
+    assert step["namespaces"] == []
     assert step["needs"] is None
     assert step["concerns"] == [str(Concern.NEEDS_UNKNOWN)]
     outcome = outcome_to_json(Outcome(blob.steps[0], Result.DONE))

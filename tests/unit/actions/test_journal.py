@@ -56,6 +56,7 @@ def test_a_line_says_everything(journal):
         "name": "r",
         "ref": "r",
         "id": ingest_id("r"),
+        "namespace": None,
         "before": {
             "offset_bytes": 5,
             "total_bytes": None,

@@ -11,11 +11,11 @@ from contentui.monitor.stream import snapshot_record
 FIELDS = {
     "seq", "taken_at", "source", "read_only_reason", "health", "counts", "ingest_count",
     "blob_count", "blob_bytes", "free_bytes", "disk_bytes", "rate_bytes_per_s", "ingests",
-    "events",
+    "events", "notices",
 }  # fmt: skip
 INGEST = {
-    "ref", "id", "offset_bytes", "total_bytes", "started_at", "updated_at", "last_byte_at",
-    "expected", "damage", "refused", "verdict", "reason", "rate_bytes_per_s", "eta_s", "held",
+    "ref", "id", "namespace", "offset_bytes", "total_bytes", "started_at", "updated_at",
+    "last_byte_at", "expected", "damage", "refused", "verdict", "reason", "rate_bytes_per_s", "eta_s", "held",
     "holder",
 }  # fmt: skip
 

@@ -1,0 +1,65 @@
+"""``verify --ingest``: ask for ingests' locks, and what their bytes are so far, on demand."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from contentui.actions.probe import Finding, describe_probe, finding, probe_cost
+from contentui.cli.exits import Exit, exit_for
+from contentui.cli.naming import statuses_named
+from contentui.cli.output import note, say
+from contentui.content.errors import ContentError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable
+
+    from contentui.cli.context import Context
+    from contentui.content.model import Probe
+    from contentui.content.store import Store
+
+_CODES = {
+    Finding.POISONED: Exit.FINDINGS,
+    Finding.DAMAGED: Exit.FAILED,
+    Finding.HELD: Exit.LOCKED,
+}
+
+
+def probe_all(args: Namespace, context: Context, store: Store, refs: Iterable[str]) -> int:
+    """Look for each ref, and probe once what is there.
+
+    Returns:
+        FINDINGS when one is poisoned; else the code of the first that isn't sound and free.
+    """
+    statuses, code = statuses_named(store, refs)
+    poisoned = False
+    for status in statuses:
+        if cost := probe_cost(status, collects=store.collects):
+            note(cost)
+        try:
+            probe = store.probe(status.id, seen=status)
+        except ContentError as error:
+            say(error.message, error.advice)
+            code = code or exit_for(error)
+            continue
+        found = finding(probe)
+        poisoned |= found is Finding.POISONED
+        code = code or _CODES.get(found, Exit.DONE)
+        _print(args, context, probe, found)
+    return Exit.FINDINGS if poisoned else code
+
+
+def _print(args: Namespace, context: Context, probe: Probe, found: Finding) -> None:
+    if args.json:
+        from contentui.cli.records import json_line
+        from contentui.records import probe_record
+
+        context.out.line(json_line(probe_record(probe) | {"finding": str(found)}))
+    elif not args.quiet:
+        name, *lines = (line.text for line in describe_probe(probe, time.time_ns()))
+        context.out.line("\n".join([name, *(f"  {line}" for line in lines)]))
+    elif found is Finding.POISONED:
+        from contentui.cli.words import ref_for_pipes
+
+        context.out.line(ref_for_pipes(probe.status))
