@@ -1,0 +1,64 @@
+"""Plans and their runs on a live store, as the verbs and the screen make them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.actions.facts import ingest_facts
+from contentui.actions.model import Concern, Plan, Result
+from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+from contentui.actions.run import run
+from contentui.images.fresh import FreshNeeds
+from contentui.images.index import ContentIndex
+
+if TYPE_CHECKING:
+    from contentui.actions.model import Outcome
+    from contentui.content.digest import Digest
+    from contentui.content.model import Status
+    from contentui.content.store import Store
+
+FORCE = frozenset(Concern)
+
+
+def found(store: Store, ref: str, namespace: str = "default") -> Status:
+    """The ingest of that ref, as a listing tells it."""
+    (one,) = [
+        status for status in store.statuses() if (status.ref, status.namespace) == (ref, namespace)
+    ]
+    return one
+
+
+def abort_plan(store: Store, *statuses: Status) -> Plan:
+    return plan_abort(store.name, ingest_facts(store, statuses), collects=store.collects)
+
+
+def truncate_plan(store: Store, *statuses: Status) -> Plan:
+    return plan_truncate(store.name, ingest_facts(store, statuses), collects=store.collects)
+
+
+def delete_plan(store: Store, *digests: Digest) -> tuple[Plan, FreshNeeds]:
+    """The plan, and who is asked again before each deletion."""
+    index = ContentIndex(store)
+    while not index.refresh(5.0):
+        pass
+    plan = plan_delete(
+        store.name,
+        [store.info(digest) for digest in digests],
+        index.needs,
+        certain=index.needs_certain,
+        collects=store.collects,
+    )
+    return plan, FreshNeeds(store, index)
+
+
+def force(store: Store, plan: Plan) -> None:
+    """Do all of a plan."""
+    outcomes = run(store, plan, allow=FORCE)
+    assert [outcome.result for outcome in outcomes] == [Result.DONE] * len(outcomes), outcomes
+
+
+def refused(outcomes: list[Outcome]) -> str:
+    """Why the only step of a run was refused."""
+    (outcome,) = outcomes
+    assert outcome.result is Result.REFUSED, outcome
+    return outcome.reason
