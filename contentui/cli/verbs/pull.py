@@ -55,12 +55,20 @@ def get_image(args: Namespace, context: Context, *, record: bool) -> int:
     from contentui.cli.pulling import TransferView
     from contentui.cli.registries import registry_for
     from contentui.cli.signals import Signalled, interruptible
+    from contentui.transfers.board import Notice, board_of
     from contentui.transfers.pull import Pull
 
     with registry_for(args, args.image) as registry:
         store = context.store(create=True)
-        with TransferView(mode_for(args.progress)) as view:
-            pull = Pull(store, registry, wanted=_wanted(args), record=record, tell=view)
+        view = TransferView(mode_for(args.progress))
+        with view, Notice(board_of(context.source)) as notice:
+            pull = Pull(
+                store,
+                registry,
+                wanted=_wanted(args),
+                record=record,
+                tell=lambda transfer: (view(transfer), notice(transfer)),
+            )
             try:
                 with interruptible():
                     root = pull.run()
