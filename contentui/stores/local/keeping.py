@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.model import Holder, ingest_id, split_backend_ref
 from contentui.stores.local import ownership
@@ -13,82 +14,86 @@ if TYPE_CHECKING:
 
     from contentui.content.model import IngestId, Status
     from contentui.stores.daemon import OpenIngests
+    from contentui.stores.local.marks import Claim
 
 FRESH_S = 1.0
 """How old an answer may be: a daemon or a service may start on the directory at any time."""
 
 
+class _Daemon(NamedTuple):
+    """The running containerd of a directory."""
+
+    ingests: OpenIngests
+    holder: Holder
+
+
+class _Answer:
+    """What was found at one look; never changed after, but for what is looked up when asked."""
+
+    def __init__(self, root: str, *, claimed: bool) -> None:
+        self._root = root
+        self.at = time.monotonic()
+        self.reason = ownership.read_only_reason(root, claimed=claimed)
+        self.kept = ownership.kept(root, claimed=claimed)
+
+    @cached_property
+    def daemon(self) -> _Daemon | None:
+        """None: there is none, or none that we see."""
+        pid = ownership.daemon_pid(self._root)
+        if not pid:
+            return None
+        from contentui.stores.daemon import OpenIngests
+        from contentui.stores.local.locks import process_command, process_started_ns
+
+        holder = Holder(pid, process_started_ns(pid), process_command(pid), 0)
+        return _Daemon(OpenIngests(pid), holder)
+
+
 class Keeping:
     """The keeper of the directory ``root``; ``claim`` makes it the caller himself."""
 
-    def __init__(self, root: str, claim: ownership.Claim | None) -> None:
+    def __init__(self, root: str, claim: Claim | None) -> None:
         self._root = root
         self._claim = claim
-        self._asked: float | None = None
-        self._reason = ""
-        self._kept = ownership.Kept.BY_NOBODY
-        self._daemon: OpenIngests | None = None
-        self._command = ""
-        self._started_ns = 0
+        self._last: _Answer | None = None
 
     @property
     def read_only_reason(self) -> str:
         """Why the directory must not be changed from here; empty when it may be."""
-        self._look()
-        return self._reason
+        return self._answer().reason
 
     @property
     def is_daemons(self) -> bool:
         """Whether a containerd's refs are here, to be shown as its clients know them."""
-        self._look()
-        return self._kept is not ownership.Kept.BY_NOBODY
+        return self._answer().kept is not ownership.Kept.BY_NOBODY
 
     @property
     def writes_by_itself(self) -> bool:
         """Whether the daemon writes here itself, without any lock of ours."""
-        self._look()
-        return self._kept is ownership.Kept.BY_CONTAINERD
+        return self._answer().kept is ownership.Kept.BY_CONTAINERD
 
     @property
     def tells_holders(self) -> bool:
         """Whether who holds a ref can be known."""
         if not self.writes_by_itself:
             return True
-        daemon = self._open_ingests()
-        return daemon is not None and daemon.may_be_read()
+        daemon = self._answer().daemon
+        return daemon is not None and daemon.ingests.may_be_read()
 
     def daemons_holders(self, ids: Iterable[IngestId]) -> dict[IngestId, Holder] | None:
         """Which of these ingests the containerd that writes here has open; None: not to be told."""
-        daemon = self._open_ingests()
-        held = None if daemon is None else daemon.held()
+        daemon = self._answer().daemon
+        held = None if daemon is None else daemon.ingests.held()
         if daemon is None or held is None:
             return None
-        holder = Holder(daemon.pid, self._started_ns, self._command, 0)
-        return {ident: holder for ident in ids if ident in held}
+        return {ident: daemon.holder for ident in ids if ident in held}
 
-    def _look(self) -> None:
-        now = time.monotonic()
-        if self._asked is not None and now - self._asked <= FRESH_S:
-            return
-        claimed = self._claim is not None and self._claim.is_held
-        self._reason = ownership.read_only_reason(self._root, claimed=claimed)
-        self._kept = ownership.kept(self._root, claimed=claimed)
-        self._daemon = None
-        self._asked = now
-
-    def _open_ingests(self) -> OpenIngests | None:
-        """Those of the running daemon."""
-        self._look()
-        if self._daemon is None:
-            from contentui.stores.daemon import OpenIngests
-            from contentui.stores.local.locks import process_command, process_started_ns
-
-            pid = ownership.daemon_pid(self._root)
-            if pid:
-                self._daemon = OpenIngests(pid)
-                self._command = process_command(pid)
-                self._started_ns = process_started_ns(pid)
-        return self._daemon
+    def _answer(self) -> _Answer:
+        last = self._last
+        if last is None or time.monotonic() - last.at > FRESH_S:
+            claimed = self._claim is not None and self._claim.is_held
+            self._last = last = _Answer(self._root, claimed=claimed)
+        return last
 
 
 def client_status(status: Status) -> Status:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -376,6 +377,8 @@ def connect(path: str, mode: str) -> sqlite3.Connection:
 
 def _identity(path: str) -> tuple[int, int]:
     found = os.stat(path, follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for
+        raise FailedPrecondition(f"{visible(path)} is not a file", advice=_BROKEN)
     return found.st_dev, found.st_ino
 
 

@@ -66,6 +66,9 @@ def broken(path: Path, how: str) -> None:
     elif how == "a directory":
         path.unlink()
         path.mkdir()
+    elif how == "a fifo":
+        path.unlink()
+        os.mkfifo(path)
     elif how == "a symlink":
         path.unlink()
         path.symlink_to("/nowhere/at/all")
@@ -88,6 +91,7 @@ STATES = [
     "cut short",
     "a directory",
     "a symlink",
+    "a fifo",
     "another schema",
     "garbled rows",
 ]
