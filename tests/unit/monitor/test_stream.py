@@ -15,8 +15,8 @@ FIELDS = {
 }  # fmt: skip
 INGEST = {
     "ref", "id", "namespace", "offset_bytes", "total_bytes", "started_at", "updated_at",
-    "last_byte_at", "expected", "damage", "refused", "verdict", "reason", "rate_bytes_per_s", "eta_s", "held",
-    "holder",
+    "last_byte_at", "expected", "damage", "refused", "verdict", "reason", "rate_bytes_per_s",
+    "eta_s", "held", "holder",
 }  # fmt: skip
 
 

@@ -1,0 +1,316 @@
+"""A monitor on a store behind a socket, where each call costs a round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from monitor_bench import HandClock
+
+from contentui.content.digest import Digest
+from contentui.content.errors import Unavailable
+from contentui.content.model import Holder, Liveness, Root
+from contentui.images.index import ContentIndex
+from contentui.monitor.feed import Feed
+from contentui.monitor.model import Verdict, View
+from contentui.monitor.monitor import Monitor
+from contentui.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from contentui.content.model import Info, IngestId, Status
+    from contentui.monitor.model import IngestRow, Snapshot
+
+
+class Remote(MemoryStore):
+    """A memory store that lists no names, has no version, counts calls, and can be away."""
+
+    collects = True
+
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__("unix:///run/c.sock", clock.wall_ns)
+        self.calls: Counter[str] = Counter()
+        self.away = False
+        self.told: list[str] = []
+        self.walk_step_s = 0.0
+        self.slow = clock
+
+    def _call(self, name: str) -> None:
+        self.calls[name] += 1
+        if self.away:
+            raise Unavailable("nobody listens at /run/c.sock")
+
+    def version(self) -> None:
+        return None
+
+    def news(self) -> list[str]:
+        told, self.told = self.told, []
+        return told
+
+    def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
+        self._call("statuses")
+        return super().statuses(filters)
+
+    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+        self._call("refresh")
+        return super().refresh(seen)
+
+    def status(self, ref: str) -> Status:
+        self._call("status")
+        return super().status(ref)
+
+    def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder]:
+        self.calls["holders"] += 1
+        return super().holders(ids)
+
+    def info(self, digest: Digest) -> Info:
+        self._call("info")
+        return super().info(digest)
+
+    def digests(self) -> list[Digest]:
+        self._call("digests")
+        return super().digests()
+
+    def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
+        self._call("walk")
+        for number, info in enumerate(super().walk(filters)):
+            if number % 256 == 0:
+                self.slow.go(self.walk_step_s)
+            yield info
+
+    def roots(self) -> list[Root]:
+        self._call("roots")
+        return super().roots()
+
+
+class RemoteBench:
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.store = Remote(self.clock)
+        index = ContentIndex(self.store)
+        self.monitor = Monitor(self.store, index=index, clock=self.clock)
+
+    def tick(self, seconds: float = 0.25) -> Snapshot:
+        self.clock.go(seconds)
+        return self.monitor.tick()
+
+    def run(self, seconds: float, each: float = 0.25) -> Snapshot:
+        for _ in range(round(seconds / each)):
+            snapshot = self.tick(each)
+        return snapshot
+
+    def row(self, snapshot: Snapshot, ref: str) -> IngestRow:
+        return next(row for row in snapshot.ingests if row.status.ref == ref)
+
+
+@pytest.fixture
+def bench() -> RemoteBench:
+    return RemoteBench()
+
+
+def test_a_tick_is_one_call(bench: RemoteBench) -> None:
+    writers = [bench.store.writer(f"layer-{number}") for number in range(50)]
+    bench.store.put(b"blob")
+    bench.run(3)
+    bench.store.calls.clear()
+    for _ in range(80):
+        for writer in writers:
+            writer.write(b"more")
+        bench.tick()
+    calls = bench.store.calls
+    assert calls["statuses"] == 80
+    assert calls["refresh"] == calls["status"] == calls["digests"] == calls["info"] == 0
+    assert calls["walk"] <= 5
+    assert calls["roots"] <= 5
+    assert calls["holders"] <= 5
+
+
+def test_silence_becomes_a_verdict_in_time(bench: RemoteBench) -> None:
+    writer = bench.store.writer("a")
+    bench.tick()
+    writer.write(b"x")
+    assert bench.row(bench.run(29.5), "a").verdict is Verdict.MOVING
+    assert bench.row(bench.run(1), "a").verdict is Verdict.STALLED
+    writer.write(b"y")
+    row = bench.row(bench.run(0.5), "a")
+    assert (row.verdict, row.liveness) == (Verdict.MOVING, Liveness.HELD)
+
+
+def test_a_listing_that_takes_long_comes_less_often(
+    bench: RemoteBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = bench.store.statuses
+
+    def slow(filters: Sequence[str] = ()) -> list[Status]:
+        bench.clock.go(0.2)
+        return fast(filters)
+
+    bench.run(1)
+    monkeypatch.setattr(bench.store, "statuses", slow)
+    bench.store.calls.clear()
+    bench.run(20)
+    assert 5 <= bench.store.calls["statuses"] <= 12
+    assert bench.store.calls["refresh"] == 0
+
+
+def test_a_committed_blob_shows_at_once_without_a_listing(bench: RemoteBench) -> None:
+    bench.store.put(b"old")
+    data = b"layer" * 100
+    writer = bench.store.writer(f"layer-{Digest.of(data)}", total=len(data))
+    bench.run(1)
+    writer.write(data[:50])
+    bench.tick()
+    writer.write(data[50:])
+    info = writer.commit()
+    bench.store.calls.clear()
+    snapshot = bench.tick()
+    assert info in [row.info for row in snapshot.blobs]
+    assert snapshot.events == (
+        f"layer-{info.digest} committed as {info.digest}, {info.size} bytes",
+    )
+    assert (bench.store.calls["info"], bench.store.calls["walk"]) == (1, 0)
+
+
+def test_without_a_name_for_it_a_listing_finds_the_blob(bench: RemoteBench) -> None:
+    writer = bench.store.writer("nameless")
+    bench.run(1)
+    writer.write(b"abc")
+    bench.tick()
+    info = writer.commit()
+    events = [event for _ in range(8) for event in bench.tick().events]
+    assert events == [f"nameless committed as {info.digest}, 3 bytes"]
+
+
+def test_an_aborted_one_is_gone_once_the_blobs_were_listed(bench: RemoteBench) -> None:
+    bench.store.writer(f"layer-{Digest.of(b'x')}").close()
+    bench.run(1)
+    bench.store.abort(f"layer-{Digest.of(b'x')}")
+    events = [event for _ in range(8) for event in bench.tick().events]
+    assert events == [f"layer-{Digest.of(b'x')} is gone at offset 0"]
+
+
+def test_blobs_that_came_went_and_were_labelled_show(bench: RemoteBench) -> None:
+    old, kept = bench.store.put(b"old"), bench.store.put(b"kept")
+    bench.run(1)
+    bench.store.delete(old.digest)
+    new = bench.store.put(b"new")
+    bench.store.update(kept.digest, {"k": "v"})
+    events = [event for _ in range(24) for event in bench.tick().events]
+    assert sorted(events) == sorted(
+        [f"blob {new.digest} added, 3 bytes", f"blob {old.digest} deleted, 3 bytes"]
+    )
+    labels = {row.info.digest: row.info.labels for row in bench.tick().blobs}
+    assert labels == {kept.digest: {"k": "v"}, new.digest: {}}
+
+
+def test_a_large_store_is_walked_in_slices_and_seldom(bench: RemoteBench) -> None:
+    for number in range(5000):
+        bench.store.put(b"%d" % number)
+    bench.run(2)
+    bench.store.walk_step_s = 0.1  # 20 steps: two seconds for a walk
+    bench.run(10)
+    began = bench.clock.mono
+    bench.store.calls.clear()
+    for _ in range(400):
+        before = bench.clock.mono
+        snapshot = bench.tick()
+        assert bench.clock.mono - before <= 500_000_000
+    took = (bench.clock.mono - began) / 1e9
+    assert 1 <= bench.store.calls["walk"] <= took / 40 + 1
+    assert len(snapshot.blobs) == 5000
+    assert snapshot.events == ()
+
+
+def test_what_is_asked_for_during_a_walk_stays(bench: RemoteBench) -> None:
+    for number in range(2000):
+        bench.store.put(b"%d" % number)
+    writer = bench.store.writer(f"layer-{Digest.of(b'late')}")
+    writer.write(b"late")
+    bench.run(2)
+    bench.store.walk_step_s = 0.1
+    while not bench.store.calls["walk"] > 1:
+        bench.tick()
+    info = writer.commit()
+    for _ in range(12):
+        snapshot = bench.tick()
+        assert info in [row.info for row in snapshot.blobs]
+        assert not any("deleted" in event for event in snapshot.events)
+
+
+def test_roots_are_asked_for_again_without_any_blob(bench: RemoteBench) -> None:
+    from contentui.content.model import Descriptor
+
+    blob = bench.store.put(b"blob")
+    assert bench.run(6).blobs[0].needs == ()
+    bench.store.images.put("redis:7", Descriptor("x", blob.digest, blob.size))
+    needs = bench.run(10).blobs[0].needs
+    assert needs is not None
+    assert [need.name for need in needs] == ["redis:7"]
+
+
+def test_a_probe_that_finds_wrong_bytes_shows_poisoned_at_once(bench: RemoteBench) -> None:
+    writer = bench.store.writer("a", total=3, expected=Digest.of(b"abc"))
+    writer.write(b"abX")
+    writer.close()
+    bench.run(40)
+    probe = bench.store.probe("a", seen=bench.store.status("a"))
+    assert probe.status.refused == Digest.of(b"abX")
+    assert bench.row(bench.tick(), "a").verdict is Verdict.POISONED
+
+
+def test_a_lost_daemon_leaves_the_picture_and_comes_back(bench: RemoteBench) -> None:
+    bench.store.writer("a").close()
+    bench.store.put(b"blob")
+    good = bench.run(1)
+    bench.store.away = True
+    lost = bench.tick()
+    assert lost.health.view is View.STALE
+    assert "nobody listens" in lost.health.reason
+    assert lost.health.since_ns == good.health.since_ns
+    assert lost.ingests == good.ingests
+    assert lost.blobs == good.blobs
+    assert [event.partition(":")[0] for event in lost.events] == ["the store can't be read"]
+    waits = []
+    for _ in range(6):
+        waits.append(bench.monitor.retry_s)
+        assert bench.tick(bench.monitor.retry_s).events == ()
+    assert waits == [0.25, 0.5, 1, 2, 2, 2]
+    bench.store.away = False
+    bench.store.told = ["another daemon answers \x1b[2J now"]
+    back = bench.tick()
+    assert back.health.view is View.POLLING
+    assert back.events == ("the store can be read again",)
+    assert back.notices == ("another daemon answers \\x1b[2J now",)
+    assert bench.monitor.retry_s == 0
+    assert bench.tick().notices == ()
+
+
+def test_a_daemon_lost_while_blobs_are_walked_loses_no_blob(bench: RemoteBench) -> None:
+    for number in range(2000):
+        bench.store.put(b"%d" % number)
+    bench.store.walk_step_s = 0.2
+    bench.tick()
+    assert bench.monitor.next_tick_s is not None  # it still lists
+    bench.store.away = True
+    bench.tick()
+    bench.store.away = False
+    bench.store.walk_step_s = 0
+    snapshot = bench.run(2)
+    assert len(snapshot.blobs) == 2000
+    assert not any("deleted" in event for event in snapshot.events)
+
+
+async def test_the_feed_does_not_hammer_a_dead_socket() -> None:
+    store = Remote(HandClock())
+    store.away = True
+    feed = Feed(Monitor(store), interval_s=0.05)
+    async with asyncio.timeout(20):
+        async for snapshot in feed:
+            if snapshot.seq == 3:
+                break
+        rest = feed._pause_s()
+        await feed.close()
+    assert rest == 1
