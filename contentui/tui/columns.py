@@ -354,10 +354,10 @@ BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
 
 NAMESPACED_INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
     Column(
-        "namespace", "NAMESPACE", _namespace, lambda r: r.status.namespace, 66, 7, 10, 20,
+        "namespace", "NAMESPACE", _namespace, lambda r: r.status.namespace, 66, 9, 10, 20,
         style=_muted, cut="end",
     ),
-    replace(INGEST_COLUMNS[0], min_width=19),  # what leaves room for both at 80 cells
+    replace(INGEST_COLUMNS[0], min_width=17),  # what leaves room for both at 80 cells
     *INGEST_COLUMNS[1:],
 )  # fmt: skip
 

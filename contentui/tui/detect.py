@@ -68,7 +68,7 @@ def _here(path: str) -> list[Candidate]:
     if problem := _kept_out(path):
         return [Candidate(name, path, problem, False)]
     if service := _service(path):
-        allowed = "read-only: a contentui service owns it; choose its socket to change it"
+        allowed = "read-only: a contentui service owns it; better its socket, above"
         return [service, Candidate(name, path, allowed, True)]
     return [Candidate(name, path, "everything: ingest, abort, truncate, delete", True)]
 
@@ -86,9 +86,9 @@ def _directory(name: str, path: str, socket: Candidate | None) -> Candidate | No
         return Candidate(name, path, problem, False)
     if not os.path.isdir(path):
         return None
-    allowed = f"read-only: the directory belongs to {name}, which alone may change it"
+    allowed = f"read-only: it belongs to {name}, which alone may change it"
     if socket is not None:
-        allowed += "; choose its socket above"
+        allowed += "; better its socket, above"
     return Candidate(name, path, allowed, True)
 
 
@@ -97,9 +97,9 @@ def _socket(name: str, path: str) -> Candidate | None:
         return Candidate(name, path, problem, False, is_socket=True)
     if not is_socket(path):
         return None
-    what = "everything through the daemon: watch, abort, truncate, delete, in all namespaces"
+    what = "everything, in all namespaces, through the daemon"
     if name == "contentui serve":
-        what = "everything through the service: watch, abort, truncate, delete"
+        what = "everything, through the service"
     return Candidate(name, path, what, True, is_socket=True)
 
 

@@ -14,7 +14,7 @@ from contentui.text import human_duration, human_rate, human_size
 from contentui.tui.bars import sparkline
 from contentui.tui.cells import elide_middle
 from contentui.tui.columns import SHAPES, VERDICT_STYLES
-from contentui.tui.source import parse
+from contentui.tui.source import is_socket, parse
 from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def _health(snapshot: Snapshot, now_ns: int, paused: bool) -> Iterator[Part]:
         age = human_duration((now_ns - (health.since_ns or snapshot.taken_ns)) / 1e9)
         yield Part("health", f"✕ stale {age}", "bad", 98)
     elif health.view is View.POLLING:
-        yield Part("health", "▹ polling", "warn", 70)
+        # Of a daemon nobody expects more; a directory's announcements are missed.
+        yield Part("health", "▹ polling", "good" if is_socket(snapshot.source) else "warn", 70)
     else:
         yield Part("health", "▸ live", "good", 70)
     if snapshot.read_only_reason:
@@ -82,10 +83,18 @@ def _space(snapshot: Snapshot) -> Iterator[Part]:
         yield Part("disk", "! " + text if low else text, *(("bad", 97) if low else ("muted", 40)))
 
 
+def _has_namespaces(snapshot: Snapshot) -> bool:
+    return any(row.status.namespace for row in snapshot.ingests[:1]) or any(
+        row.info.namespaces for row in snapshot.blobs[:1]
+    )
+
+
 def header_parts(snapshot: Snapshot, now_ns: int, paused: bool) -> list[Part]:
     """Everything that the header could say, in the order in which it says it."""
     source = parse(snapshot.source)
-    scope = (Part("namespaces", source.scope, "muted", 64),) if source.scope else ()
+    scope: tuple[Part, ...] = ()
+    if source.namespaces or _has_namespaces(snapshot):  # a service of ours has none
+        scope = (Part("namespaces", source.scope, "muted", 64),)
     return [
         Part("source", source.words, "source", 75),
         *scope,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from contentui.content.errors import ContentError
 from contentui.content.model import ref_argument
 from contentui.text import human_size, visible
+from contentui.tui.cells import elide_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 50
 """Ingests that one key press asks for at most."""
+_NAME_CELLS = 32
 LARGE = 1 << 30
 """Bytes from which on a collector's daemon is busy long enough to ask first."""
 
@@ -28,9 +30,9 @@ class Answer(NamedTuple):
     error: ContentError | None
 
     @property
-    def name(self) -> str:
-        """The ingest, safe for a terminal."""
-        return shown_name(self.seen)
+    def full_name(self) -> str:
+        """The ingest, whole and safe for a terminal."""
+        return _in(self.seen, visible(self.seen.ref or ref_argument(self.seen), 1000))
 
     def lines(self, now_ns: int) -> list[Line]:
         """What there is to say about it, without its name."""
@@ -44,13 +46,6 @@ class Answer(NamedTuple):
         return [*lines, Line("text", visible(error.advice, 300))] if error.advice else lines
 
     @property
-    def severity(self) -> str:
-        """Of its toast."""
-        return {"poisoned": "error", "damaged": "error", "held": "warning"}.get(
-            self.word, "information" if self.probe is not None else "error"
-        )
-
-    @property
     def word(self) -> str:
         """What it comes to, in a word or two."""
         if self.probe is None:
@@ -62,8 +57,12 @@ class Answer(NamedTuple):
 
 
 def shown_name(status: Status) -> str:
-    """An ingest's name with its namespace, safe for a terminal."""
-    name = visible(status.ref or ref_argument(status), 200)
+    """An ingest's name with its namespace, in few words and safe for a terminal."""
+    name = elide_middle(visible(status.ref or ref_argument(status), 200), _NAME_CELLS)
+    return _in(status, name)
+
+
+def _in(status: Status, name: str) -> str:
     return f"{visible(status.namespace, 100)}: {name}" if status.namespace else name
 
 
@@ -84,7 +83,7 @@ def question(targets: Sequence[Status]) -> str:
         shown_name(targets[0]) if len(targets) == 1 else f"these {len(targets):,} ingests together"
     )
     return (
-        f"The daemon reads all {human_size(size)} of {what} to answer, and meanwhile no pull,"
-        " commit or label of anybody gets on. A held ingest is told at once."
-        " Each one that is free also begins its 24 hours anew."
+        f"To answer, the daemon reads all {human_size(size)} of {what}, while every other change"
+        " to its content waits. What is held is told at once, without that. What is free begins"
+        " its 24 hours anew."
     )

@@ -9,15 +9,25 @@ from contentui.actions.facts import IngestFacts
 from contentui.actions.model import Concern, Outcome, Plan, Result, Verb
 from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
 from contentui.content.digest import Digest
-from contentui.content.model import Holder, Info, IngestId, Liveness, Status, Usage, ingest_id
+from contentui.content.errors import ContentError, NotFound
+from contentui.content.model import (
+    Holder,
+    Info,
+    IngestId,
+    Liveness,
+    Probe,
+    Status,
+    Usage,
+    backend_ref,
+    ingest_id,
+)
 from contentui.images.model import Kind, Need
 from contentui.monitor.model import BlobRow, Health, IngestRow, Snapshot, Verdict, View
+from contentui.tui.probing import Answer
 from contentui.tui.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-
-    from contentui.content.errors import ContentError
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
 NOW = 1_795_000_000_000_000_000
 SECOND = 1_000_000_000
@@ -139,6 +149,48 @@ BLOBS = (
     BlobRow(Info(digest("g1"), 3_400_000, NOW - 800_000 * SECOND, 0, None), None, None),
 )
 
+SOCKET = "unix:///run/containerd/containerd.sock"
+
+
+def of_daemon(row: IngestRow, namespace: str) -> IngestRow:
+    """The row as a containerd has it: in a namespace, its writer a client of the daemon."""
+    status = row.status._replace(
+        namespace=namespace, id=ingest_id(backend_ref(namespace, row.status.ref))
+    )
+    holder = Holder(812, 0, "containerd (one of its clients)", 0) if row.holder else None
+    return row._replace(status=status, holder=holder)
+
+
+DAEMON_INGESTS = tuple(
+    of_daemon(row, namespace)
+    for row, namespace in zip(
+        INGESTS,
+        (
+            "k8s.io",
+            "k8s.io",
+            "default",
+            "ci",
+            "k8s.io",
+            "k8s.io",
+            "moby",
+            "a-rather-long.name_space",
+        ),
+        strict=True,
+    )
+)
+DAEMON_BLOBS = tuple(
+    row._replace(info=row.info._replace(namespaces=namespaces))
+    for row, namespaces in zip(
+        BLOBS,
+        (
+            ("default", "k8s.io"), ("k8s.io",), ("k8s.io",), ("default",), ("moby",),
+            ("a-rather-long.name_space", "ci", "default", "k8s.io", "moby"), ("ci",),
+        ),
+        strict=True,
+    )
+)  # fmt: skip
+
+
 HISTORY = tuple(float(abs((x * 37) % 101 - 40)) * 300_000 for x in range(240))
 
 
@@ -172,8 +224,14 @@ class FrozenSession(Session):
         source: str | None = "/var/lib/store",
         rows: Sequence[IngestRow] = INGESTS,
         failures: Sequence[ContentError] = (),
+        probes: Mapping[IngestId, Probe | ContentError] | None = None,
+        collects: bool = False,
     ) -> None:
         super().__init__(source)
+        self._probes = probes or {}
+        self._collects = collects
+        self.probed: list[Status] = []
+        self.woken = 0
         self._pictures = [*(snapshots or (snapshot(),))]
         self._pushed: asyncio.Queue[Snapshot] = asyncio.Queue()
         self._rows = {row.key: row for row in rows}
@@ -203,18 +261,34 @@ class FrozenSession(Session):
     def history(self, ingest: IngestId) -> tuple[float, ...]:
         return HISTORY[:60]
 
+    def wake(self) -> None:
+        self.woken += 1
+
+    @property
+    def collects(self) -> bool:
+        return self._collects
+
+    def probe(self, seen: Status) -> Answer:
+        self.probed.append(seen)
+        found = self._probes.get(seen.id) or NotFound("it is gone")
+        if isinstance(found, ContentError):
+            return Answer(seen, None, found)
+        return Answer(seen, found, None)
+
     def plan(
         self, verb: Verb, targets: Sequence[Status] | Sequence[Info], moving: Collection[IngestId]
     ) -> Plan:
-        source = "/var/lib/store"
+        source = self.source or ""
+        collects = self._collects
         if verb is Verb.DELETE:
-            needs = {row.info.digest: row.needs for row in BLOBS}
-            return plan_delete(source, targets, needs.__getitem__)
+            needs = {row.info.digest: row.needs for row in (*BLOBS, *DAEMON_BLOBS)}
+            return plan_delete(source, targets, needs.__getitem__, collects=collects)
         rows = self._rows
         facts = [
             IngestFacts(t, rows[t.id].liveness, rows[t.id].holder, t.id in moving) for t in targets
         ]
-        return (plan_abort if verb is Verb.ABORT else plan_truncate)(source, facts)
+        make = plan_abort if verb is Verb.ABORT else plan_truncate
+        return make(source, facts, collects=collects)
 
     def run(self, plan: Plan, allow: Collection[Concern]) -> tuple[Outcome, ...]:
         self.ran.append((plan, allow))

@@ -159,7 +159,7 @@ def test_a_root_whose_daemon_listens_recommends_its_socket(tmp_path):
         )
         *_, sock, directory = detect(str(root), str(tmp_path))
     assert sock.is_socket
-    assert "choose its socket above" in directory.allowed
+    assert "better its socket, above" in directory.allowed
 
 
 def test_the_source_is_named_set_or_found(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What came out of asking for several ingests at once."""
+"""What came out of asking for ingests."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from contentui.tui.probing import Answer
 
 _STYLES = {"title": "title", "name": "key", "good": "good", "warning": "warn", "danger": "bad"}
+_AROUND = 6
+"""Cells that the sheet's border, padding and scroll bar take from a line."""
 
 
 def answer_lines(answers: Sequence[Answer], now_ns: int) -> list[Line]:
@@ -29,24 +31,44 @@ def answer_lines(answers: Sequence[Answer], now_ns: int) -> list[Line]:
             Line(line.text.strip(), _STYLES.get(line.style, "plain"), indent=2)
             for line in answer.lines(now_ns)
         ]
-        groups.append([Line(answer.name, "title"), *told])
+        groups.append([Line(answer.full_name, "title"), *told])
     return spaced(groups)
 
 
 class AnswersScreen(ModalScreen[None]):
-    """One ingest below the other."""
+    """One ingest below the other; no taller than it has to be."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,v", "dismiss(None)", "Close", id="answers.close"),
+        Binding("y", "copy", "Copy", id="answers.copy"),
     ]
 
     def __init__(self, answers: Sequence[Answer], now_ns: int) -> None:
         super().__init__()
-        self._title = summary(answers)
+        self._title = "Verified" if len(answers) == 1 else summary(answers)
         self._lines = answer_lines(answers, now_ns)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="sheet") as box:
+        with Vertical(classes="sheet -fit") as box:
             box.border_title = self._title
-            box.border_subtitle = "esc closes"
+            box.border_subtitle = "y copies all of it · esc closes"
             yield TextView(self._lines, id="answers-lines")
+
+    def on_mount(self) -> None:
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the list the height it needs, at most what the screen has."""
+        view = self.query_one(TextView)
+        width = min(self.size.width * 9 // 10, 110) - _AROUND
+        view.styles.height = min(view.rows_at(width), max(self.size.height * 9 // 10 - 2, 3))
+
+    def action_copy(self) -> None:
+        """The whole text."""
+        from contentui.tui.app import ContentUI
+
+        if isinstance(self.app, ContentUI):
+            self.app.copy(self.query_one(TextView).plain, "all of it")

@@ -16,6 +16,7 @@ from contentui.actions.model import Result, Verb
 from contentui.content.model import IngestId, Status
 from contentui.monitor.model import BlobRow, IngestRow, Snapshot
 from contentui.text import visible
+from contentui.tui import probing
 from contentui.tui.columns import (
     BLOB_COLUMNS,
     INGEST_COLUMNS,
@@ -37,7 +38,6 @@ from contentui.tui.messages import (
     StoreFailed,
     StoreOpened,
 )
-from contentui.tui.probing import summary
 from contentui.tui.screens import words
 from contentui.tui.screens.filter_line import FilterLine
 from contentui.tui.screens.pane import Pane
@@ -57,7 +57,7 @@ FRAME_S = 0.004
 
 
 ANSWER_S = 20.0
-"""Seconds for which the answer to a question of several lines is shown."""
+"""Seconds for which an answer that took its time is shown."""
 NOTICE_S = 30.0
 """Seconds for which something is shown that a person must hear, once."""
 UNWATCHED_STEP = 2_000
@@ -197,16 +197,12 @@ class Dashboard(Screen[None]):
 
     @on(Probed)
     def _probed(self, message: Probed) -> None:
-        answers = message.answers
-        if len(answers) == 1:
-            text = "\n".join(line.text.strip() for line in answers[0].lines(time.time_ns()))
-            self._app.tell(text, answers[0].severity, title=answers[0].name, for_s=ANSWER_S)
-        elif self.is_active:
+        if self.is_active:
             from contentui.tui.screens.answers import AnswersScreen
 
-            self.app.push_screen(AnswersScreen(answers, time.time_ns()))
+            self.app.push_screen(AnswersScreen(message.answers, time.time_ns()))
         else:  # something else was opened meanwhile
-            self._app.tell(summary(answers), for_s=ANSWER_S)
+            self._app.tell(probing.summary(message.answers), for_s=ANSWER_S)
 
     def progress(self, text: str) -> None:
         """What is under way, on the notice line; nothing when it has ended."""
@@ -238,7 +234,9 @@ class Dashboard(Screen[None]):
             now_ns = self._frozen_ns if self.paused else self._now_ns
             now_s = time.monotonic()
             if not self.paused:
-                self.ingests.empty_text, self.blobs.empty_text = words.empty(self.snapshot)
+                self.ingests.empty_text, self.blobs.empty_text = words.empty(
+                    self.snapshot, collects=self._app.session.collects
+                )
             self.ingests.feed(self.snapshot.ingests, now_ns, now_s)
             self.blobs.feed(self.snapshot.blobs, now_ns, now_s)
             self._tell_focus()

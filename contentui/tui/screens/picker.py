@@ -37,7 +37,7 @@ def _content(candidate: Candidate) -> Content:
         (f"{candidate.name:<17}", "bold" if candidate.can_open else "dim"),
         (visible(candidate.path) + state, "" if candidate.can_open else "dim"),
         "\n",
-        (" " * 17 + visible(candidate.allowed), "dim"),
+        (f"  {visible(candidate.allowed)}", "dim"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from contentui.actions.describe import describe_outcome, describe_outcomes
@@ -9,6 +10,7 @@ from contentui.actions.model import Result
 from contentui.monitor.model import Snapshot, Verdict, View
 from contentui.text import human_size, local_time, visible
 from contentui.tui.columns import SHAPES
+from contentui.tui.source import narrowed, parse
 from contentui.tui.text_view import Line
 
 if TYPE_CHECKING:
@@ -43,37 +45,51 @@ def legend() -> list[tuple[str, str, str]]:
     return [(SHAPES[verdict], verdict.value, text) for verdict, text in _LEGEND.items()]
 
 
+_WORDY = re.compile("failed to connect to all addresses; last error: (?:.*error: )?", re.DOTALL)
+"""What a connection's failure begins with, before it comes to the point."""
+
+
+def _brief(reason: str) -> str:
+    return visible(_WORDY.sub("", reason), 400)
+
+
 def failed(error: ContentError) -> str:
     """Why there is no store to show, and what to do, for the place where rows would be."""
     advice = f"\n{visible(error.advice, 600)}" if error.advice else ""
-    return f"{visible(error.message, 600)}{advice}\n\nStill trying. r tries now, q leaves."
+    return f"{_brief(error.message)}{advice}\n\nStill trying. r tries now, q leaves."
 
 
 def notice(failure: StoreFailed | None, snapshot: Snapshot | None) -> str:
     """What is wrong with the view, for the line that nobody can overlook."""
     if failure is not None:
         if snapshot is None:
-            return f"The store can't be shown: {visible(failure.error.message, 400)}"
+            return f"The store can't be shown: {_brief(failure.error.message)}"
         advice = f" {visible(failure.error.advice, 300)}" if failure.error.advice else ""
-        return f"Lost the store: {visible(failure.error.message, 400)}{advice} Still trying."
+        return f"Lost the store: {_brief(failure.error.message)}{advice} Still trying."
     if snapshot is not None and snapshot.health.view is View.STALE:
-        reason = visible(snapshot.health.reason, 600)
+        reason = _brief(snapshot.health.reason)
         if not snapshot.health.since_ns:
             return f"The store can't be shown: {reason}"
         since = local_time(snapshot.health.since_ns).rpartition(" ")[2]
-        return f"This picture is old, of {since}: {reason}"
+        return f"Since {since} this picture is old: {reason}"
     return ""
 
 
-def empty(snapshot: Snapshot) -> tuple[str, str]:
-    """What stands where ingests, and where blobs, would be."""
+def empty(snapshot: Snapshot, *, collects: bool = False) -> tuple[str, str]:
+    """What stands where ingests, and where blobs, would be.
+
+    ``collects``: a containerd's, which wants a namespace for what is new.
+    """
     import shlex
 
-    where = visible(shlex.quote(snapshot.source), 300)
+    source = snapshot.source
+    if collects and len(parse(source).namespaces) != 1:
+        source = narrowed(source, "default")
+    where = visible(shlex.quote(source), 300)
     command = f"contentui --store {where} ingest mine < FILE"
     if snapshot.health.view is View.STALE:
         if not snapshot.health.since_ns:
-            return f"{visible(snapshot.health.reason, 600)}\n\nr tries now, q leaves.", ""
+            return f"{_brief(snapshot.health.reason)}\n\nr tries now, q leaves.", ""
         return ("Nothing was here at the last good look.",) * 2
     if snapshot.read_only_reason:
         ingests = "Nothing is on its way into this store."
