@@ -57,7 +57,7 @@ class Pull:
         registry: where it comes from.
         wanted: which platforms.
         record: also let the image's name stand for it in the store.
-        tell: hears the whole state on every change, from several threads, one at a time.
+        tell: hear the whole state on every change, from several threads, one at a time.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Pull:
         *,
         wanted: Wanted | None = None,
         record: bool = True,
-        tell: Callable[[Transfer], None] = lambda _: None,
+        tell: Sequence[Callable[[Transfer], None]] = (),
     ) -> None:
         self._store = store
         self._registry = registry
@@ -246,12 +246,16 @@ class Pull:
         with self._lock:
             self._parts[part.descriptor.digest] = part
             self._transfer = self._transfer._replace(parts=tuple(self._parts.values()))
-            self._tell(self._transfer)
+            self._tell_all()
 
     def _update(self, **changes: str) -> None:
         with self._lock:
             self._transfer = self._transfer._replace(**changes)  # type: ignore[arg-type] # texts
-            self._tell(self._transfer)
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        for tell in self._tell:
+            tell(self._transfer)
 
     def _check_stop(self) -> None:
         if self._stop.is_set():

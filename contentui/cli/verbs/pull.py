@@ -62,13 +62,8 @@ def get_image(args: Namespace, context: Context, *, record: bool) -> int:
         store = context.store(create=True)
         view = TransferView(mode_for(args.progress))
         with view, Notice(board_of(context.source)) as notice:
-            pull = Pull(
-                store,
-                registry,
-                wanted=_wanted(args),
-                record=record,
-                tell=lambda transfer: (view(transfer), notice(transfer)),
-            )
+            told = (view, notice)
+            pull = Pull(store, registry, wanted=_wanted(args), record=record, tell=told)
             try:
                 with interruptible():
                     root = pull.run()
