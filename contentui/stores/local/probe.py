@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from contentui.content.digest import Digest, new_hash
-from contentui.content.errors import Changed
+from contentui.content.errors import Changed, Locked
 from contentui.content.model import Liveness, Probe, Status
 from contentui.stores.local import files, ingests
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from contentui.stores.local.locks import RefLock
+
 _PIECE = 1 << 20
+_TRIES = 3
+
+
+def lock_or_refusal(acquire: Callable[[], RefLock]) -> RefLock | Locked:
+    """The ref's lock, or why it can't be had: with its holder, unless they come and go."""
+    for _ in range(_TRIES):
+        try:
+            return acquire()
+        except Locked as error:
+            refusal = error
+        if refusal.holder is not None:
+            break  # else it has just ended
+    return refusal
 
 
 def probe_free(found: Status, parent: int) -> Probe:
@@ -20,7 +39,7 @@ def probe_free(found: Status, parent: int) -> Probe:
     bytes can't be read the digest stays None.
 
     Raises:
-        Changed: something that knows no locks of ours wrote meanwhile.
+        Changed: something that knows no locks of ours wrote meanwhile, or an abort was forced.
         OSError: it can't be read.
     """
     algorithm = found.expected.algorithm if found.expected else "sha256"
@@ -31,8 +50,8 @@ def probe_free(found: Status, parent: int) -> Probe:
         if not stat.S_ISREG(os.fstat(data).st_mode):
             return Probe(found, Liveness.FREE)
         digest, size = _hashed(data, algorithm)
-        if size != found.offset or size != os.fstat(data).st_size:
-            raise Changed("the ingest was written to while it was read", advice="try again")
+        if size != found.offset or not _is_unchanged(data, found, parent):
+            raise Changed("the ingest was changed while it was read", advice="look again")
         if _is_wrong(found, digest):
             ingests.mark_refused(data, directory, size, digest)
             found = found._replace(refused=digest)
@@ -45,6 +64,15 @@ def probe_free(found: Status, parent: int) -> Probe:
         for fd in (data, directory):
             if fd >= 0:
                 os.close(fd)
+
+
+def _is_unchanged(data: int, found: Status, parent: int) -> bool:
+    now = os.fstat(data)
+    try:
+        there = os.stat(found.id + "/data", dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return now.st_size == found.offset and files.same_file(now, there)
 
 
 def _is_wrong(found: Status, digest: Digest) -> bool:

@@ -393,18 +393,17 @@ class LocalStore:
 
     def probe(self, ref: str, *, seen: Status) -> Probe:
         from contentui.content.model import Liveness, Probe
-        from contentui.stores.local.probe import probe_free
+        from contentui.stores.local.probe import lock_or_refusal, probe_free
 
         self._check_writable()
         ingest = ingest_id(ref)
         name = visible(_name(ref), 160)
         with files.told(f"probing ingest {name}"):
             self._present(ingest, name)
-            try:
-                lock = self._lock(ingest, ref)
-            except Locked as error:
+            lock = lock_or_refusal(lambda: self._lock(ingest, ref))
+            if isinstance(lock, Locked):
                 found = self._compare(ingest, name, seen, held=True)
-                return Probe(found, Liveness.HELD, error.holder)
+                return Probe(found, Liveness.HELD, lock.holder)
             with lock:
                 return probe_free(self._compare(ingest, name, seen, held=True), self._ingests.fd())
 

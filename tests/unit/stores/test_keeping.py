@@ -306,18 +306,20 @@ class TestClientsRefs:
 
     def test_in_one_that_our_service_keeps_for_it(self, tmp_path: Path) -> None:
         ownership.dedicate(str(tmp_path), "/var/lib/theirs")
-        with ownership.claim(str(tmp_path), "/run/our.sock") as claim:
-            with LocalStore(str(tmp_path), claim=claim) as store:
-                for ref in self.REFS:
-                    store.writer(ref).close()
-                held = store.writer("default/1/held")
-                assert {status.ref for status in store.statuses()} == {*self.REFS, held.ref}
-                assert self.shown(tmp_path) == {*self.CLIENTS, ("default", "held")}
-                with LocalStore(str(tmp_path)) as other:
-                    ids = [status.id for status in other.statuses()]
-                    assert set(other.holders(ids) or ()) == {other.status("held").id}
-                    assert other.buffers
-                held.close()
+        with (
+            ownership.claim(str(tmp_path), "/run/our.sock") as claim,
+            LocalStore(str(tmp_path), claim=claim) as store,
+        ):
+            for ref in self.REFS:
+                store.writer(ref).close()
+            held = store.writer("default/1/held")
+            assert {status.ref for status in store.statuses()} == {*self.REFS, held.ref}
+            assert self.shown(tmp_path) == {*self.CLIENTS, ("default", "held")}
+            with LocalStore(str(tmp_path)) as other:
+                ids = [status.id for status in other.statuses()]
+                assert set(other.holders(ids) or ()) == {other.status("held").id}
+                assert other.buffers
+            held.close()
         assert self.shown(tmp_path) == {*self.CLIENTS, ("default", "held")}
 
     def test_an_adopted_one_is_ours_and_its_refs_are_as_they_are(self, tmp_path: Path) -> None:
