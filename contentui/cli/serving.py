@@ -15,6 +15,7 @@ from contentui.content.errors import FailedPrecondition, InvalidArgument, ReadOn
 from contentui.text import rfc3339, visible
 
 if TYPE_CHECKING:
+    import logging
     from argparse import Namespace
     from collections.abc import Iterator
 
@@ -42,6 +43,7 @@ def serve(args: Namespace, context: Context) -> int:
     """Serve until SIGTERM, SIGINT or SIGHUP; returns the exit code."""
     check_addresses(args)
     root = _root(context)
+    _keep_transport_quiet()
     with _signals_held() as signals, ExitStack() as held:
         store = held.enter_context(_served(root, args, read_only=context.read_only))
         service, ready = _listening(args, store, root)
@@ -142,7 +144,11 @@ def _claimed(root: str, args: Namespace) -> Claim:
             f"{visible(root)} keeps the content of the containerd at {visible(daemon)}",
             advice=f"serve it with --for-containerd {visible(daemon)}, or look with --read-only",
         )
-    return claim(root, str(args.listen[0]))
+    try:
+        return claim(root, str(args.listen[0]))
+    except ReadOnly as error:
+        look = "'contentui serve --read-only' shows it without changing anything"
+        raise ReadOnly(error.message, advice=f"{error.advice}; {look}") from None
 
 
 def _listening(args: Namespace, store: Store, root: str) -> tuple[Service, _Ready]:
@@ -248,6 +254,23 @@ def _signals_held() -> Iterator[set[signal.Signals]]:
         yield signals
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _keep_transport_quiet() -> None:
+    """What clients do wrong is no news here; what else libraries log is escaped."""
+    import logging
+
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    handler = logging.Handler()
+    handler.emit = _tell_log  # type: ignore[method-assign]  # a class would only hold this
+    logging.getLogger().addHandler(handler)
+
+
+def _tell_log(record: logging.LogRecord) -> None:
+    import logging
+
+    for line in logging.Formatter().format(record).splitlines():
+        note(line)
 
 
 def _notify(state: str) -> None:

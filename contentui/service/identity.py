@@ -90,7 +90,8 @@ def _derived(root: str) -> str:
         status = os.stat(root)
     except OSError:
         return str(uuid.uuid4())
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{root}#{status.st_dev}.{status.st_ino}"))
+    place = f"{os.fsencode(root)!r}#{status.st_dev}.{status.st_ino}"
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, place))
 
 
 def _pid_namespace() -> int:

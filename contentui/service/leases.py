@@ -48,7 +48,7 @@ EXPIRE = "containerd.io/gc.expire"
 MOST_LEASES = 1024
 MOST_RESOURCES = 16_384
 """Of one lease."""
-MOST_BYTES = 16 << 20
+MOST_BYTES = 8 << 20
 """Of all leases together: ids, labels and resources."""
 _MOST_ID = 1024
 

@@ -1,0 +1,47 @@
+"""The services beside the content service, on a server with nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from contentui.service.identity import Identity
+from contentui.service.side import SideServices
+from contentui.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def memory() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def identity() -> Identity:
+    return Identity("0d1c8a52-0000-4000-8000-000000000001", 42, 4026531836, "/srv/content")
+
+
+@pytest.fixture
+def side(memory: MemoryStore, identity: Identity) -> SideServices:
+    return SideServices(memory, identity)
+
+
+@pytest.fixture
+def channel(side: SideServices) -> Iterator[grpc.Channel]:
+    """A client's end of a server with nothing but ``side``."""
+    place = Path(tempfile.mkdtemp(prefix="cui-"))
+    server = grpc.server(ThreadPoolExecutor(16), handlers=side.handlers)
+    server.add_insecure_port(f"unix:{place}/s")
+    server.start()
+    with grpc.insecure_channel(f"unix:{place}/s") as channel:
+        yield channel
+    server.stop(0).wait()
+    shutil.rmtree(place)
