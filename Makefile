@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test torture bench screenshots tables protocol clean
+.PHONY: help install demo containerd test torture bench screenshots tables protocol clean
 
 # What a shell or a configuration may have set for other programs.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
@@ -53,6 +53,9 @@ install: $(INSTALLED) ## make .venv/bin/contentui
 
 demo: $(INSTALLED) ## the dashboard on a temporary store full of live ingests (ARGS=--help)
 	@$(BIN)/contentui demo $(ARGS)
+
+containerd: $(INSTALLED) ## a containerd that keeps its content in our store, and the dashboard on it (root)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/containerd-on-ours.sh $(ARGS)
 
 test: $(TOOLS) ## all checks and tests, without the long loops
 	@echo 'ruff check, ruff format --check, mypy, lint-imports, pytest'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from interop_live import unavailable
+from interop_live import MIB, Live, unavailable
 from on_ours import OnOurs, Serving, contentui
 
 from bench.peers import Missing
@@ -145,3 +145,20 @@ def test_when_the_daemon_is_gone_for_good_it_is_adopted(daemon: OnOurs) -> None:
     store.delete(Digest.of(b"one"))
     assert list(store.walk()) == []
     store.close()
+
+
+def test_the_daemon_takes_the_directory_back_as_its_own(daemon: OnOurs) -> None:
+    client = daemon.begin("half", b"h" * MIB)
+    client.kill()
+    client.communicate()
+    daemon.stop()
+    daemon.service.stop()
+    own = daemon.root / "io.containerd.content.v1.content"
+    daemon.store.rename(own)
+    with Live(daemon.place, collect=False) as alone:
+        assert alone.output("content", "get", Digest.of(b"one")) == b"one"
+        assert alone.output("content", "active").startswith(b"REF")
+        assert b"half" in alone.output("content", "active")
+        whole = b"h" * (2 * MIB)
+        alone.output("content", "ingest", "half", given=whole)
+        assert (own / "blobs/sha256" / Digest.of(whole).encoded).read_bytes() == whole
