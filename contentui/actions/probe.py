@@ -90,12 +90,15 @@ def _held(probe: Probe, now_ns: int) -> tuple[str, list[str]]:
         age = human_age(holder.since_ns, now_ns)
         since = "" if age in ("?", "future") else ", since just now"
         since = f", since {age}" if age not in ("now", "?", "future") else since
-    if holder is not None and holder.pid:
+    if holder is not None and holder.serves:
+        who = f": {words.holder_words(holder)}"
+        end = "to free it, end that pull and not the daemon"
+    elif holder is not None and holder.pid:
         who = f": {words.holder_words(holder)}"
         end = "to free it, end that process"
     else:
         who = "; which process that is, can't be told from here"
-        end = "to free it, end that process: a pull, a client of this store"
+        end = "to free it, end the pull or ingest that it belongs to"
     return "warning", [
         f"A live writer holds it{since}{who}.",
         f"Wait until it ends; {end}. An abort makes its commit fail.",
@@ -142,8 +145,8 @@ def _poisoned(probe: Probe, _now_ns: int) -> tuple[str, list[str]]:
     empty = " That is the digest of no bytes at all." if have == EMPTY else ""
     return "danger", [
         (
-            f"Poisoned: all {human_size(status.offset)} are there, but they are not the ones that were"
-            f" asked for. They are {have}{instead}.{empty}"
+            f"Poisoned: all {human_size(status.offset)} are there, but they are not the ones that"
+            f" were asked for. They are {have}{instead}.{empty}"
         ),
         (
             "Every retry fails until they are gone: abort it, then pull or ingest again from a good"

@@ -45,9 +45,11 @@ def is_complete(status: Status) -> bool:
 
 
 def holder_words(holder: Holder | None) -> str:
-    """Who holds a ref, safe to print: ``pid 4711 (curl …)``."""
+    """Who holds a ref, safe to print: ``pid 4711 (curl …)``, ``a client of containerd (pid 1)``."""
     if holder is None or not holder.pid:
         return "a process that can't be told"
+    if holder.serves:
+        return f"a client of {visible(holder.service, 200)} (pid {holder.pid})"
     where = " of another container" if holder.foreign else ""
     command = f" ({visible(holder.command, 200)})" if holder.command else ""
     return f"pid {holder.pid}{where}{command}"

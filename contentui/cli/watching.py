@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from contentui.cli.exits import Exit
 from contentui.cli.output import say
 from contentui.cli.records import json_line
+from contentui.cli.words import holder_short
 from contentui.content.errors import Unavailable
 from contentui.content.model import ref_argument
 from contentui.monitor.model import Thresholds, View, usual_thresholds
@@ -167,5 +168,5 @@ def _cells(row: IngestRow, now_ns: int) -> tuple[str, ...]:
         "" if row.eta_s is None else human_duration(row.eta_s),
         human_age(status.started_ns, now_ns),
         str(row.verdict),
-        f"pid {row.holder.pid or '?'}" if row.holder else "",
+        holder_short(row.holder) if row.holder else "",
     )

@@ -26,15 +26,22 @@ def labels_text(labels: Mapping[str, str] | None) -> str:
 
 
 def holder_text(holder: Holder, now_ns: int | None = None) -> str:
-    """A holder as ``pid 42 (contentui ingest x), since 3m``."""
+    """A holder as ``pid 42 (contentui ingest x), since 3m``, or as a client of the daemon."""
     pid = f"pid {holder.pid}" if holder.pid else "an unknown process"
     if holder.foreign:
         pid += " of another pid namespace"
-    if holder.command:
+    if holder.serves:
+        pid = f"a client of {visible(holder.service, 200)} ({pid})"
+    elif holder.command:
         pid += f" ({visible(holder.command, 200)})"
     if holder.since_ns:
         pid += f", since {human_age(holder.since_ns, now_ns or time.time_ns())}"
     return pid
+
+
+def holder_short(holder: Holder) -> str:
+    """A holder for a narrow column."""
+    return "a client" if holder.serves else f"pid {holder.pid or '?'}"
 
 
 def is_complete(status: Status) -> bool:
@@ -55,7 +62,7 @@ def state_text(
         words.append("complete")
     holder = holders.get(status.id) if holders is not None else None
     if holder is not None:
-        who = holder_text(holder, now_ns) if full else f"pid {holder.pid or '?'}"
+        who = holder_text(holder, now_ns) if full else holder_short(holder)
         words.append(f"held by {who}")
     elif holders is None:
         words.append("holder unknown")

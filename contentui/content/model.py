@@ -162,6 +162,10 @@ class Status(NamedTuple):
     """The one in which the ref lives; empty where the store has none."""
 
 
+A_CLIENT = " (one of its clients)"
+"""How a holder's command ends when the writer is a client of that process."""
+
+
 class Holder(NamedTuple):
     """The process whose writer holds a ref."""
 
@@ -175,6 +179,16 @@ class Holder(NamedTuple):
     """When it took the ref; 0 when unknown."""
     foreign: bool = False
     """The pid belongs to another pid namespace (another container): don't look for it here."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether the process only serves the writer, its client: ending it would end them all."""
+        return self.command.endswith(A_CLIENT)
+
+    @property
+    def service(self) -> str:
+        """The name of the process that `serves` the writer."""
+        return self.command.removesuffix(A_CLIENT)
 
 
 class Liveness(StrEnum):

@@ -86,6 +86,7 @@ def _row(
         silent_s=0.0 if moved else silence_s(status, now_ns),
         thresholds=thresholds,
         arriving=status.offset > first.offset,
+        served=holder is not None and holder.serves,
     )
     last_byte_ns = now_ns if status.offset > first.offset else status.updated_ns
     return IngestRow(status, verdict, reason, liveness, holder, last_byte_ns=last_byte_ns)

@@ -156,6 +156,7 @@ class Tracked:
                 arriving=arriving,
                 sure=self.sure,
                 slow=slow,
+                served=self.holder is not None and self.holder.serves,
             )
         rate = self._rate(verdict, now, thresholds, arriving=arriving)
         if (

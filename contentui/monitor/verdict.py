@@ -41,6 +41,13 @@ _COMPLETE_HUNG = (
         " look at that process; end it and run the same ingest again to commit."
     ),
 )
+_COMPLETE_HUNG_SERVED = (
+    Verdict.COMPLETE,
+    (
+        "All bytes are there, but the daemon's client that holds it doesn't commit: look at the"
+        " pull it belongs to; end that and start it again to commit."
+    ),
+)
 _COMPLETE_FREE = (
     Verdict.COMPLETE,
     (
@@ -76,6 +83,7 @@ def judge(
     arriving: bool = False,
     sure: bool = True,
     slow: bool = False,
+    served: bool = False,
 ) -> tuple[Verdict, str]:
     """The verdict on an ingest, and its reason: a sentence that ends with what to do.
 
@@ -89,6 +97,7 @@ def judge(
         arriving: we saw it grow ourselves, in the last seconds.
         sure: a second look confirmed the silence.
         slow: over the whole window it was below the threshold of a trickle.
+        served: its writer is a client of a daemon, which nobody should end (`Holder.serves`).
     """
     if status.damage:
         return Verdict.DAMAGED, _damaged(status.damage)
@@ -96,9 +105,9 @@ def judge(
         return _POISONED
     silent = sure and silent_s is not None and silent_s >= thresholds.stalled_after_s
     if 0 < status.total <= status.offset:
-        return _complete(status, liveness, silent=silent)
+        return _complete(status, liveness, silent=silent, served=served)
     if silent:
-        return _silent(liveness, thresholds.stalled_after_s)
+        return _silent(liveness, thresholds.stalled_after_s, served=served)
     if slow:
         return _trickle(thresholds.trickle_bytes_s, thresholds.trickle_window_s)
     if arriving:
@@ -110,14 +119,18 @@ def judge(
     return _QUIET_FREE if liveness is Liveness.FREE else _quiet(thresholds.stalled_after_s)
 
 
-def _complete(status: Status, liveness: Liveness, *, silent: bool) -> tuple[Verdict, str]:
+def _complete(
+    status: Status, liveness: Liveness, *, silent: bool, served: bool
+) -> tuple[Verdict, str]:
     if status.offset > status.total:
         return _TOO_MUCH
     if liveness is Liveness.FREE:
         return _COMPLETE_FREE
     if liveness is Liveness.UNKNOWN:
         return _COMPLETE_UNKNOWN
-    return _COMPLETE_HUNG if silent else _COMPLETE_HELD
+    if not silent:
+        return _COMPLETE_HELD
+    return _COMPLETE_HUNG_SERVED if served else _COMPLETE_HUNG
 
 
 @lru_cache(maxsize=256)
@@ -127,8 +140,14 @@ def _damaged(damage: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _silent(liveness: Liveness, after_s: float) -> tuple[Verdict, str]:
+def _silent(liveness: Liveness, after_s: float, *, served: bool) -> tuple[Verdict, str]:
     silence = f"No byte has arrived for {human_duration(after_s)} or longer"
+    if served and liveness is Liveness.HELD:
+        return Verdict.STALLED, (
+            f"{silence}, while a live client of the daemon holds it: look at its source and at the"
+            " pull it belongs to; end that pull and not the daemon, or abort it, which makes that"
+            " pull fail."
+        )
     if liveness is Liveness.HELD:
         return Verdict.STALLED, (
             f"{silence}, while a live writer holds it: look at that process and its source;"

@@ -81,3 +81,10 @@ def test_what_it_costs():
     assert probe_cost(status(offset=10**10), collects=False) == ""
     assert probe_cost(status(offset=10**6), collects=True) == ""
     assert "reads all its 10.0 GB" in probe_cost(status(offset=10**10), collects=True)
+
+
+def test_nobody_is_told_to_end_the_daemon():
+    holder = Holder(1, 0, "containerd (one of its clients)", 0)
+    said, _ = text(Probe(status(), Liveness.HELD, holder))
+    assert "a client of containerd (pid 1)" in said
+    assert "end that pull and not the daemon" in said

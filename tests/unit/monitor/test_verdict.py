@@ -77,3 +77,10 @@ def test_no_reason_holds_text_from_the_store() -> None:
         for silent_s in (0.0, 1e5):
             reason = judge(STATUS, liveness=liveness, silent_s=silent_s, thresholds=T)[1]
             assert "ref" not in reason.replace("the ref", "")
+
+
+def test_nobody_is_told_to_end_a_daemon() -> None:
+    for status in (STATUS, STATUS._replace(offset=100)):
+        said = judge(status, liveness=Liveness.HELD, silent_s=99, thresholds=T, served=True)[1]
+        assert "end that" in said
+        assert "process" not in said
