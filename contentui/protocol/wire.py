@@ -23,6 +23,7 @@ _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
 _MAX_DEPTH = 100
 """Groups within groups."""
 _MAX_LENGTH = (1 << 31) - 1
+_MASK = (1 << 64) - 1
 _SECOND_NS = 10**9
 
 
@@ -162,9 +163,9 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         at += 1
         number |= (byte & 0x7F) << shift
         shift += 7
-        if shift > 63 and number >> 64 | byte >> 7:
-            raise Malformed("a number has more than 64 bits")
-    return number, at
+        if shift > 63 and byte >> 7:
+            raise Malformed("a number is longer than any can be")
+    return number & _MASK, at
 
 
 def _run(message: memoryview, at: int) -> tuple[int, int]:
@@ -273,7 +274,7 @@ def _encoded(number: int) -> bytes:
     """A varint; negative numbers in two's complement."""
     if 0 <= number < 0x80:
         return _SMALL[number]
-    number &= (1 << 64) - 1
+    number &= _MASK
     out = bytearray()
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)

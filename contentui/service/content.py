@@ -17,6 +17,7 @@ from contentui.service import answers
 from contentui.service.answers import Code, Refusal, answering
 from contentui.service.limits import Limits
 from contentui.service.listing import Listing, encoded_info
+from contentui.service.replies import streaming
 from contentui.service.statuses import Statuses, encoded_status
 from contentui.service.write import WriteStreams
 from contentui.text import visible
@@ -44,7 +45,7 @@ def handlers(store: Store, limits: Limits | None = None) -> grpc.GenericRpcHandl
         "ListStatuses": unary(answering(Statuses(store).answer)),
         "Abort": unary(answering(calls.abort)),
         "List": grpc.unary_stream_rpc_method_handler(streams.list),
-        "Read": grpc.unary_stream_rpc_method_handler(streams.read),
+        "Read": streaming(streams.read),
         "Write": grpc.stream_stream_rpc_method_handler(WriteStreams(store, limits)),
     }
     return grpc.method_handlers_generic_handler(CONTENT, methods)
