@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from idents import namespace
 
 from contentui.content.digest import Digest
 from contentui.content.errors import Changed, InvalidArgument, NotFound, ReadOnly
@@ -33,7 +34,7 @@ def test_a_name_stands_for_its_target_in_every_view(store, open_again):
     for view in (store, open_again()):
         assert view.images.get("redis") == made
         assert view.images.list() == [made]
-        assert view.roots() == [Root("image", "redis", ONE.digest)]
+        assert view.roots() == [Root("image", "redis", ONE.digest, namespace(store))]
 
 
 def test_naming_again_replaces_and_keeps_the_beginning(store):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from idents import ident
 
 from contentui.content.digest import Digest
 from contentui.content.errors import (
@@ -17,7 +17,7 @@ from contentui.content.errors import (
     Locked,
     NotFound,
 )
-from contentui.content.model import IngestId, ingest_id, parse_ref_argument, ref_argument
+from contentui.content.model import IngestId, parse_ref_argument, ref_argument
 
 ABSENT = IngestId("0" * 64)
 
@@ -29,12 +29,12 @@ def left_behind(store, ref="r", data=b"half", **options):
     return store.status(ref)
 
 
-def test_one_writer_per_ref(store, open_again):
+def test_one_writer_per_ref(store, open_again, holders_pid):
     with store.writer("r") as writer:
         for view in (store, open_again()):
             with pytest.raises(Locked) as caught:
                 view.writer("r")
-            assert caught.value.holder.pid == os.getpid()
+            assert caught.value.holder.pid == holders_pid
         writer.write(b"undisturbed")
         assert writer.commit().digest == Digest.of(b"undisturbed")
     store.writer("r").close()
@@ -50,7 +50,7 @@ def test_other_refs_are_free(store):
     assert store.statuses() == []
 
 
-def test_ten_threads_race_for_one_ref(store):
+def test_ten_threads_race_for_one_ref(store, holders_pid):
     barrier, lock, held, locked = threading.Barrier(10), threading.Event(), [], []
 
     def race():
@@ -70,7 +70,7 @@ def test_ten_threads_race_for_one_ref(store):
     for thread in threads:
         thread.join()
     assert (len(held), len(locked)) == (1, 9)
-    assert {error.holder.pid for error in locked} == {os.getpid()}
+    assert {error.holder.pid for error in locked} == {holders_pid}
 
 
 def test_many_threads_ingest_while_one_lists(store):
@@ -84,7 +84,7 @@ def test_many_threads_ingest_while_one_lists(store):
         done = [pool.submit(ingest, number) for number in range(6)]
         while not all(future.done() for future in done):
             for status in store.statuses():
-                assert status.id == ingest_id(status.ref) or status.damage
+                assert status.id == ident(store, status.ref) or status.damage
             assert len(list(store.walk())) <= 60
     for future in done:
         future.result()
@@ -92,19 +92,24 @@ def test_many_threads_ingest_while_one_lists(store):
     assert store.statuses() == []
 
 
-def test_holders_tell_held_from_free(store, open_again):
+def test_holders_tell_held_from_free(store, open_again, holders_pid):
     left_behind(store, "idle")
-    ids = [ingest_id("idle"), ingest_id("held"), ABSENT]
+    ids = [ident(store, "idle"), ident(store, "held"), ABSENT]
     with store.writer("held"):
         for view in (store, open_again()):
             holders = view.holders(ids)
-            assert set(holders) == {ingest_id("held")}
-            holder = holders[ingest_id("held")]
-            assert holder.pid == os.getpid()
+            assert set(holders) == {ident(store, "held")}
+            holder = holders[ident(store, "held")]
+            assert holder.pid == holders_pid
             assert not holder.foreign
-            assert holder.since_ns > 0
     assert not store.holders(ids)
     assert not store.holders([])
+
+
+def test_holders_tell_since_when(store):
+    with store.writer("held"):
+        ingest = ident(store, "held")
+        assert store.holders([ingest])[ingest].since_ns > 0
 
 
 def test_holders_take_no_lock(store):
@@ -112,7 +117,7 @@ def test_holders_take_no_lock(store):
 
     def look():
         while not stop.is_set():
-            store.holders([ingest_id("r")])
+            store.holders([ident(store, "r")])
 
     looker = threading.Thread(target=look)
     looker.start()
@@ -145,7 +150,7 @@ def test_what_is_missing_is_not_found(store, ref):
 def test_looking_creates_nothing(store):
     with pytest.raises(NotFound):
         store.status("r")
-    store.holders([ingest_id("r")])
+    store.holders([ident(store, "r")])
     assert store.statuses() == []
 
 
@@ -224,13 +229,13 @@ def test_abort_by_id(store):
 
 
 @pytest.mark.parametrize("verb", ["abort", "truncate"])
-def test_a_held_ingest_is_left_alone(store, open_again, verb):
+def test_a_held_ingest_is_left_alone(store, open_again, holders_pid, verb):
     with store.writer("r") as writer:
         writer.write(b"x")
         for view in (store, open_again()):
             with pytest.raises(Locked) as caught:
                 getattr(view, verb)("r")
-            assert caught.value.holder.pid == os.getpid()
+            assert caught.value.holder.pid == holders_pid
         assert store.status("r").offset == 1
         assert writer.commit().digest == Digest.of(b"x")
 
@@ -289,7 +294,7 @@ def test_force_on_a_held_ingest_whose_writer_only_closes(store):
     store.abort("r", force=True)
     writer.close()
     assert store.statuses() == []
-    assert not store.holders([ingest_id("r")])
+    assert not store.holders([ident(store, "r")])
 
 
 def test_force_on_an_idle_ingest(store):

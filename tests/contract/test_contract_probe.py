@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from contentui.content.digest import Digest
@@ -21,13 +19,13 @@ def left_behind(store, data=b"half", ref="r", **options):
     return store.status(ref)
 
 
-def test_a_held_one_is_told_with_its_holder(store, open_again):
+def test_a_held_one_is_told_with_its_holder(store, open_again, holders_pid):
     with store.writer("r") as writer:
         writer.write(b"so far")
         for view in (store, open_again()):
             probe = view.probe("r", seen=view.status("r"))
             assert probe.liveness is Liveness.HELD
-            assert probe.holder.pid == os.getpid()
+            assert probe.holder.pid == holders_pid
             assert probe.holder.since_ns > 0
             assert probe.digest is None
             assert probe.status.offset == 6
@@ -88,14 +86,25 @@ def test_one_that_went_on_is_told_as_it_is_now(store):
     assert (probe.status.offset, probe.digest) == (9, Digest.of(b"half/half"))
 
 
-def test_all_of_the_wrong_bytes_are_poisoned_from_then_on(store, open_again):
+def test_all_of_the_wrong_bytes_are_poisoned_from_then_on(store):
     seen = left_behind(store, b"wrong", total=5, expected=RIGHT)
     assert seen.refused is None
     probe = store.probe("r", seen=seen)
     assert (probe.liveness, probe.digest, probe.status.refused) == (Liveness.FREE, WRONG, WRONG)
-    assert store.status("r") == open_again().status("r") == probe.status
+    assert store.status("r") == probe.status
     assert store.statuses() == [probe.status]
     assert store.status("r")._replace(refused=None) == seen
+
+
+def test_a_ref_tells_which_bytes_are_wrong(store):
+    seen = left_behind(store, b"wrong", f"layer-{RIGHT}", total=5, expected=RIGHT)
+    assert store.probe(seen.ref, seen=seen).status.refused == WRONG
+    assert [status.refused for status in store.statuses()] == [WRONG]
+
+
+def test_every_view_sees_what_a_probe_poisoned(store, open_again):
+    store.probe("r", seen=left_behind(store, b"wrong", total=5, expected=RIGHT))
+    assert open_again().status("r").refused == WRONG
 
 
 def test_a_probe_poisons_as_a_refused_commit_does(store):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from idents import ident
 
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
-from contentui.content.model import ingest_id, parse_ref_argument, ref_argument
+from contentui.content.model import parse_ref_argument, ref_argument
 
 LONGEST = 64 * 1024
 
@@ -52,7 +53,7 @@ def life(store, ref):
         assert writer.ref == ref
         writer.write(b"x")
     status = store.status(ref)
-    assert (status.ref, status.id, status.damage) == (ref, ingest_id(ref), "")
+    assert (status.ref, status.id, status.damage) == (ref, ident(store, ref), "")
     assert store.statuses() == [status]
     assert store.refresh([status]) == [status]
     assert store.status(parse_ref_argument(ref_argument(status))) == status

@@ -10,6 +10,7 @@ import os
 import threading
 
 import pytest
+from idents import ident
 
 from contentui.content.digest import EMPTY, Digest
 from contentui.content.errors import (
@@ -20,7 +21,6 @@ from contentui.content.errors import (
     Locked,
     NotFound,
 )
-from contentui.content.model import ingest_id
 from contentui.content.transfer import MIB, open_writer, verified_chunks, verify, write_blob
 from contentui.stores.memory import MemoryStore
 
@@ -354,11 +354,11 @@ class Clock:
         self.now += seconds
 
 
-def test_waiting_backs_off_and_ends(store):
+def test_waiting_backs_off_and_ends(store, holders_pid):
     clock = Clock()
     with store.writer("r"), pytest.raises(Locked) as caught:
         open_writer(store, "r", wait_s=10, clock=lambda: clock.now, sleep=clock.sleep)
-    assert caught.value.holder.pid == os.getpid()
+    assert caught.value.holder.pid == holders_pid
     assert clock.now == pytest.approx(1010)
     assert 0.005 <= clock.naps[0] <= 0.010
     assert max(clock.naps) <= 0.5
@@ -383,7 +383,7 @@ def test_waiting_for_ever_gets_the_ref(store):
     with open_writer(store, "r", wait_s=None, clock=lambda: clock.now, sleep=sleep) as second:
         assert second.ref == "r"
     assert len(clock.naps) == 50
-    assert not store.holders([ingest_id("r")])
+    assert not store.holders([ident(store, "r")])
 
 
 @pytest.mark.parametrize("chunk_size", [1000, MIB, 100 * MIB])

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from idents import ident
 
 from contentui.content.digest import EMPTY, Digest
 from contentui.content.errors import (
@@ -18,7 +19,6 @@ from contentui.content.errors import (
     InvalidArgument,
     NotFound,
 )
-from contentui.content.model import ingest_id
 
 DATA = b"some bytes, " * 50_000
 
@@ -49,7 +49,7 @@ def test_a_new_ingest(store):
         assert (writer.ref, writer.offset, writer.digest()) == ("a ref", 0, EMPTY)
         status = store.status("a ref")
         assert (status.ref, status.offset, status.total) == ("a ref", 0, 20)
-        assert (status.id, status.damage, status.refused) == (ingest_id("a ref"), "", None)
+        assert (status.id, status.damage, status.refused) == (ident(store, "a ref"), "", None)
         assert before - 20_000_000 <= status.started_ns <= time.time_ns()
         assert before - 20_000_000 <= status.updated_ns <= time.time_ns()
 
@@ -155,7 +155,7 @@ def test_close_twice(store):
     writer.close()
     with store.writer("r"):
         writer.close()  # a dead writer doesn't free a living one's ref
-        assert store.holders([ingest_id("r")])
+        assert store.holders([ident(store, "r")])
 
 
 def test_truncate_starts_over(store):
@@ -288,15 +288,21 @@ def test_a_wrong_size_keeps_the_ingest_and_frees_the_ref(store, size):
         assert again.commit(4, Digest.of(b"four")).size == 4
 
 
-def test_a_wrong_digest_keeps_the_ingest_frees_the_ref_and_marks_it(store, open_again):
+def test_a_wrong_digest_keeps_the_ingest_frees_the_ref_and_marks_it(store):
     status = poisoned(store)
     assert store.digests() == []
     assert (status.offset, status.refused) == (5, Digest.of(b"wrong"))
     assert status.damage == ""
-    [listed] = open_again().statuses()
+    [listed] = store.statuses()
     assert listed.refused == Digest.of(b"wrong")
     assert store.refresh([status])[0].offset == 5
     assert not store.holders([status.id])
+
+
+def test_every_view_sees_the_mark(store, open_again):
+    poisoned(store)
+    [listed] = open_again().statuses()
+    assert listed.refused == Digest.of(b"wrong")
 
 
 def test_the_mark_stays_while_the_bytes_do(store):

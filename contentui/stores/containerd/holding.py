@@ -75,7 +75,15 @@ class Holding:
         if not root:
             return False
         try:
-            found = [os.readlink(each.path) for each in os.scandir(f"/proc/{pid}/fd")]
+            names = os.listdir(f"/proc/{pid}/fd")
         except OSError:
             return False
-        return any(name.startswith(root + "/") for name in found)
+        return any(_target(pid, name).startswith(root + "/") for name in names)
+
+
+def _target(pid: int, name: str) -> str:
+    """The file behind a descriptor; empty when it was closed meanwhile, or may not be seen."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{name}")
+    except OSError:
+        return ""

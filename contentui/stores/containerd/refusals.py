@@ -75,6 +75,8 @@ def told(error: grpc.RpcError, lost: str, advice: str) -> ContentError:
         return Lost(f"{lost}: no answer in time", advice=advice)
     if code == "UNIMPLEMENTED":
         return Unimplemented(text)
+    if text.startswith("key too large"):
+        return InvalidArgument("the name is longer than this daemon takes (32 KiB)")
     if code == "UNKNOWN" and "no space left" in text:
         return ResourceExhausted(text, advice="free some space where the service keeps its content")
     return _ERRORS.get(code, FailedPrecondition)(text or code.lower().replace("_", " "))

@@ -99,6 +99,11 @@ class ContainerdStore:
         return not self._link.identity.flat
 
     @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Those that are looked at, sorted; one without a name where there are none."""
+        return self._link.scope.all()
+
+    @property
     def images(self) -> ContainerdImages:
         """The daemon's image names."""
         return self._images
@@ -333,12 +338,22 @@ class ContainerdStore:
         lease = self._keeping.lease(namespace)
         session = Session(self._link.connection, Metadata(namespace, lease))
         try:
-            return ContainerdWriter(
+            writer = ContainerdWriter(
                 self, session, namespace, ref, total=total, expected=expected, labels=labels
             )
+            if writer.offset == 0 and self._has_bytes(writer):
+                writer.start_over()
+            return writer
         except BaseException:
             session.abandon()
             raise
+
+    def _has_bytes(self, writer: ContainerdWriter) -> bool:
+        """Whether a fresh session lies over bytes of an older one."""
+        try:
+            return self._ingests.status_in(writer.namespace, writer.ref).offset > 0
+        except NotFound:
+            return False
 
     def _put_small(
         self, namespace: str, ref: str, data: bytes, digest: Digest, labels: Mapping[str, str]

@@ -74,6 +74,16 @@ class ContainerdWriter:
         self.started_ns = opened.started_ns
         self._offset = opened.offset
 
+    def start_over(self) -> None:
+        """Drop bytes that lie in the file though the session knows of none.
+
+        A daemon that begins an ingest anew in place keeps them (content-store.md 1.2), and cuts
+        only what its session has written.
+        """
+        self._session.send(raw.write_request(raw.WRITE, data=b"\0"))
+        self._session.send(raw.write_request(raw.WRITE))
+        self._settle()
+
     @property
     def offset(self) -> int:
         """Bytes handed over, those on their way included."""
@@ -189,6 +199,9 @@ class ContainerdWriter:
             return AlreadyExists(f"content {digest}: already exists")
         found = _UNEXPECTED.search(text)
         have = raw.digest_or_none(found[1].rstrip(",:")) if found else None
+        if have is not None and have.algorithm != digest.algorithm:
+            advice = "this daemon knows contents by their sha256 only: name that one"
+            return FailedPrecondition(error.message, advice=advice)
         if have is not None:
             self._behind.refused(self, have)
         if "no such file or directory" in text:
