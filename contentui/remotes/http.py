@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Self
 
-    Body = bytes | Iterable[bytes]
+    Content = bytes | Iterable[bytes]
 
 MOST_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -162,7 +162,7 @@ class Http:
         *,
         tls: Tls | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
+        body: Content | None = None,
     ) -> Answer:
         """Send a request and return its answer, whatever its status; redirects are not followed.
 
@@ -256,7 +256,7 @@ class Http:
         url: str,
         target: str,
         headers: Mapping[str, str],
-        body: Body | None,
+        body: Content | None,
     ) -> Answer:
         if connection.http.sock is None:
             connection.http.timeout = self.waits.connect_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, DataLoss, InvalidArgument
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Self
 
-    from contentui.remotes.http import Answer
+    from contentui.remotes.http import Answer, Content
     from contentui.remotes.model import Host, Reference
     from contentui.remotes.settings import Credentials, Settings
 
@@ -164,16 +164,34 @@ class Registry:
         path: str,
         *,
         headers: Mapping[str, str] | None = None,
+        body: Callable[[], Content] | None = None,
         push: bool = False,
         extra_scope: str = "",
     ) -> Answer:
         """One request below the repository, with the credentials that the host asks for.
 
-        Returns the answer whatever its status, but for 401: Denied.
+        ``body`` makes the content anew for each attempt. Returns the answer whatever its status,
+        but for 401: Denied.
         """
         url = f"{host.scheme}://{host.address}{host.path}/{self.reference.repository}{path}"
         if host.mirrored:
             url += f"{'&' if '?' in url else '?'}ns={quote(host.mirrored, safe='')}"
+        return self.ask_url(
+            host, method, url, headers=headers, body=body, push=push, extra_scope=extra_scope
+        )
+
+    def ask_url(
+        self,
+        host: Host,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Callable[[], Content] | None = None,
+        push: bool = False,
+        extra_scope: str = "",
+    ) -> Answer:
+        """`ask` at any URL; one of another host than ``host`` gets no credentials."""
         scope = f"repository:{self.reference.repository}:{'pull,push' if push else 'pull'}"
         if extra_scope:
             scope += f" {extra_scope}"
@@ -181,8 +199,11 @@ class Registry:
         def send(sent: Mapping[str, str]) -> Answer:
             if method in ("GET", "HEAD"):
                 return self.http.follow(method, url, tls=host.tls, headers=sent)
-            return self.http.request(method, url, tls=host.tls, headers=sent, body=b"")
+            content = b"" if body is None else body()
+            return self.http.request(method, url, tls=host.tls, headers=sent, body=content)
 
+        if urlsplit(url)[:2] != (host.scheme, host.address):
+            return send(headers or {})
         return self.authorized(host, scope, send, {**host.headers, **(headers or {})})
 
     def authorized(
