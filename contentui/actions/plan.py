@@ -25,7 +25,7 @@ def plan_abort(
     collects: bool = False,
 ) -> Plan:
     """Remove ingests. Held ones as well, which is a concern. ``collects``: `Store.collects`."""
-    steps = (
+    steps = tuple(
         Step(
             Verb.ABORT,
             fact.status,
@@ -37,7 +37,7 @@ def plan_abort(
         )
         for fact in _once(facts)
     )
-    return Plan(Verb.ABORT, source, tuple(steps), _notes(source, collects=collects))
+    return Plan(Verb.ABORT, source, steps, _notes(source, steps, collects=collects))
 
 
 def plan_truncate(
@@ -48,7 +48,7 @@ def plan_truncate(
     collects: bool = False,
 ) -> Plan:
     """Drop the bytes of ingests and keep them. Held ones are refused."""
-    steps = (
+    steps = tuple(
         Step(
             Verb.TRUNCATE,
             fact.status,
@@ -60,12 +60,13 @@ def plan_truncate(
         )
         for fact in _once(facts)
     )
-    return Plan(Verb.TRUNCATE, source, tuple(steps), _notes(source, collects=collects))
+    return Plan(Verb.TRUNCATE, source, steps, _notes(source, steps, collects=collects))
 
 
-def _notes(source: str, *, collects: bool) -> tuple[str, ...]:
+def _notes(source: str, steps: Iterable[Step], *, collects: bool) -> tuple[str, ...]:
     """What holds for every item: over a socket nothing can be compared under a lock."""
-    return (words.GAP,) if collects or "://" in source else ()
+    remote = collects or "://" in source
+    return (words.GAP,) if remote and any(not step.refusal for step in steps) else ()
 
 
 def _once(facts: Iterable[IngestFacts]) -> Iterable[IngestFacts]:
@@ -114,7 +115,7 @@ def plan_delete(
         ordered = tuple(_refused(steps, read_only_reason))
     else:
         ordered = tuple(steps[digest] for digest in _parents_first(steps))
-    return Plan(Verb.DELETE, source, ordered, _notes(source, collects=collects))
+    return Plan(Verb.DELETE, source, ordered, _notes(source, ordered, collects=collects))
 
 
 def _refused(steps: Mapping[Digest, Step], reason: str) -> Iterable[Step]:

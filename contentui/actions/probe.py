@@ -30,21 +30,16 @@ class Finding(StrEnum):
     DAMAGED = "damaged"
 
 
-def wanted_digest(status: Status) -> Digest | None:
-    """The digest that the writer said it wants, else the one in the ref; None without one."""
-    return status.expected or Digest.found_in(status.ref)
-
-
 def finding(probe: Probe) -> Finding:
     """What a probe comes to."""
-    status, wanted = probe.status, wanted_digest(probe.status)
+    status, wanted = probe.status, probe.status.expected
     if probe.liveness is Liveness.HELD:
         return Finding.HELD
     if status.refused is not None:
         return Finding.POISONED
     if status.damage:
         return Finding.DAMAGED
-    if probe.digest is not None and probe.digest == wanted:
+    if probe.digest is not None and probe.digest == (wanted or Digest.found_in(status.ref)):
         return Finding.RIGHT
     if not 0 < status.total <= status.offset:
         return Finding.PARTIAL
@@ -121,10 +116,12 @@ def _partial(probe: Probe, _now_ns: int) -> tuple[str, list[str]]:
 
 def _complete(probe: Probe, _now_ns: int) -> tuple[str, list[str]]:
     size = human_size(probe.status.offset)
+    named = Digest.found_in(probe.status.ref)
+    other = f" The ref names another one, {named}." if named is not None and probe.digest else ""
     return "text", [
         (
             f"Nobody writes to it. All {size} are there{_so_far(probe)}; nobody said which digest"
-            " they should have."
+            f" they should have.{other}"
         ),
         "Start the same pull or ingest again to commit them, or abort it.",
     ]
@@ -140,7 +137,7 @@ def _right(probe: Probe, _now_ns: int) -> tuple[str, list[str]]:
 
 def _poisoned(probe: Probe, _now_ns: int) -> tuple[str, list[str]]:
     status = probe.status
-    have, wanted = status.refused or probe.digest, wanted_digest(status)
+    have, wanted = status.refused or probe.digest, status.expected
     instead = f", not {wanted}" if wanted is not None and wanted != have else ""
     empty = " That is the digest of no bytes at all." if have == EMPTY else ""
     return "danger", [

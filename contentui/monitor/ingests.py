@@ -28,6 +28,10 @@ _CROWD = 200
 _ODD_NS = SECOND_NS // 2
 _FULL_SHARE = 10
 """Full scans outside the reconcile may take one part in so many of the time."""
+_REMOTE_SHARE = 20
+"""The same where names can't be listed: there they are a daemon's time."""
+_FEW = 16
+"""So many ingests at most are asked for one by one between two scans of a remote store."""
 
 
 class Changes:
@@ -55,8 +59,8 @@ class IngestWatch:
     A tick looks at those that were hinted, are in focus, moved in the last ten seconds or wait
     for their second look; it compares the names of all where the store can list them cheaply;
     and it scans everything on the reconcile. A store that can't list names, being remote, is
-    scanned on each tick, as far as one part in ten of the time allows: there asking for a few costs
-    as much as asking for all.
+    scanned on each tick, as far as one part in twenty of the time allows; in between a few that
+    move are asked for one by one.
     """
 
     def __init__(
@@ -90,6 +94,8 @@ class IngestWatch:
         self._full_at: int | None = None
         self._full_wanted = False
         self._full_cost_ns = 0
+        self._few_at = 0
+        self._few_cost_ns = 0
         self._thorough_at: int | None = None
         """When holders were asked for all of them last."""
         self._names_at = 0
@@ -148,7 +154,7 @@ class IngestWatch:
         if self._full_is_due(now):
             touched = self._scan(now, changes)
         elif self._names is None:
-            touched = set()
+            touched = self._look_at_few(now, wishes, changes)
         else:
             self._compare_names(now, wishes, changes, announced=announced)
             touched = self._look(self._to_look_at(now, wishes), now, changes)
@@ -165,8 +171,9 @@ class IngestWatch:
         age = now.mono - self._full_at
         if age >= self._reconcile_ns:
             return True
-        wanted = self._full_wanted or self._names is None
-        return wanted and age >= self._full_cost_ns * _FULL_SHARE
+        if self._names is None:
+            return age >= self._full_cost_ns * _REMOTE_SHARE
+        return self._full_wanted and age >= self._full_cost_ns * _FULL_SHARE
 
     def _scan(self, now: Now, changes: Changes) -> set[str]:
         began, thorough = self._mono(), self._is_thorough(now)
@@ -283,6 +290,24 @@ class IngestWatch:
             else:
                 changes.grown += tracked.see(status, now)
                 touched.add(key)
+        return touched
+
+    def _look_at_few(self, now: Now, wishes: Wishes, changes: Changes) -> set[str]:
+        """Ask for those that move, where they are few: each costs a call."""
+        if now.mono - self._few_at < self._few_cost_ns * _REMOTE_SHARE:
+            return set()
+        keys = {key for key in self._lively if self._all[key].sure}
+        if len(keys) > _FEW:
+            keys &= wishes.focus
+        touched, began = set(), self._mono()
+        for key in list(keys)[:_FEW]:
+            tracked = self._all[key]
+            try:
+                changes.grown += tracked.see(self._store.status(tracked.status.id), now)
+                touched.add(key)
+            except NotFound:
+                self._drop(key, changes)
+        self._few_at, self._few_cost_ns = now.mono, self._mono() - began
         return touched
 
     def _begin(self, status: Status, now: Now, changes: Changes) -> None:

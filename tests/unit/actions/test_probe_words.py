@@ -38,7 +38,8 @@ CASES = [
     (free(OTHER, expected=GOOD, total=20), Finding.PARTIAL, "text", "goes on from there"),
     (free(OTHER, total=0), Finding.PARTIAL, "text", f"10 B are there; their digest is {OTHER}"),
     (free(EMPTY, offset=0), Finding.PARTIAL, "text", "nothing has arrived"),
-    (free(OTHER, ref=f"layer-{GOOD}"), Finding.POISONED, "danger", f"They are {OTHER}, not {GOOD}"),
+    (free(OTHER, ref=f"layer-{GOOD}"), Finding.COMPLETE, "text", f"names another one, {GOOD}"),
+    (free(OTHER, expected=GOOD), Finding.POISONED, "danger", f"They are {OTHER}, not {GOOD}"),
     (free(OTHER, expected=GOOD, refused=OTHER), Finding.POISONED, "danger", "abort it, then pull"),
     (free(None, damage="no \x1b data"), Finding.DAMAGED, "danger", "Abort it"),
     (

@@ -152,8 +152,34 @@ def test_a_listing_that_takes_long_comes_less_often(
     monkeypatch.setattr(bench.store, "statuses", slow)
     bench.store.calls.clear()
     bench.run(20)
-    assert 5 <= bench.store.calls["statuses"] <= 12
+    assert 4 <= bench.store.calls["statuses"] <= 7
     assert bench.store.calls["refresh"] == 0
+
+
+def test_in_between_a_few_that_move_are_asked_for(
+    bench: RemoteBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = bench.store.statuses
+
+    def slow(filters: Sequence[str] = ()) -> list[Status]:
+        bench.clock.go(0.2)
+        return fast(filters)
+
+    for number in range(100):
+        bench.store.writer(f"still-{number}").close()
+    bench.run(20)
+    moving = bench.store.writer("moving")
+    monkeypatch.setattr(bench.store, "statuses", slow)
+    bench.run(4)
+    bench.store.calls.clear()
+    for _ in range(40):
+        moving.write(b"more")
+        row = bench.row(bench.tick(), "moving")
+        assert row.status.offset == moving.offset
+    assert bench.store.calls["statuses"] <= 4
+    assert 36 <= bench.store.calls["status"] <= 40
+    moving.commit()
+    assert "moving" not in [row.status.ref for row in bench.tick().ingests]
 
 
 def test_a_committed_blob_shows_at_once_without_a_listing(bench: RemoteBench) -> None:
