@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from contentui.content.model import ref_argument
@@ -202,11 +203,17 @@ def _rate_style(row: IngestRow) -> str:
     return "base" if row.rate >= 1 else "muted"
 
 
+@lru_cache(maxsize=1024)
+def _scope(namespaces: tuple[str, ...]) -> str:
+    """What stands behind a row's text, for filters on namespaces."""
+    return "".join(IN + visible(each, 100) for each in namespaces)
+
+
 def ingest_haystack(row: IngestRow) -> str:
     """What a filter looks at in an ingest: its name as it is shown, its verdict, its namespace."""
     text = f"{ref_text(row)} {row.verdict.value}"
     namespace = row.status.namespace
-    return f"{text}{IN}{visible(namespace, 100)}" if namespace else text
+    return text + _scope((namespace,)) if namespace else text
 
 
 def _namespace(row: IngestRow, _now_ns: int) -> str:
@@ -331,8 +338,7 @@ def blob_haystack(row: BlobRow) -> str:
     """What a filter looks at in a blob: digest, kind, and the names of what needs it."""
     names = " ".join(visible(need.name, 400) for need in (row.needs or ())[:20])
     text = f"{row.key} {'' if row.kind is None else row.kind.value} {names}"
-    namespaces = row.info.namespaces
-    return f"{text}{IN}{IN.join(visible(each, 100) for each in namespaces)}" if namespaces else text
+    return text + _scope(row.info.namespaces)
 
 
 BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
@@ -393,14 +399,21 @@ NAMESPACED_BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
 )  # fmt: skip
 
 
+_SOME = 100
+
+
 def ingest_columns(rows: Sequence[IngestRow]) -> tuple[Column[IngestRow], ...]:
     """Those that these rows need: with the namespaces where there are any."""
     return NAMESPACED_INGEST_COLUMNS if any(r.status.namespace for r in rows) else INGEST_COLUMNS
 
 
 def blob_columns(rows: Sequence[BlobRow]) -> tuple[Column[BlobRow], ...]:
-    """Those that these rows need: with the namespaces where there are any."""
-    return NAMESPACED_BLOB_COLUMNS if any(r.info.namespaces for r in rows) else BLOB_COLUMNS
+    """Those that these rows need: with the namespaces where there are any.
+
+    A store has them for all of its blobs or for none, of which there may be 100,000.
+    """
+    some = rows[:_SOME]
+    return NAMESPACED_BLOB_COLUMNS if any(r.info.namespaces for r in some) else BLOB_COLUMNS
 
 
 def fit(columns: Sequence[Column[KeyedRow]], width: int) -> list[tuple[Column[KeyedRow], int]]:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from contentui.images.model import Need
     from contentui.tui.fields import Span
 
-CLIENT_OF = " (one of its clients)"
-"""What a daemon's name is followed by where the daemon holds for a client that nobody can name."""
 _MAX_NEEDS = 100
 _SPARK_CELLS = 28
 _NAME_LIMIT = 65_536
@@ -69,9 +67,8 @@ def _holder(row: IngestRow, now_ns: int) -> str:
             Liveness.HELD: "a live writer that can't be named",
         }[row.liveness]
     pid = f"pid {holder.pid}" if holder.pid else "a process without a known pid"
-    daemon, of_daemon, _ = holder.command.partition(CLIENT_OF)
-    if of_daemon:
-        words = [f"a client of {visible(daemon)}", pid]
+    if holder.serves:
+        words = [f"a client of {visible(holder.service)}", pid]
     else:
         words = [pid, visible(holder.command)] if holder.command else [pid]
     if holder.foreign:

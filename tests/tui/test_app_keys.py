@@ -7,8 +7,10 @@ import base64
 import pytest
 from frozen import BLOBS, INGESTS, NOW, SECOND, FrozenSession, snapshot
 from running import running
+from textual.events import Key
 from textual.widgets import Button, Input
 
+from contentui.actions.model import Verb
 from contentui.content.errors import NotFound
 from contentui.content.model import IngestId
 from contentui.monitor.model import Health, View
@@ -430,3 +432,12 @@ async def test_an_order_by_a_column_without_room_is_said_in_the_title():
         pane.view.sort_by("started")
         ui.dashboard._refresh_panes()
         assert "by started ↓" in str(pane.border_title)
+
+
+async def test_keys_that_come_in_one_burst_go_where_they_were_meant():
+    async with running(FrozenSession()) as ui:
+        await ui.shown()
+        for key in ("tab", "down", "d"):
+            ui.app.post_message(Key(key, None))
+        plan = await ui.screen(PlanScreen)
+        assert plan.plan.verb is Verb.DELETE

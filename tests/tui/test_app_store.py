@@ -8,6 +8,7 @@ from running import running
 from contentui.content.digest import Digest
 from contentui.content.errors import NotFound
 from contentui.stores.local.store import LocalStore
+from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.journal import JournalScreen
 from contentui.tui.screens.plan import PlanScreen
 from contentui.tui.session import Session
@@ -157,3 +158,17 @@ async def test_read_only_shows_and_refuses(where, store):
         await ui.press("a")
         await ui.until(lambda: "Read-only" in ui.toasts)
         assert store.status("left").offset == 1000
+
+
+async def test_v_tells_who_holds_an_ingest_and_what_an_idle_one_holds(where, store):
+    leave_ingest(store, "left")
+    with store.writer("busy", total=5000) as writer:
+        writer.write(b"x" * 1000)
+        async with running(Session(where)) as ui:
+            await ui.shown()
+            await ui.until(lambda: len(ui.dashboard.ingests.shown) == 2)
+            await ui.press("asterisk", "v")
+            sheet = (await ui.screen(AnswersScreen)).query_one(TextView).plain
+            assert "A live writer holds it" in sheet
+            assert str(Digest.of(b"x" * 1000)) in sheet
+            assert store.status("left").offset == 1000

@@ -315,13 +315,22 @@ class Dashboard(Screen[None]):
 
     def on_descendant_focus(self) -> None:
         for pane in (self.ingests, self.blobs):
-            if self.focused is pane.table and self.active is not pane:
-                self.active.remove_class("-active")
-                self.active = pane
-                pane.add_class("-active")
-                self._refresh_detail()
+            if self.focused is pane.table:
+                self._activate(pane)
         self._refresh_keys()
         self.refresh_bindings()
+
+    def _activate(self, pane: Pane[Any]) -> None:
+        if self.active is not pane:
+            self.active.remove_class("-active")
+            self.active = pane
+            pane.add_class("-active")
+            self._refresh_detail()
+
+    def _go_to(self, pane: Pane[Any]) -> None:
+        """From the next key on, at once: `Widget.focus` would wait for its turn."""
+        self.set_focus(pane.table)
+        self._activate(pane)
 
     # What the keys would do now.
 
@@ -459,7 +468,7 @@ class Dashboard(Screen[None]):
     @on(FilterLine.Kept)
     def _end_filtering(self) -> None:
         self.query_one(FilterLine).close()
-        self.active.table.focus()
+        self.set_focus(self.active.table)
         self._refresh_keys()
 
     def _filter(self, text: str) -> None:
@@ -546,7 +555,7 @@ class Dashboard(Screen[None]):
         pane = self.blobs if self.active is self.ingests else self.ingests
         if self._zoomed:
             self._zoom(pane)
-        pane.table.focus()
+        self._go_to(pane)
 
     @property
     def _zoomed(self) -> bool:

@@ -39,7 +39,7 @@ class FilterLine(Horizontal):
         field = self.query_one(Input)
         field.value = text
         field.cursor_position = len(text)
-        field.focus()
+        self.screen.set_focus(field)  # at once: what is typed next belongs here
 
     def close(self) -> None:
         """Hide it."""

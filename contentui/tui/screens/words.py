@@ -94,7 +94,7 @@ def empty(snapshot: Snapshot, *, collects: bool = False) -> tuple[str, str]:
     if snapshot.read_only_reason:
         ingests = "Nothing is on its way into this store."
     elif snapshot.blobs:
-        ingests = f"Nothing is on its way into this store.\nTo send something: {command}"
+        ingests = f"Nothing is on its way into this store. To send something:\n\n{command}"
     else:
         ingests = (
             "This store is empty.\n"
