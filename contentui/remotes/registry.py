@@ -70,8 +70,8 @@ class Registry:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def resolve(self) -> Descriptor:
-        """What the reference stands for now.
+    def resolve(self, media_type: str = "") -> Descriptor:
+        """What the reference stands for now; with ``media_type``, in this form where there is one.
 
         Raises:
             Missing, Denied, Refused, Interrupted: as the hosts answer.
@@ -81,7 +81,7 @@ class Registry:
 
         def ask(host: Host) -> Descriptor:
             path = f"/manifests/{quote(self.reference.object, safe=':')}"
-            headers = {"Accept": ", ".join(ACCEPTED)}
+            headers = {"Accept": media_type or ", ".join(ACCEPTED)}
             answer = self.ask(host, "HEAD", path, headers=headers)
             if answer.status == 405 or (answer.status == 200 and not _is_told(answer)):
                 answer.close()
@@ -146,16 +146,28 @@ class Registry:
 
         return self._first(Can.PULL, ask)
 
-    def exists(self, digest: Digest) -> bool:
-        """Whether the registry itself has a blob. Raises as the host answers."""
-        answer = self.ask(self.hosts[-1], "HEAD", f"/blobs/{digest}", push=True)
-        if answer.status == 404:
+    def describe(self, digest: Digest, media_type: str = "") -> Descriptor:
+        """The descriptor of a blob or manifest of which only the digest is known.
+
+        Raises:
+            Missing, Denied, Refused, Interrupted: as the hosts answer.
+        """
+        kinds = ("manifests", "blobs") if _IS_MANIFEST.fullmatch(media_type) else ("blobs",)
+
+        def ask(host: Host) -> Descriptor:
+            for kind in kinds:
+                headers = {"Accept": media_type or ", ".join(ACCEPTED)}
+                answer = self.ask(host, "HEAD", f"/{kind}/{digest}", headers=headers)
+                if answer.status != 404 or kind == kinds[-1]:
+                    break
+                answer.close()
+            if answer.status != 200:
+                raise refusal(answer, self._what(digest))
             answer.close()
-            return False
-        if answer.status != 200:
-            raise refusal(answer, self._what(digest))
-        answer.close()
-        return True
+            told = answer.headers.get("Content-Type", "").partition(";")[0][:256]
+            return Descriptor(media_type or told, digest, _length(answer))
+
+        return self._first(Can.PULL, ask)
 
     def ask(
         self,

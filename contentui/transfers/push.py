@@ -101,6 +101,22 @@ class Push:
             raise
         self._update(words="")
 
+    def run_object(self) -> None:
+        """Send the root alone: as a manifest when it has the type of one, else as a blob.
+
+        A manifest goes under the reference's tag. Raises as `run`.
+        """
+        if is_document(self._root.media_type):
+            data, manifest = self._read(self._root)
+            self._documents[self._root.digest] = (data, manifest.media_type)
+            self._send_documents()
+        else:
+            child = Child(self._root, "layer")
+            self._blobs[self._root.digest] = child
+            self._say(Part(self._root, ref_of(child), Phase.WAITING))
+            self._send_blobs()
+        self._update(words="")
+
     def _walk(self, child: Child, depth: int) -> None:
         if depth > DEEPEST or len(self._documents) > MOST_DOCUMENTS:
             raise FailedPrecondition("its indexes are nested too deeply or too many")

@@ -1,0 +1,112 @@
+"""List the images of the store, with what each keeps alone and shares; or forget names.
+
+Removing a name keeps its blobs in a directory; a daemon's collector takes what nobody needs then.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from contentui.cli.arguments import add_format, add_wide
+from contentui.cli.exits import Exit, exit_for
+from contentui.cli.output import say
+from contentui.content.errors import ContentError
+from contentui.text import human_age, human_size, visible
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+    from contentui.content.model import Image
+    from contentui.content.store import Store
+    from contentui.transfers.sizes import Sizes
+
+EXAMPLES = """
+  contentui images
+  contentui images -q
+  contentui images --remove docker.io/library/redis:7.4
+  contentui images --json | jq -r 'select(.missing > 0).name'
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(parser, quiet="names only, one a line")
+    parser.add_argument(
+        "--remove", metavar="NAME", action="append", help="forget a name; repeatable"
+    )
+    add_wide(parser)
+
+
+def run(args: Namespace, context: Context) -> int:
+    """List, or remove names; the code is that of the first name that wasn't."""
+    store = context.store()
+    if args.remove:
+        return _remove(args, context, store)
+    images = store.images.list()
+    if args.quiet:
+        context.out.lines(image.name for image in images)
+        return Exit.DONE
+    from contentui.transfers.sizes import sizes_of
+
+    sizes = sizes_of(store, images)
+    if args.json:
+        from contentui.cli.records import json_line
+
+        pairs = zip(images, sizes, strict=True)
+        context.out.lines(json_line(_record(image, size)) for image, size in pairs)
+        return Exit.DONE
+    _print(args, context, images, sizes)
+    return Exit.DONE
+
+
+def _remove(args: Namespace, context: Context, store: Store) -> int:
+    code = Exit.DONE
+    for name in args.remove:
+        try:
+            store.images.delete(name)
+        except ContentError as error:
+            say(error.message, error.advice)
+            code = code or exit_for(error)
+        else:
+            context.out.line(visible(name))
+    return code
+
+
+def _record(image: Image, size: Sizes) -> dict[str, Any]:
+    from contentui.text import rfc3339
+
+    return {
+        "name": visible(image.name),
+        "namespace": image.namespace or None,
+        "digest": image.target.digest,
+        "media_type": visible(image.target.media_type),
+        "size_bytes": size.total,
+        "own_bytes": size.own,
+        "shared_bytes": size.shared,
+        "missing": size.missing,
+        "created_at": rfc3339(image.created_ns),
+        "updated_at": rfc3339(image.updated_ns),
+    }
+
+
+def _print(args: Namespace, context: Context, images: list[Image], sizes: list[Sizes]) -> None:
+    from contentui.cli.columns import table
+
+    now = time.time_ns()
+    header = ("NAME", "DIGEST", "SIZE", "OWN", "SHARED", "AGE", "")
+    rows = [
+        (
+            visible(image.name),
+            image.target.digest.short(),
+            human_size(size.total),
+            human_size(size.own),
+            human_size(size.shared),
+            human_age(image.updated_ns, now),
+            f"{size.missing} parts are missing" if size.missing else "",
+        )
+        for image, size in zip(images, sizes, strict=True)
+    ]
+    width = None if args.wide else context.out.width
+    context.out.lines(table(header, rows, right=(2, 3, 4, 5), width=width))

@@ -1,0 +1,115 @@
+"""Send an image to a registry; what it has already isn't sent.
+
+The source is the name of an image here, or a digest; left out, it is the name to push to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.cli.arguments import add_format, size
+from contentui.cli.exits import Exit
+from contentui.cli.output import say
+from contentui.cli.progress import add_progress, mode_for
+from contentui.cli.registries import add_registry
+from contentui.content.errors import NotFound
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+    from contentui.content.model import Descriptor
+    from contentui.content.store import Store
+
+EXAMPLES = """
+  contentui push registry.lan:5000/team/web:v2
+  contentui push registry.lan:5000/team/web:v2 docker.io/library/redis:7.4
+  contentui push registry.lan:5000/team/web:v2 sha256:84ff92…
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(parser)
+    parser.add_argument("image", metavar="IMAGE", help="where it goes: registry/repository:tag")
+    parser.add_argument("source", metavar="SOURCE", nargs="?", help="what is sent")
+    parser.add_argument(
+        "--chunk",
+        metavar="SIZE",
+        type=size,
+        help="send blobs in pieces of this size, for proxies that limit requests",
+    )
+    parser.add_argument(
+        "--foreign", action="store_true", help="also layers that say they are not for registries"
+    )
+    add_registry(parser)
+    add_progress(parser)
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Push, and say on an interruption how to go on."""
+    import shlex
+
+    from contentui.cli.pulling import TransferView
+    from contentui.cli.registries import registry_for
+    from contentui.cli.signals import Signalled, interruptible
+    from contentui.transfers.board import Notice, board_of
+    from contentui.transfers.push import Push
+
+    signum = 0
+    with registry_for(args, args.image) as registry:
+        store = context.store()
+        root = image_or_digest(store, args.source or str(registry.reference))
+        view = TransferView(mode_for(args.progress))
+        with view, Notice(board_of(context.source)) as notice:
+            push = Push(
+                store,
+                registry,
+                root,
+                foreign=args.foreign,
+                chunk=args.chunk,
+                tell=(view, notice),
+            )
+            try:
+                with interruptible():
+                    push.run()
+            except Signalled as error:
+                signum = error.signum
+    if signum:
+        again = shlex.join(["contentui", *context.argv])
+        say("interrupted: what the registry has isn't sent again", f"go on with: {again}")
+        return 128 + signum
+    if args.json:
+        from contentui.cli.records import json_line
+
+        record = {"image": str(registry.reference), "digest": root.digest}
+        context.out.line(json_line(record))
+    else:
+        context.out.line(str(root.digest))
+    return Exit.DONE
+
+
+def image_or_digest(store: Store, text: str) -> Descriptor:
+    """What a name or a digest stands for in this store.
+
+    Raises:
+        NotFound: nothing here.
+        InvalidArgument: it is neither a name nor a digest.
+    """
+    from contentui.content.digest import Digest
+    from contentui.content.model import Descriptor
+    from contentui.remotes.reference import parse_reference
+
+    if text.startswith(("sha256:", "sha384:", "sha512:")):
+        info = store.info(Digest.parse(text))
+        return Descriptor("", info.digest, info.size)
+    names = (text, str(parse_reference(text)))
+    for name in names:
+        try:
+            return store.images.get(name).target
+        except NotFound:
+            continue
+    raise NotFound(
+        f"there is no image {names[-1]} in {store.name}",
+        advice="'contentui images' lists those that are there",
+    )

@@ -1,0 +1,61 @@
+"""One object of a registry as a stream of bytes: verified at its end, resumed when it breaks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from contentui.content.digest import new_hash
+from contentui.content.errors import DataLoss
+from contentui.remotes.errors import Interrupted
+from contentui.remotes.retry import Budget
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from contentui.content.model import Descriptor
+    from contentui.remotes.registry import Registry
+
+_PIECE = 1 << 20
+
+
+def stream_object(
+    registry: Registry,
+    descriptor: Descriptor,
+    take: Callable[[memoryview], object],
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Hand an object's bytes to ``take``, in order, each once.
+
+    ``tell`` hears in words of each break and when it goes on.
+
+    Raises:
+        DataLoss: the bytes, all handed out by then, are not what the digest says.
+        ContentError: as `contentui.remotes.registry.Registry.open`.
+    """
+    hasher, offset, budget = new_hash(descriptor.digest.algorithm), 0, Budget()
+    buffer = memoryview(bytearray(max(min(_PIECE, descriptor.size), 1)))
+    done = False
+    while not done:
+        began = offset
+        try:
+            with registry.open(descriptor, offset) as body:
+                body.skip()
+                while size := body.readinto(buffer):
+                    hasher.update(buffer[:size])
+                    take(buffer[:size])
+                    offset += size
+            done = True
+        except Interrupted as error:
+            budget.progressed(offset - began)
+            pause_s = budget.pause_s(error)
+            if pause_s is None:
+                raise
+            tell(budget.words(pause_s, error))
+            time.sleep(pause_s)
+    if hasher.hexdigest() != descriptor.digest.encoded:
+        raise DataLoss(
+            f"{visible(registry.reference.host)} sent other bytes than {descriptor.digest}",
+            advice="don't use what was written; something on the way alters content",
+        )

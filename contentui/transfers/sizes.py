@@ -1,0 +1,82 @@
+"""What images keep: together, alone, and what of them is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from contentui.content.errors import ContentError
+from contentui.content.transfer import verified_chunks
+from contentui.remotes.registry import MAX_MANIFEST
+from contentui.transfers.manifests import MOST_DOCUMENTS, is_document, parse_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from contentui.content.digest import Digest
+    from contentui.content.model import Image, Info
+    from contentui.content.store import Store
+
+
+class Sizes(NamedTuple):
+    """Bytes in the store."""
+
+    total: int
+    own: int
+    """What no other image of the store needs."""
+    shared: int
+    missing: int
+    """Parts that are not there; platforms of an index that were never fetched do not count."""
+
+
+def sizes_of(store: Store, images: Sequence[Image]) -> list[Sizes]:
+    """The sizes of each image, in their order. Raises what `Store.walk` raises."""
+    there = {info.digest: info for info in store.walk()}
+    walks = {digest: _Walk(store, there, digest) for digest in {i.target.digest for i in images}}
+    users: dict[Digest, int] = {}
+    for walk in walks.values():
+        for digest in walk.found:
+            users[digest] = users.get(digest, 0) + 1
+    result = []
+    for image in images:
+        walk = walks[image.target.digest]
+        total = sum(there[digest].size for digest in walk.found)
+        own = sum(there[digest].size for digest in walk.found if users[digest] == 1)
+        result.append(Sizes(total, own, total - own, walk.missing))
+    return result
+
+
+class _Walk:
+    """Everything that one image leads to."""
+
+    def __init__(self, store: Store, there: dict[Digest, Info], root: Digest) -> None:
+        self._store = store
+        self._there = there
+        self._documents = 0
+        self.found: set[Digest] = set()
+        self.missing = 0
+        if root in there:
+            self._follow(root, "")
+        else:
+            self.missing = 1
+
+    def _follow(self, digest: Digest, media_type: str) -> None:
+        self.found.add(digest)
+        self._documents += 1
+        info = self._there[digest]
+        if info.size > MAX_MANIFEST or self._documents > MOST_DOCUMENTS:
+            return
+        try:
+            data = b"".join(verified_chunks(self._store, digest))
+            manifest = parse_manifest(data, media_type)
+        except ContentError:
+            return
+        for child in manifest.children:
+            descriptor = child.descriptor
+            if descriptor.digest in self.found:
+                continue
+            if descriptor.digest not in self._there:
+                self.missing += not manifest.is_index
+            elif is_document(descriptor.media_type) or manifest.is_index:
+                self._follow(descriptor.digest, descriptor.media_type)
+            else:
+                self.found.add(descriptor.digest)
