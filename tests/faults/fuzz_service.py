@@ -45,14 +45,14 @@ FAST = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 REFS = ["a", "b", "layer-" + Digest.of(b"x"), "line\nbreak", "odd \udcff"]
 DATA = [b"", b"x", b"yy", b"xx", b"z" * 70_000]
-SUMS = [*map(Digest.of, [b"", b"x", b"yy", b"xx", b"xyy", b"yyx"])]
+SUMS = [*map(Digest.of, [*DATA, b"xyy", b"yyx"])]
 OTHER = [Digest.of(b"x", "sha512"), Digest.of(b"xyy", "sha384")]
 BAD = ["", "x", "sha256:", "sha256:XYZ", "md5:" + "0" * 32, "sha256:" + "A" * 64, "../../etc", "\0"]
-DIGESTS = st.sampled_from([*SUMS, *SUMS, *OTHER, *BAD])
+DIGESTS = st.sampled_from([*SUMS * 4, *OTHER * 2, *BAD])
 EXPECTED = st.sampled_from([*[""] * 24, *SUMS, *OTHER, *BAD[1:]])
 LABELS = st.sampled_from(
     [
-        (),
+        *[()] * 6,
         (("a", "1"),),
         (("a", "2"), ("b.c/d", "é")),
         (("a", ""),),
@@ -266,6 +266,20 @@ class ServiceMachine(RuleBasedStateMachine):
         self.count(f"action {action}", self.pairs[slot].compare(request))
         self.forget_ended(slot)
 
+    @rule(ref=REF, data=st.sampled_from(DATA), labels=LABELS, cut=st.booleans())
+    def whole(self, ref: str, data: bytes, labels: Any, cut: bool) -> None:
+        """What a well-behaved client does: a stream of its own from the start to its commit."""
+        pair = Pair(ref, self.rig.wire.write(), self.model.session())
+        wanted = Digest.of(data)
+        self.count("open", pair.compare(Request(STAT, ref, len(data), wanted)))
+        if not pair.session.ended and cut:
+            self.count("piece", pair.compare(Request(WRITE, ref, offset=0, data=data)))
+        if not pair.session.ended:
+            at, rest = (len(data), b"") if cut else (0, data)
+            request = Request(COMMIT, ref, len(data), wanted, at, rest, labels)
+            self.count("commit", pair.compare(request))
+        self.await_free(ref)
+
     @precondition(lambda self: self.pairs)
     @rule(slot=SLOT, data=st.sampled_from(DATA[1:]))
     def go_on(self, slot: int, data: bytes) -> None:
@@ -273,6 +287,15 @@ class ServiceMachine(RuleBasedStateMachine):
         if slot in self.pairs:
             at = self.resolved("right", slot)
             self.count("piece", self.pairs[slot].compare(Request(WRITE, "", 0, "", at, data)))
+            self.forget_ended(slot)
+
+    @rule(slot=SLOT, ref=st.sampled_from(REFS), data=st.sampled_from(DATA))
+    def begin(self, slot: int, ref: str, data: bytes) -> None:
+        """The start of a stream that makes sense."""
+        if slot not in self.pairs:
+            self.pairs[slot] = Pair(ref, self.rig.wire.write(), self.model.session())
+            request = Request(WRITE, ref, offset=-1, data=data)
+            self.count("begin", self.pairs[slot].compare(request))
             self.forget_ended(slot)
 
     @precondition(lambda self: self.pairs)

@@ -28,18 +28,18 @@ def await_true(condition: Callable[[], bool], limit_s: float = 10, what: str = "
 
 
 class Child:
-    """A process of ``service_child.py`` that has said that it is ready."""
+    """A process that has said that it is ready."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *argv: object) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(CHILD), *map(str, arguments)],
+            [sys.executable, *map(str, argv)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         assert self.process.stdout
-        if self.process.stdout.readline() != "ready\n":
+        if "ready" not in self.process.stdout.readline():
             self.process.kill()
             raise AssertionError(self.process.communicate()[1])
 
@@ -69,7 +69,8 @@ class Server:
         self.child = self.start()
 
     def start(self) -> Child:
-        self.child = Child("serve", self.root, self.socket)
+        arguments = ("--listen", f"unix://{self.socket}", "--grace", "2s", "--json")
+        self.child = Child("-m", "contentui", "--store", self.root, "serve", *arguments)
         return self.child
 
     @property
@@ -121,7 +122,8 @@ def serving() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def child(*arguments: object) -> Iterator[Child]:
-    made = Child(*arguments)
+    """A client, as ``service_child.py`` knows it."""
+    made = Child(CHILD, *arguments)
     try:
         yield made
     finally:

@@ -1,26 +1,10 @@
-"""A service, or a client of one, as a process: ``service_child.py VERB ARGUMENT...``."""
+"""A client of a service, as a process: ``service_child.py VERB SOCKET ARGUMENT...``."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 
 import fuzz_wire
-
-
-def serve(root: str, socket: str) -> None:
-    from contentui.service.server import Service
-    from contentui.stores.local.store import LocalStore
-
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    service = Service(LocalStore(root))
-    service.listen_unix(socket)
-    service.start()
-    print("ready", flush=True)
-    ended.wait()
-    service.stop(2)
 
 
 def hold(socket: str, *refs: str) -> None:
@@ -46,4 +30,4 @@ def read_slowly(socket: str, digest: str) -> None:
 
 
 if __name__ == "__main__":
-    {"serve": serve, "hold": hold, "read_slowly": read_slowly}[sys.argv[1]](*sys.argv[2:])
+    {"hold": hold, "read_slowly": read_slowly}[sys.argv[1]](*sys.argv[2:])
