@@ -8,13 +8,14 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from acting import abort_plan, force, found
 from interop_live import MIB, await_true, unavailable
 from on_ours import OnOurs
 from registries import DockerRegistry, all_blobs, archive_of, archived_blobs
 
 from bench.peers import Missing
-from contentui.actions.probe import wanted_digest
 from contentui.content.digest import Digest
+from contentui.content.errors import FailedPrecondition
 from contentui.content.model import split_backend_ref
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
@@ -194,31 +195,47 @@ def test_a_damaged_ingest_does_not_stop_its_collector(imported: OnOurs) -> None:
         damaged.rmdir()
 
 
-@pytest.fixture
-def stalled(ours: OnOurs) -> Iterator[subprocess.Popen[bytes]]:
+class Pull:
     """A pull of whose second layer 1 MiB is in our directory; it goes on when it is told to."""
+
     layer = Digest.of(IMAGE.layers[1])
-    with Registry(Link()) as registry:
-        registry.link.stall_at[layer] = MIB + MIB // 2
+    ref = f"layer-{layer}"
+
+    def __init__(self, daemon: OnOurs, registry: Registry) -> None:
+        self._link = registry.link
+        self._link.stall_at[self.layer] = MIB + MIB // 2
         name = registry.add("made/slow", "latest", IMAGE)
-        argv = ours.ctr("images", "pull", "--plain-http", "--snapshotter", "native", name)
-        pull = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        try:
-            await_true(lambda: ours.offsets() == {f"default/1/layer-{layer}": MIB})
-            yield pull
-            registry.link.stalled.clear()
-            assert pull.communicate()[1] == b""
-            assert pull.returncode == 0
-        finally:
-            registry.link.closed.set()
-            pull.kill()
-            pull.communicate()
-    assert layer in ours.blobs()
+        argv = daemon.ctr("images", "pull", "--plain-http", "--snapshotter", "native", name)
+        self._argv = argv
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        await_true(lambda: daemon.offsets() == {f"default/1/{self.ref}": MIB})
+
+    def finish(self) -> tuple[int, str]:
+        """Let the rest come; the exit code and what it said."""
+        self._link.stalled.clear()
+        said = self.process.communicate()[1].decode()
+        return self.process.returncode, said
+
+    def again(self) -> None:
+        done = subprocess.run(self._argv, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def pull(ours: OnOurs) -> Iterator[Pull]:
+    with Registry(Link()) as registry:
+        made = Pull(ours, registry)
+        yield made
+        registry.link.closed.set()
+        if made.process.returncode is None:
+            made.process.kill()
+            made.process.communicate()
+    for lease in ours.output("leases", "ls", "-q").decode().split():
+        ours.output("leases", "rm", "--sync", lease)
 
 
 @pytest.mark.parametrize("way", ["directory", "service", "daemon"])
-@pytest.mark.usefixtures("stalled")
-def test_a_live_pull_is_seen_every_way(ours: OnOurs, way: str) -> None:
+def test_a_live_pull_is_seen_every_way(ours: OnOurs, pull: Pull, way: str) -> None:
     sources = {
         "directory": str(ours.store),
         "service": f"unix://{ours.service.socket}",
@@ -229,10 +246,49 @@ def test_a_live_pull_is_seen_every_way(ours: OnOurs, way: str) -> None:
         (row,) = Monitor(store).tick().ingests
     finally:
         store.close()
-    layer = Digest.of(IMAGE.layers[1])
     status = row.status
     named = (status.namespace, status.ref) if status.namespace else split_backend_ref(status.ref)
-    assert named == ("default", f"layer-{layer}")
+    assert named == ("default", pull.ref)
     assert (status.offset, status.total) == (MIB, len(IMAGE.layers[1]))
-    assert wanted_digest(status) == layer
+    assert (status.expected or Digest.found_in(status.ref)) == pull.layer
     assert row.verdict in {Verdict.MOVING, Verdict.HOLDER_UNKNOWN}
+    code, said = pull.finish()
+    assert code == 0, said
+    assert ours.blobs()[pull.layer] == IMAGE.layers[1]
+
+
+def test_a_live_pull_that_is_aborted_fails_and_the_next_succeeds(ours: OnOurs, pull: Pull) -> None:
+    store = open_store(f"unix://{ours.socket}?namespace=default")
+    force(store, abort_plan(store, found(store, pull.ref)))
+    store.close()
+    assert ours.offsets() == {}
+    code, said = pull.finish()
+    assert code != 0
+    assert "failed commit on ref" in said
+    assert pull.layer not in ours.stamps()
+    pull.again()
+    assert ours.blobs()[pull.layer] == IMAGE.layers[1]
+
+
+def test_a_live_pull_goes_on_after_the_service_was_killed(ours: OnOurs, pull: Pull) -> None:
+    ours.service.kill()
+    ours.service.start()
+    code, said = pull.finish()
+    assert code != 0
+    assert said
+    assert ours.offsets() == {f"default/1/{pull.ref}": MIB}
+    await_true(lambda: b"REF" in _active(ours))
+    pull.again()
+    assert ours.blobs()[pull.layer] == IMAGE.layers[1]
+
+
+def test_truncating_behind_the_proxy_says_that_it_does_not_work(ours: OnOurs, pull: Pull) -> None:
+    pull.process.kill()
+    pull.process.communicate()
+    store = open_store(f"unix://{ours.socket}?namespace=default")
+    await_true(lambda: store.probe(pull.ref, seen=found(store, pull.ref)).digest is not None)
+    with pytest.raises(FailedPrecondition) as caught:
+        store.truncate(pull.ref)
+    assert "abort" in caught.value.advice
+    assert found(store, pull.ref).offset == MIB
+    store.close()

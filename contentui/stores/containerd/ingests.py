@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from contentui.content.errors import Changed, Locked, NotFound
+from contentui.content.errors import Changed, FailedPrecondition, Locked, NotFound
 from contentui.content.filters import status_filter
 from contentui.content.model import IngestId, Liveness, Probe
 from contentui.protocol import names
@@ -99,6 +99,7 @@ class Ingests:
 
         Raises:
             NotFound, Locked, Changed: as `Store.truncate`.
+            FailedPrecondition: the daemon doesn't do it, since another service has its content.
         """
         now = self.status(ref)
         self._refuse_held(now)
@@ -110,9 +111,16 @@ class Ingests:
                 raise _changed(now.ref)
             self.forget(now.id)
             session.send(raw.write_request(raw.WRITE))
-            session.drain(SLOW_S)
+            session.send(raw.write_request(raw.STAT))  # only this tells what became of it
+            left = session.drain(SLOW_S).offset
         finally:
             session.finish()
+        if left:
+            raise FailedPrecondition(
+                f"{visible(now.ref, 160)} keeps its bytes: this daemon has its content with "
+                "another service, and doesn't pass a truncation on",
+                advice="abort the ingest instead",
+            )
 
     def probe(self, ref: str, seen: Status) -> Probe:
         """One look, one STAT, nothing else.
