@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -37,6 +38,36 @@ class _Ready(NamedTuple):
 
     addresses: list[str]
     identity: Identity
+
+
+class ChangeLog:
+    """The log of what was destroyed, on standard error; nobody ever waits for who reads it."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._lost = 0
+
+    def tell(self, sentence: str) -> None:
+        """Write a line, unless nobody has read the last ones: then only count it."""
+        line = f"{rfc3339(time.time_ns())} {visible(sentence, 1000)}"
+        with self._mutex:
+            if not _takes_a_line():
+                self._lost += 1
+                return
+            if self._lost:
+                line = f"({self._lost} lines that nobody read in time are lost) {line}"
+                self._lost = 0
+            note(line)
+
+
+def _takes_a_line() -> bool:
+    """Whether standard error takes a line at once."""
+    import select
+
+    try:
+        return bool(select.select([], [sys.stderr], [], 0)[1])
+    except (OSError, ValueError, TypeError):
+        return False  # it is closed
 
 
 def serve(args: Namespace, context: Context) -> int:
@@ -160,7 +191,7 @@ def _listening(args: Namespace, store: Store, root: str) -> tuple[Service, _Read
 
     daemon = os.path.realpath(args.for_containerd) if args.for_containerd else ""
     identity = identify(root, for_containerd=daemon, read_only=store.read_only_reason)
-    shown = store if args.quiet else told(store, _tell_change)
+    shown = store if args.quiet else told(store, ChangeLog().tell)
     side = SideServices(shown, identity)
     service = Service(shown, side=side)
     try:
@@ -186,11 +217,6 @@ def _listen(args: Namespace, service: Service, address: UnixAddress | TcpAddress
         credentials = server_credentials(TlsFiles(args.tls_cert, args.tls_key, args.tls_client_ca))
     port = service.listen_tcp(address.host, address.port, credentials)
     return str(address._replace(port=port))
-
-
-def _tell_change(sentence: str) -> None:
-    """A line of the log of what was destroyed."""
-    note(f"{rfc3339(time.time_ns())} {sentence}")
 
 
 def _tell_ready(args: Namespace, context: Context, ready: _Ready) -> None:

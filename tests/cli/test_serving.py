@@ -279,6 +279,26 @@ def test_what_is_destroyed_is_told(program, at):
     ]
 
 
+def test_nobody_waits_for_whoever_should_read_the_log(program, at):
+    with (
+        Served(program, "--listen", at) as served,
+        grpc.insecure_channel(served.target) as channel,
+    ):
+        stream = Stream(channel)
+        for _ in range(500):  # lines of some 400 bytes into a pipe that takes 64 KiB
+            stream.send(action=messages.WRITE, ref="x" * 400, data=b"1")
+            stream.send(action=messages.WRITE, data=b"")
+        store_in(channel, b"123", "other")
+        assert served.process.stderr
+        assert b"truncated ingest" in os.read(served.process.stderr.fileno(), 1 << 20)
+        stream.send(action=messages.WRITE, data=b"1")
+        stream.send(action=messages.WRITE, data=b"")
+        stream.close()
+        served.signal()
+        assert served.end() == 0
+    assert b" lines that nobody read in time are lost) 2" in served.said
+
+
 def test_quiet_says_nothing(program, place, at):
     process = program.start("serve", "-q", "--listen", at)
     _until(lambda: (place / "s").exists())
