@@ -106,4 +106,4 @@ def _socket(name: str, path: str) -> Candidate | None:
 def _kept_out(path: str, mode: int = os.R_OK | os.X_OK) -> str:
     """Why we are kept out of a path, and what to do; empty when we aren't."""
     problem = access_problem(path, mode)
-    return f"{problem}: run this as root, or as a member of that group" if problem else ""
+    return f"{problem}: run it as root or in that group" if problem else ""

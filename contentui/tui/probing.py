@@ -30,9 +30,9 @@ class Answer(NamedTuple):
     error: ContentError | None
 
     @property
-    def full_name(self) -> str:
-        """The ingest, whole and safe for a terminal."""
-        return _in(self.seen, visible(self.seen.ref or ref_argument(self.seen), 1000))
+    def name(self) -> str:
+        """The ingest's ref, whole and safe for a terminal."""
+        return visible(self.seen.ref or ref_argument(self.seen), 1000)
 
     def lines(self, now_ns: int) -> list[Line]:
         """What there is to say about it, without its name."""
@@ -59,10 +59,6 @@ class Answer(NamedTuple):
 def shown_name(status: Status) -> str:
     """An ingest's name with its namespace, in few words and safe for a terminal."""
     name = elide_middle(visible(status.ref or ref_argument(status), 200), _NAME_CELLS)
-    return _in(status, name)
-
-
-def _in(status: Status, name: str) -> str:
     return f"{visible(status.namespace, 100)}: {name}" if status.namespace else name
 
 

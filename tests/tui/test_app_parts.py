@@ -143,7 +143,7 @@ def test_a_locked_door_is_named_with_mode_owner_and_way_out(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "drwx--x---" in done.stdout, done.stderr
     assert "you are nobody" in done.stdout
-    assert "run this as root" in done.stdout
+    assert "run it as root" in done.stdout
     assert "can_open=False" in done.stdout
 
 

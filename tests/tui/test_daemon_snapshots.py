@@ -96,7 +96,7 @@ FOUND = [
         "/run/docker/containerd/containerd.sock",
         (
             "permission denied at /run/docker (drwx------ root:root; you are ana):"
-            " run this as root, or as a member of that group"
+            " run it as root or in that group"
         ),
         False,
         is_socket=True,

@@ -8,6 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from contentui.actions.words import namespace_words
 from contentui.tui.probing import summary
 from contentui.tui.text_view import Line, TextView, spaced
 
@@ -31,7 +32,10 @@ def answer_lines(answers: Sequence[Answer], now_ns: int) -> list[Line]:
             Line(line.text.strip(), _STYLES.get(line.style, "plain"), indent=2)
             for line in answer.lines(now_ns)
         ]
-        groups.append([Line(answer.full_name, "title"), *told])
+        name = [Line(answer.name, "title")]
+        if answer.seen.namespace:
+            name.append(Line(namespace_words((answer.seen.namespace,)), "dim", indent=2))
+        groups.append([*name, *told])
     return spaced(groups)
 
 
