@@ -55,10 +55,10 @@ class ServerResponse(_message.Message):
     uuid: str
     pid: int
     pidns: int
-    deprecations: _containers.RepeatedCompositeFieldContainer[DeprecationWarning]
-    def __init__(self, uuid: _Optional[str] = ..., pid: _Optional[int] = ..., pidns: _Optional[int] = ..., deprecations: _Optional[_Iterable[_Union[DeprecationWarning, _Mapping]]] = ...) -> None: ...
+    deprecations: _containers.RepeatedCompositeFieldContainer[Deprecation]
+    def __init__(self, uuid: _Optional[str] = ..., pid: _Optional[int] = ..., pidns: _Optional[int] = ..., deprecations: _Optional[_Iterable[_Union[Deprecation, _Mapping]]] = ...) -> None: ...
 
-class DeprecationWarning(_message.Message):
+class Deprecation(_message.Message):
     __slots__ = ("id", "message", "last_occurrence")
     ID_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]

@@ -245,16 +245,11 @@ def info_row(
     digest: str, size: int, created_ns: int, updated_ns: int, labels: Mapping[str, str]
 ) -> bytes:
     """An Info as the first field of a message: an InfoResponse, or a piece of an answer to List."""
-    body = b"".join(
-        (
-            _string(1, digest),
-            _number(2, size),
-            _time(3, created_ns),
-            _time(4, updated_ns),
-            *(_bytes(5, _string(1, key) + _string(2, labels[key])) for key in labels),
-        )
-    )
-    return _bytes(1, body)
+    created = _time_body(created_ns)
+    updated = created if updated_ns == created_ns else _time_body(updated_ns)
+    parts = [_string(1, digest), _number(2, size), _part(3, created), _part(4, updated)]
+    parts += [_bytes(5, _string(1, key) + _string(2, labels[key])) for key in labels]
+    return _bytes(1, b"".join(parts))
 
 
 def status_row(fixed: Sequence[bytes], updated_ns: int, offset: int) -> bytes:
@@ -299,7 +294,15 @@ def _string(field: int, value: str) -> bytes:
 
 
 def _time(field: int, ns: int) -> bytes:
-    if not ns:
-        return b""
+    return _part(field, _time_body(ns))
+
+
+def _time_body(ns: int) -> bytes:
+    """A Timestamp; empty for 0, which is no time."""
     seconds, nanos = divmod(ns, _SECOND_NS)
-    return _bytes(field, _number(1, seconds) + _number(2, nanos))
+    return _number(1, seconds) + _number(2, nanos)
+
+
+def _part(field: int, body: bytes) -> bytes:
+    """A short message within a message; an empty one is left out."""
+    return b"".join((_SMALL[field << 3 | _BYTES], _SMALL[len(body)], body)) if body else b""
