@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import Changed, FailedPrecondition, Locked, NotFound
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from contentui.stores.containerd.link import Link
 
 _MAX_REFUSED = 10_000
+_MAX_ENDED = 1000
+_ENDING_S = 1.0
 
 
 class Ingests:
@@ -38,6 +41,7 @@ class Ingests:
         self._listings: dict[str, Listing] = {}
         self._places: dict[IngestId, tuple[str, str]] = {}
         self._refused: dict[IngestId, tuple[int, int, Digest]] = {}
+        self._ended_at: dict[IngestId, float] = {}
         self._generation = 0
 
     # Looking
@@ -115,6 +119,7 @@ class Ingests:
             left = session.drain(SLOW_S).offset
         finally:
             session.finish()
+            self.ended(now.id)
         if left:
             raise FailedPrecondition(
                 f"{visible(now.ref, 160)} keeps its bytes: this daemon has its content with "
@@ -137,6 +142,7 @@ class Ingests:
             return Probe(now, Liveness.HELD, error.holder)
         found = session.last
         session.finish()
+        self.ended(now.id)
         self._refuse_new(found, now)
         digest = raw.digest_or_none(found.digest)
         now = now._replace(offset=found.offset)
@@ -153,6 +159,22 @@ class Ingests:
     def forget(self, ident: IngestId) -> None:
         """The bytes are others now."""
         self._refused.pop(ident, None)
+
+    def ended(self, ident: IngestId) -> None:
+        """A session of ours has ended, and the ref may be free only in a moment."""
+        with self._mutex:
+            if len(self._ended_at) > _MAX_ENDED:
+                self._ended_at.clear()
+            self._ended_at[ident] = time.monotonic()
+
+    def is_ending(self, ident: IngestId) -> bool:
+        """Whether a session of ours has just ended.
+
+        Behind a containerd that has its content with another service, its lock lives a little
+        longer.
+        """
+        with self._mutex:
+            return time.monotonic() - self._ended_at.get(ident, float("-inf")) < _ENDING_S
 
     def marked(self, status: Status) -> Status:
         """With what we found out about it."""
@@ -211,14 +233,20 @@ class Ingests:
 
     def _opened(self, status: Status) -> Session:
         """A Write stream at the ref, asked with one STAT."""
-        session = Session(self._link.connection, Metadata(status.namespace))
         checked_ref(status.ref)
-        try:
-            session.send(raw.write_request(raw.STAT, ref=_ref(status.ref)))
-            session.drain(SLOW_S)
-        except Locked as error:
-            raise self.locked(error, status.ref, status.id) from None
-        return session
+        delay = 0.005
+        while True:
+            session = Session(self._link.connection, Metadata(status.namespace))
+            try:
+                session.send(raw.write_request(raw.STAT, ref=_ref(status.ref)))
+                session.drain(SLOW_S)
+            except Locked as error:
+                if not self.is_ending(status.id):
+                    raise self.locked(error, status.ref, status.id) from None
+            else:
+                return session
+            time.sleep(delay)
+            delay = min(delay * 2, 0.1)
 
     def _refuse_new(self, found: raw.Answer, status: Status) -> None:
         """Take back an ingest that looking made, because the one looked at had just gone."""
