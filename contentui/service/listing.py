@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.protocol import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from contentui.content.digest import Digest
     from contentui.content.model import Info
     from contentui.content.store import Store
 
 _by_digest = itemgetter(0)
+_MOST_ROWS = 250_000
+"""Rows that are kept, some 100 MB."""
 
 
 def encoded_info(info: Info) -> bytes:
@@ -30,9 +33,45 @@ class Listing:
         """``piece``: blobs in one message."""
         self._store = store
         self._piece = piece
+        self._rows = _Rows({}, {})
 
     def messages(self, filters: Sequence[str]) -> Iterator[bytes]:
         """All blobs that any of ``filters`` matches. Raises ContentError."""
         infos = sorted(self._store.walk(filters), key=_by_digest)
+        rows = _Rows({}, {})
         for start in range(0, len(infos), self._piece):
-            yield b"".join(map(encoded_info, infos[start : start + self._piece]))
+            yield b"".join(self._encoded(infos[start : start + self._piece], rows))
+        if not any(filters) and len(infos) <= _MOST_ROWS:
+            self._rows = rows
+
+    def _encoded(self, infos: Sequence[Info], rows: _Rows) -> list[bytes]:
+        """One row for each of ``infos``, those from last time where nothing has changed."""
+        known, old = self._rows
+        facts, new = rows
+        found = []
+        for info in infos:
+            digest = info[0]
+            facts[digest] = now = _facts(info)
+            row = old[digest] if known.get(digest) == now else encoded_info(info)
+            new[digest] = row
+            found.append(row)
+        return found
+
+
+class _Rows(NamedTuple):
+    """What the last listing of everything encoded; never changed then, only replaced.
+
+    Hashes stand for what was encoded: 100,000 more tuples would cost every collection of garbage
+    more than encoding them again.
+    """
+
+    facts: dict[Digest, int]
+    rows: dict[Digest, bytes]
+
+
+def _facts(info: Info) -> int:
+    """A hash of all that a row is made of, but the digest."""
+    _, size, committed, updated, labels, _ = info
+    if labels:
+        return hash((size, committed, updated, frozenset(labels.items())))
+    return hash((size, committed, updated))
