@@ -24,7 +24,7 @@ def access_problem(path: str, mode: int = os.R_OK | os.X_OK) -> str:
             continue  # its parent has been named
         except OSError:
             return ""
-        if not os.access(step, wanted):
+        if not os.access(step, wanted, effective_ids=True):
             return _refusal(step, found)
     return ""
 

@@ -53,6 +53,11 @@ class Keeping:
             self._leases[namespace] = lease, now, generation
             return lease
 
+    def forget(self, namespace: str) -> bool:
+        """Make another lease next time, since somebody deleted this one; whether there was one."""
+        with self._mutex:
+            return self._leases.pop(namespace, None) is not None
+
     def own(self) -> frozenset[str]:
         """The leases that end with this store."""
         with self._mutex:

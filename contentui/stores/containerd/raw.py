@@ -6,6 +6,7 @@ copied as rarely as possible.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.digest import Digest
@@ -116,7 +117,7 @@ def entry(message: bytes) -> Entry:
     """Raises DataLoss."""
     found = dict(fields(message))
     return Entry(
-        _time(found.get(1)),
+        _same_time(found.get(1)),
         _time(found.get(2)),
         _bytes(found.get(3)),
         _number(found.get(4)),
@@ -155,29 +156,38 @@ def piece(message: bytes) -> memoryview:
     return view[:0]
 
 
-def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields(message: bytes) -> list[tuple[int, int | bytes]]:
     """The fields of a message: their numbers and values.
 
     Raises:
         DataLoss: it is cut or garbled.
     """
+    found: list[tuple[int, int | bytes]] = []
     at, end = 0, len(message)
     while at < end:
         tag = message[at]
         at += 1
         if tag > 0x7F:
             tag, at = _varint(message, at - 1)
-        if tag & 7 == 2:
-            length, at = _varint(message, at)
-            if at + length > end:
+        kind = tag & 7
+        if kind == 2 or kind == 0:
+            try:
+                value = message[at]
+            except IndexError:
+                raise _garbled() from None
+            at += 1
+            if value > 0x7F:  # most numbers are small, and a call costs more than they do
+                value, at = _varint(message, at - 1)
+            if kind == 0:
+                found.append((tag >> 3, value))
+                continue
+            start, at = at, at + value
+            if at > end:
                 raise _garbled()
-            yield tag >> 3, message[at : at + length]
-            at += length
-        elif tag & 7 == 0:
-            value, at = _varint(message, at)
-            yield tag >> 3, value
+            found.append((tag >> 3, message[start:at]))
         else:
-            at = _behind(message, tag & 7, at)
+            at = _behind(message, kind, at)
+    return found
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
@@ -225,6 +235,12 @@ def _time(value: int | bytes | None) -> int:
     if seconds > _MAX_SECONDS or nanos >= _SECOND_NS:
         return 0
     return seconds * _SECOND_NS + nanos
+
+
+@lru_cache(maxsize=4096)
+def _same_time(value: int | bytes | None) -> int:
+    """`_time` for what is seen again and again."""
+    return _time(value)
 
 
 def _number(value: int | bytes | None) -> int:

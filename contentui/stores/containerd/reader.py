@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from contentui.content.errors import OutOfRange
 from contentui.protocol import names
 from contentui.stores.containerd import raw
+from contentui.stores.containerd.ahead import Ahead
+from contentui.stores.containerd.transport import Incoming
 
 if TYPE_CHECKING:
     from typing import Self
 
     from contentui.content.digest import Digest
-    from contentui.stores.containerd.transport import Connection, Incoming, Metadata
+    from contentui.stores.containerd.transport import Connection, Metadata
 
+_LONG = 4 << 20
+"""Bytes after which a stream is worth a thread."""
 _READ = names.method(names.CONTENT, "Read")
 
 
@@ -32,7 +36,8 @@ class ContainerdReader:
         self._meta = meta
         self._digest = digest
         self._mutex = threading.Lock()
-        self._stream: Incoming | None = None
+        self._stream: Incoming | Ahead | None = None
+        self._received = 0
         self._at = 0
         self._rest = memoryview(b"")
         self._partial = False
@@ -71,6 +76,7 @@ class ContainerdReader:
         self.close()
         self._at = offset
         self._partial = size > 0
+        self._received = 0
         request = raw.read_request(self._digest, offset, size)
         self._stream = self._connection.stream(_READ, request, self._meta)
 
@@ -85,7 +91,14 @@ class ContainerdReader:
                 self._stream = None
             else:
                 self._rest = raw.piece(message)
+                self._look_ahead(len(message))
         return bool(self._rest)
+
+    def _look_ahead(self, received: int) -> None:
+        """Receive on another thread once it is clear that the stream is long."""
+        self._received += received
+        if self._received > _LONG and isinstance(self._stream, Incoming):
+            self._stream = Ahead(self._stream)
 
     def _take(self, size: int) -> bytes:
         pieces, left = [], size

@@ -6,7 +6,8 @@ import os
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 from contentui.content.digest import Digest
 from contentui.content.errors import (
@@ -33,15 +34,17 @@ from contentui.stores.memory import checked_labels, checked_ref
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.content.model import Holder, Info, IngestId, Probe, Root
     from contentui.stores.containerd.reader import ContainerdReader
 
+T = TypeVar("T")
+
 _MAX_PUT = 8 << 20
 """Bytes that go in one message with their commit."""
-_RECENT_S = 2.0
-_REOPEN_S = 1.0
+_SAFE = "/ !\"$&'()*+,-.:;<=>@[]^_`{|}~"
+"""What stands for itself in a socket's URL: all but ``%``, ``?``, ``#`` and what can't be typed."""
 _AT_ONCE = 8
 
 
@@ -67,7 +70,7 @@ class ContainerdStore:
     ) -> None:
         """Raises Unavailable, PermissionDenied, InvalidArgument."""
         chosen = f"?namespace={','.join(namespaces)}" if namespaces else ""
-        self.name = f"unix://{socket}{chosen}"
+        self.name = f"unix://{quote(os.path.abspath(socket), safe=_SAFE)}{chosen}"
         self._read_only = read_only
         self._roots_new = roots_new
         self._link = Link(socket, namespaces, timeout_s)
@@ -76,7 +79,6 @@ class ContainerdStore:
         self._ingests = Ingests(self._link, self._holding)
         self._keeping = Keeping(self._link)
         self._images = ContainerdImages(self._link, self._check_writable)
-        self._closed_at: dict[IngestId, float] = {}
         self._mutex = threading.Lock()
         self._link.open()
 
@@ -180,11 +182,11 @@ class ContainerdStore:
     def usage(self) -> Usage | None:
         """Space where the content lies, if that directory can be seen from here."""
         root = self._link.identity.root
-        if not root or not os.path.isdir(os.path.join(root, "blobs")):
-            return None
         try:
+            if not root or not {"blobs", "ingest"} & set(os.listdir(root)):
+                return None
             found = os.statvfs(root)
-        except OSError:
+        except (OSError, ValueError):
             return None
         return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
@@ -217,13 +219,14 @@ class ContainerdStore:
         checked_labels(labels or {})
         namespace = self._link.scope.to_write()
         ident = ingest_id(backend_ref(namespace, ref))
-        until = time.monotonic() + (_REOPEN_S if self._was_ours(ident) else 0)
         delay = 0.005
         while True:
             try:
-                return self._writer(namespace, ref, total, expected, labels)
+                return self._leased(
+                    namespace, lambda: self._writer(namespace, ref, total, expected, labels)
+                )
             except Locked as error:
-                if time.monotonic() >= until:
+                if not self._ingests.is_ending(ident):
                     raise self._ingests.locked(error, ref, ident) from None
             time.sleep(delay)
             delay = min(delay * 2, 0.1)
@@ -252,7 +255,7 @@ class ContainerdStore:
                 with self._writer(namespace, ref, len(data), digest, given) as writer:
                     writer.write(data)
                     return writer.commit(len(data), digest, given)
-            self._put_small(namespace, ref, data, digest, given)
+            self._leased(namespace, lambda: self._put_small(namespace, ref, data, digest, given))
         except AlreadyExists:
             pass
         except BaseException:
@@ -314,11 +317,7 @@ class ContainerdStore:
 
     def left(self, writer: ContainerdWriter) -> None:
         """A session ends without having committed."""
-        ident = ingest_id(backend_ref(writer.namespace, writer.ref))
-        with self._mutex:
-            if len(self._closed_at) > 1000:
-                self._closed_at.clear()
-            self._closed_at[ident] = time.monotonic()
+        self._ingests.ended(ingest_id(backend_ref(writer.namespace, writer.ref)))
         self._keeping.unfinished(writer.namespace)
 
     def labels(self, given: Mapping[str, str]) -> dict[str, str]:
@@ -335,8 +334,7 @@ class ContainerdStore:
         expected: Digest | None,
         labels: Mapping[str, str] | None,
     ) -> ContainerdWriter:
-        lease = self._keeping.lease(namespace)
-        session = Session(self._link.connection, Metadata(namespace, lease))
+        session = self._session(namespace)
         try:
             writer = ContainerdWriter(
                 self, session, namespace, ref, total=total, expected=expected, labels=labels
@@ -348,6 +346,20 @@ class ContainerdStore:
             session.abandon()
             raise
 
+    def _leased(self, namespace: str, work: Callable[[], T]) -> T:
+        """``work`` under a lease of ours; once more with another when somebody deleted it."""
+        try:
+            return work()
+        except NotFound:
+            if not self._keeping.forget(namespace):
+                raise
+        return work()
+
+    def _session(self, namespace: str) -> Session:
+        """A Write stream under a lease of ours."""
+        lease = self._keeping.lease(namespace)
+        return Session(self._link.connection, Metadata(namespace, lease))
+
     def _has_bytes(self, writer: ContainerdWriter) -> bool:
         """Whether a fresh session lies over bytes of an older one."""
         try:
@@ -358,8 +370,7 @@ class ContainerdStore:
     def _put_small(
         self, namespace: str, ref: str, data: bytes, digest: Digest, labels: Mapping[str, str]
     ) -> None:
-        lease = self._keeping.lease(namespace)
-        session = Session(self._link.connection, Metadata(namespace, lease))
+        session = self._session(namespace)
         try:
             request = raw.write_request(
                 raw.COMMIT,
@@ -384,11 +395,6 @@ class ContainerdStore:
             self._ingests.remove(namespace, ref)
         except ContentError:
             return
-
-    def _was_ours(self, ident: IngestId) -> bool:
-        with self._mutex:
-            at = self._closed_at.get(ident)
-        return at is not None and time.monotonic() - at < _RECENT_S
 
     def _check_writable(self, what: str) -> None:
         reason = self.read_only_reason

@@ -117,14 +117,14 @@ class Connection:
 
     def told(self, error: grpc.RpcError) -> ContentError:
         """An error of the library's as one of ours."""
-        if error.code() is grpc.StatusCode.UNAVAILABLE and (problem := self._problem()):
-            return problem
         where = f"no answer on {visible(self.socket)}"
-        return told(error, where, "look whether the daemon runs; the next try connects anew")
+        found = told(error, where, "look whether the daemon runs; the next try connects anew")
+        problem = self._problem() if isinstance(found, Lost) else None
+        return problem or found
 
     def lost(self, channel: grpc.Channel, error: ContentError) -> None:
         """Forget a connection after one of its calls broke."""
-        if isinstance(error, Lost | Unavailable):
+        if isinstance(error, Unavailable):
             self._drop(channel)
 
     # Inside
