@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from contentui.content.model import Holder, ingest_id, split_backend_ref
 from contentui.stores.local import ownership
@@ -20,13 +20,6 @@ FRESH_S = 1.0
 """How old an answer may be: a daemon or a service may start on the directory at any time."""
 
 
-class _Daemon(NamedTuple):
-    """The running containerd of a directory."""
-
-    ingests: OpenIngests
-    holder: Holder
-
-
 class _Answer:
     """What was found at one look; never changed after, but for what is looked up when asked."""
 
@@ -37,8 +30,8 @@ class _Answer:
         self.kept = ownership.kept(root, claimed=claimed)
 
     @cached_property
-    def daemon(self) -> _Daemon | None:
-        """None: there is none, or none that we see."""
+    def daemon(self) -> tuple[OpenIngests, Holder] | None:
+        """The containerd that runs here, as a holder; None: there is none, or none that we see."""
         pid = ownership.daemon_pid(self._root)
         if not pid:
             return None
@@ -46,7 +39,7 @@ class _Answer:
         from contentui.stores.local.locks import process_command, process_started_ns
 
         holder = Holder(pid, process_started_ns(pid), process_command(pid), 0)
-        return _Daemon(OpenIngests(pid), holder)
+        return OpenIngests(pid), holder
 
 
 class Keeping:
@@ -78,15 +71,16 @@ class Keeping:
         if not self.writes_by_itself:
             return True
         daemon = self._answer().daemon
-        return daemon is not None and daemon.ingests.may_be_read()
+        return daemon is not None and daemon[0].may_be_read()
 
     def daemons_holders(self, ids: Iterable[IngestId]) -> dict[IngestId, Holder] | None:
         """Which of these ingests the containerd that writes here has open; None: not to be told."""
         daemon = self._answer().daemon
-        held = None if daemon is None else daemon.ingests.held()
-        if daemon is None or held is None:
+        if daemon is None:
             return None
-        return {ident: daemon.holder for ident in ids if ident in held}
+        open_ingests, holder = daemon
+        held = open_ingests.held()
+        return None if held is None else {ident: holder for ident in ids if ident in held}
 
     def _answer(self) -> _Answer:
         last = self._last
