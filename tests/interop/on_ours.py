@@ -84,7 +84,8 @@ class OnOurs(Live):
         super().__init__(place / "c", collect=collect, content_socket=place / "o")
         self.root = self.place / "root"
         self.store = place / "store"
-        self.service = Serving(self.store, place / "o", "--for-containerd", self.root)
+        mine = ("--for-containerd", self.root, "--grace", "1s")
+        self.service = Serving(self.store, place / "o", *mine)
         self.content = self.store
 
     def start(self) -> None:
@@ -98,6 +99,14 @@ class OnOurs(Live):
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+        self.service.stop()
+
+    def kill_service(self) -> None:
+        """End our service as a crash does."""
+        self.service.kill()
+
+    def drain_service(self) -> None:
+        """End our service as an operator does; a stalled transfer is cut off after a second."""
         self.service.stop()
 
     def blobs(self) -> dict[str, bytes]:

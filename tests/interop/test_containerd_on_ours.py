@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ from contentui.monitor.monitor import Monitor
 from contentui.stores.open import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NAME = "localhost/made:1"
@@ -143,11 +142,11 @@ def test_all_is_there_after_a_restart_of_the_daemon(imported: OnOurs) -> None:
         assert imported.output("content", "get", digest) == data
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_all_is_there_after_a_restart_of_the_service(imported: OnOurs, end: int) -> None:
-    assert imported.service.process
-    imported.service.process.send_signal(end)
-    imported.service.process.wait()
+@pytest.mark.parametrize("end", [OnOurs.kill_service, OnOurs.drain_service])
+def test_all_is_there_after_a_restart_of_the_service(
+    imported: OnOurs, end: Callable[[OnOurs], None]
+) -> None:
+    end(imported)
     imported.service.start()
     digest = str(IMAGE.digest)
     await_true(lambda: _got(imported, digest) == IMAGE.manifest)
@@ -270,8 +269,12 @@ def test_a_live_pull_that_is_aborted_fails_and_the_next_succeeds(ours: OnOurs, p
     assert ours.blobs()[pull.layer] == IMAGE.layers[1]
 
 
-def test_a_live_pull_goes_on_after_the_service_was_killed(ours: OnOurs, pull: Pull) -> None:
-    ours.service.kill()
+@pytest.mark.parametrize("end", [OnOurs.kill_service, OnOurs.drain_service])
+def test_a_live_pull_goes_on_after_a_restart_of_the_service(
+    ours: OnOurs, pull: Pull, end: Callable[[OnOurs], None]
+) -> None:
+    end(ours)
+    assert ours.offsets() == {f"default/1/{pull.ref}": MIB}
     ours.service.start()
     code, said = pull.finish()
     assert code != 0

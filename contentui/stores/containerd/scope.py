@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 REFRESH_S = 5.0
 """Seconds for which a list of namespaces counts as current."""
+EMPTY_S = 0.5
+"""Seconds for which a daemon counts as having none: its first one comes with the first content."""
 MAX_NAMESPACES = 1000
 
 
@@ -49,7 +51,7 @@ class Scope:
         if self._chosen:
             return self._chosen
         now = time.monotonic()
-        if now - self._at > REFRESH_S:
+        if now - self._at > (REFRESH_S if self._found else EMPTY_S):
             self._found = self._listed()
             self._at = now
         return self._found
