@@ -12,7 +12,7 @@ from contentui.monitor.clock import SECOND_NS, Clock, Now, SystemClock
 from contentui.monitor.health import HealthBook
 from contentui.monitor.ingests import IngestWatch
 from contentui.monitor.model import Snapshot, Thresholds, View, usual_thresholds
-from contentui.monitor.rates import RateMeter
+from contentui.monitor.rates import BURSTY_SMOOTHING_S, SMOOTHING_S, RateMeter
 from contentui.monitor.wishes import Wishes, Wishlist
 from contentui.text import visible
 
@@ -65,7 +65,8 @@ class Monitor:
         self._blobs = BlobWatch(store, index, mono)
         self._reconcile_ns = int(reconcile_s * SECOND_NS)
         self._reconciled_at: int | None = None
-        self._total = RateMeter(mono())
+        smoothing_s = BURSTY_SMOOTHING_S if getattr(store, "buffers", False) else SMOOTHING_S
+        self._total = RateMeter(mono(), smoothing_s)
         self._wishlist = Wishlist()
         self._health = HealthBook()
         self._endings = events.Endings()

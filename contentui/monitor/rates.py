@@ -11,6 +11,12 @@ HISTORY_S = 300
 """Seconds of history that are kept."""
 SMOOTHING_S = 3.0
 """Time constant of the smoothed rate, seconds."""
+BURSTY_SMOOTHING_S = 20.0
+"""That of a whole store whose clients write in bursts."""
+BURST_NS = 2 * SECOND_NS
+"""Silence between two growths that makes them bursts."""
+_OVERDUE = 2.5
+"""Times the last silence after which the next burst is overdue."""
 
 
 class RateMeter:
@@ -22,12 +28,23 @@ class RateMeter:
 
     Args:
         now_ns: the moment of the first look, by a clock that never jumps.
+        smoothing_s: time constant of the smoothed rate, seconds.
     """
 
-    __slots__ = ("_at", "_bucket_end", "_filling", "_seconds", "_value", "_weight", "rate")
+    __slots__ = (
+        "_at",
+        "_bucket_end",
+        "_filling",
+        "_forget_ns",
+        "_seconds",
+        "_value",
+        "_weight",
+        "rate",
+    )
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, now_ns: int, smoothing_s: float = SMOOTHING_S) -> None:
         self.rate = 0.0
+        self._forget_ns = -smoothing_s * SECOND_NS
         self._at = now_ns
         self._value = 0.0
         self._weight = 0.0
@@ -42,7 +59,7 @@ class RateMeter:
             self._filling += grown
             return
         per_second = grown * SECOND_NS / gap_ns
-        keep = exp(gap_ns / (-SMOOTHING_S * SECOND_NS))
+        keep = exp(gap_ns / self._forget_ns)
         self._value = self._value * keep + per_second * (1.0 - keep)
         self._weight = self._weight * keep + 1.0 - keep
         self.rate = self._value / self._weight
@@ -99,6 +116,36 @@ class RateMeter:
 
     def _missing(self, now_ns: int) -> int:
         return max(0, 1 + (now_ns - self._bucket_end) // SECOND_NS)
+
+
+class BurstMeter:
+    """The rate of what comes in bursts, as from clients that hold back a buffer until it is full.
+
+    Each burst's bytes belong to the silence before it, and the rate holds until the next one is
+    overdue. Zero for what flows, which `RateMeter` measures better.
+    """
+
+    __slots__ = ("_at", "_gap_ns", "_value")
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._gap_ns = 0
+        self._value = 0.0
+
+    def grew(self, size: int, now_ns: int) -> None:
+        """So many bytes came at once."""
+        gap_ns, self._at = now_ns - self._at if self._at else 0, now_ns
+        if gap_ns < BURST_NS:
+            self._gap_ns = 0
+            return
+        rate = size * SECOND_NS / gap_ns
+        self._value = (self._value + rate) / 2 if self._gap_ns else rate
+        self._gap_ns = gap_ns
+
+    def rate(self, now_ns: int) -> float:
+        """Bytes per second; 0.0 when no burst was due for long, or it isn't bursts that come."""
+        due = self._gap_ns and now_ns - self._at <= _OVERDUE * self._gap_ns
+        return self._value if due else 0.0
 
 
 def eta_s(offset: int, total: int, rate: float) -> float | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from contentui.content.model import Liveness
 from contentui.monitor.clock import SECOND_NS
 from contentui.monitor.model import IngestRow, Verdict
-from contentui.monitor.rates import RateMeter, eta_s
+from contentui.monitor.rates import BurstMeter, RateMeter, eta_s
 from contentui.monitor.verdict import ARRIVING, is_plain, judge
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Tracked:
 
     __slots__ = (
         "_active_since",
+        "_bursts",
         "_grew_at",
         "_seen_at",
         "_slow",
@@ -55,6 +56,7 @@ class Tracked:
         self.status = status
         self.row: IngestRow | None = None
         self.meter = RateMeter(now.mono)
+        self._bursts = BurstMeter()
         self.held = Liveness.UNKNOWN
         self.holder: Holder | None = None
         self.sure = False
@@ -79,7 +81,8 @@ class Tracked:
 
     def is_lively(self, now: Now) -> bool:
         """Whether it deserves a look on each tick."""
-        return not self.sure or now.mono - self.quiet_since < LATELY_NS
+        lately = now.mono - self.quiet_since < LATELY_NS
+        return not self.sure or lately or self._bursts.rate(now.mono) > 0
 
     def see(self, status: Status, now: Now) -> int:
         """Take the result of a look; return how many bytes have arrived since the last one."""
@@ -96,6 +99,7 @@ class Tracked:
         self.sure = True
         self.quiet_since = now.mono
         if grown > 0:
+            self._bursts.grew(grown, now.mono)
             self._grew_at = now.mono
             self.last_byte_ns = now.wall
         self.meter.add(grown, now.mono)
@@ -178,6 +182,9 @@ class Tracked:
     def _rate(self, verdict: Verdict, now: Now, thresholds: Thresholds, *, arriving: bool) -> float:
         if verdict is Verdict.TRICKLE:
             return self.meter.mean(thresholds.trickle_window_s, now.mono)
+        bursts = self._bursts.rate(now.mono)
+        if bursts >= 1.0 and verdict is Verdict.MOVING:
+            return bursts
         rate = self.meter.rate
         return rate if arriving and rate >= 1.0 else 0.0
 

@@ -312,3 +312,30 @@ def test_growth_of_ten_thousand_events_is_bounded(bench: Bench) -> None:
     events = bench.tick().events
     assert len(events) == 200
     assert events[-1] == "and 801 more changes"
+
+
+def test_bursts_have_a_rate_between_them_that_ends_when_the_next_is_overdue(bench: Bench) -> None:
+    with bench.store.writer("a", total=100_000_000) as writer:
+        bench.tick()
+        for _ in range(6):
+            writer.write(bytes(1_000_000))
+            snapshot = bench.run(12)
+            if writer.offset > 3_000_000:  # from the second burst on it is looked at all the time
+                row = bench.row(snapshot, "a")
+                assert row.rate == pytest.approx(1_000_000 / 12, rel=0.1)
+                assert row.eta_s == pytest.approx((100_000_000 - row.status.offset) / row.rate)
+        assert bench.row(bench.run(16), "a").rate > 0
+        assert bench.row(bench.run(4), "a").rate == 0
+
+
+def test_a_pause_is_no_burst_once_bytes_flow_again(bench: Bench) -> None:
+    with bench.store.writer("a", total=100_000_000) as writer:
+        bench.tick()
+        for _ in range(8):
+            writer.write(bytes(100_000))
+            bench.tick(0.25)
+        bench.run(6)
+        for _ in range(32):
+            writer.write(bytes(100_000))
+            snapshot = bench.tick(0.25)
+        assert bench.row(snapshot, "a").rate == pytest.approx(400_000, rel=0.15)
