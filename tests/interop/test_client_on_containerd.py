@@ -286,6 +286,7 @@ def test_it_lives_through_a_restart_of_the_daemon(node: Live, store: Store) -> N
     force(store, abort_plan(store, found(store, "across")))
 
 
+@pytest.mark.usefixtures("node")  # to skip without a daemon
 def test_the_first_namespace_of_a_new_daemon_is_seen_soon(short_tmp: Path) -> None:
     with Live(short_tmp / "new", collect=False) as daemon:
         store = open_store(f"unix://{daemon.socket}")
@@ -295,6 +296,7 @@ def test_the_first_namespace_of_a_new_daemon_is_seen_soon(short_tmp: Path) -> No
         store.close()
 
 
+@pytest.mark.usefixtures("node")  # to skip without a daemon
 def test_it_tells_that_another_daemon_answers(short_tmp: Path) -> None:
     first, second = Live(short_tmp / "d1", collect=False), Live(short_tmp / "d2", collect=False)
     with first:
