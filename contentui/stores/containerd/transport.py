@@ -40,7 +40,7 @@ _OPTIONS = (
     ("grpc.max_metadata_size", 1 << 20),  # a refusal quotes the ref, which has up to 64 KiB
     ("grpc.absolute_max_metadata_size", 1 << 20),
     ("grpc.initial_reconnect_backoff_ms", 250),
-    ("grpc.min_reconnect_backoff_ms", 250),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # it also ends an attempt to connect
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.default_authority", "localhost"),
     ("grpc.enable_http_proxy", 0),
