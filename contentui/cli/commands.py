@@ -51,6 +51,16 @@ GROUPS: dict[str, dict[str, Command]] = {
         "verify": Command("verify", "read blobs and compare them with their digests"),
         "delete": Command("delete", "remove blobs"),
     },
+    "registries": {
+        "pull": Command("pull", "get an image from a registry, resuming, under its name"),
+        "push": Command("push", "send an image to a registry"),
+        "images": Command("images", "list the images with their sizes; forget names"),
+        "import": Command("import_", "take images from an OCI layout or a docker archive"),
+        "export": Command("export", "write images as an OCI archive, verified"),
+        "fetch": Command("fetch", "get an image's content without a name"),
+        "fetch-object": Command("fetch_object", "one object of a registry to standard output"),
+        "push-object": Command("push_object", "send one blob or manifest to a registry"),
+    },
     "around them": {
         "serve": Command("serve", "serve a directory over gRPC, as containerd's content service"),
         "journal": Command("journal", "what was aborted, truncated and deleted from here"),

@@ -167,6 +167,6 @@ def _command_list() -> str:
     lines = []
     for title, commands in GROUPS.items():
         lines.append(f"{title}:")
-        lines += [f"  {name:<12}{command.summary}" for name, command in commands.items()]
+        lines += [f"  {name:<14}{command.summary}" for name, command in commands.items()]
         lines.append("")
     return "\n".join(lines)

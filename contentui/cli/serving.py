@@ -74,6 +74,7 @@ def serve(args: Namespace, context: Context) -> int:
     """Serve until SIGTERM, SIGINT or SIGHUP; returns the exit code."""
     check_addresses(args)
     root = _root(context)
+    _choose_transport()
     _keep_transport_quiet()
     with _signals_held() as signals, ExitStack() as held:
         store = held.enter_context(_served(root, args, read_only=context.read_only))
@@ -280,6 +281,15 @@ def _signals_held() -> Iterator[set[signal.Signals]]:
         yield signals
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _choose_transport() -> None:
+    """Let the thread that waits for calls also read them from the sockets.
+
+    gRPC's newer way hands each read and each call through threads of its own, which costs small
+    calls a third more CPU and half as many changes of threads again. It reads the variable once.
+    """
+    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 
 def _keep_transport_quiet() -> None:

@@ -21,7 +21,7 @@ def test_version_and_help(program):
     assert program.ok("--version") == f"contentui {__version__}\n"
     text = program.ok("--help")
     for name in COMMANDS:
-        assert f"\n  {name:<12}" in text
+        assert f"\n  {name:<14}" in text
     assert "exit codes:" in text
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import FILES, completes, digest, size
@@ -52,9 +49,10 @@ def run(args: Namespace, context: Context) -> int:
     total = info.size if args.size is None else args.size
     if args.output is not None and args.output != "-":
         from contentui.cli.signals import interruptible
+        from contentui.cli.writing import to_file
 
         with interruptible(), ProgressLine(str(info.digest), total, mode_for(args.progress)) as bar:
-            _to_file(args.output, _told(chunks, bar))
+            to_file(args.output, _told(chunks, bar))
         return Exit.DONE
     if context.out.is_terminal and not args.force_tty:
         chunks = _harmless(chunks, total)
@@ -103,32 +101,3 @@ def _harmless(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
             "this is no text for a terminal", advice="redirect it, use -o FILE, or --force-tty"
         )
     return iter((data,))
-
-
-def _to_file(path: str, chunks: Iterator[bytes]) -> None:
-    """Write to a file beside ``path`` and rename it when all bytes are there and right."""
-    target = os.path.realpath(path)
-    try:
-        regular = stat.S_ISREG(os.stat(target).st_mode)
-    except FileNotFoundError:
-        regular = True
-    if not regular:  # a device or a pipe has no bytes that could be half replaced
-        with open(target, "wb") as file:
-            file.writelines(chunks)
-        return
-    folder, name = os.path.split(target)
-    part = os.path.join(folder, f".{name[:200]}.{os.getpid()}.part")
-    try:
-        with open(part, "xb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        _remove(part)
-        raise
-
-
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)

@@ -12,14 +12,11 @@ from contentui.cli.exits import Exit
 from contentui.cli.output import say
 from contentui.cli.progress import add_progress, mode_for
 from contentui.cli.registries import add_registry
-from contentui.content.errors import NotFound
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from contentui.cli.context import Context
-    from contentui.content.model import Descriptor
-    from contentui.content.store import Store
 
 EXAMPLES = """
   contentui push registry.lan:5000/team/web:v2
@@ -50,6 +47,7 @@ def run(args: Namespace, context: Context) -> int:
     """Push, and say on an interruption how to go on."""
     import shlex
 
+    from contentui.cli.image_names import image_named
     from contentui.cli.pulling import TransferView
     from contentui.cli.registries import registry_for
     from contentui.cli.signals import Signalled, interruptible
@@ -59,7 +57,7 @@ def run(args: Namespace, context: Context) -> int:
     signum = 0
     with registry_for(args, args.image) as registry:
         store = context.store()
-        root = image_or_digest(store, args.source or str(registry.reference))
+        root = image_named(store, args.source or str(registry.reference)).target
         view = TransferView(mode_for(args.progress))
         with view, Notice(board_of(context.source)) as notice:
             push = Push(
@@ -87,29 +85,3 @@ def run(args: Namespace, context: Context) -> int:
     else:
         context.out.line(str(root.digest))
     return Exit.DONE
-
-
-def image_or_digest(store: Store, text: str) -> Descriptor:
-    """What a name or a digest stands for in this store.
-
-    Raises:
-        NotFound: nothing here.
-        InvalidArgument: it is neither a name nor a digest.
-    """
-    from contentui.content.digest import Digest
-    from contentui.content.model import Descriptor
-    from contentui.remotes.reference import parse_reference
-
-    if text.startswith(("sha256:", "sha384:", "sha512:")):
-        info = store.info(Digest.parse(text))
-        return Descriptor("", info.digest, info.size)
-    names = (text, str(parse_reference(text)))
-    for name in names:
-        try:
-            return store.images.get(name).target
-        except NotFound:
-            continue
-    raise NotFound(
-        f"there is no image {names[-1]} in {store.name}",
-        advice="'contentui images' lists those that are there",
-    )

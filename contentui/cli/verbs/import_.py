@@ -1,0 +1,111 @@
+"""Take images from an archive: an OCI layout, as a tar archive or a directory, or docker's own.
+
+The archive may be compressed, and is read once, so that a pipe will do. Every byte is compared with
+its digest. Prints each image's name and digest; what an image is called already is moved to it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from contentui.cli.arguments import FILES, add_format, completes
+from contentui.cli.exits import Exit
+from contentui.cli.output import note, say
+from contentui.cli.progress import ProgressLine, add_progress, mode_for
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from contentui.cli.context import Context
+    from contentui.transfers.archives_in import Imported
+    from contentui.transfers.archives_tar import Member
+
+EXAMPLES = """
+  contentui import redis.tar
+  docker save redis:7.4 | contentui import -
+  contentui import --name registry.lan/team/web:v2 layout/
+  contentui --store unix:///run/containerd/containerd.sock?namespace=k8s.io import web.tar.gz
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(parser, quiet="digests only, one a line")
+    completes(
+        parser.add_argument(
+            "file", metavar="FILE", help="an archive or a layout's directory; - for standard input"
+        ),
+        FILES,
+    )
+    parser.add_argument("--name", metavar="IMAGE", help="what to call the archive's one image")
+    add_progress(parser)
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Import, and say on an interruption what is kept."""
+    from contentui.cli.signals import Signalled, interruptible
+    from contentui.remotes.reference import parse_reference
+    from contentui.transfers.archives_in import Import
+
+    name = str(parse_reference(args.name)) if args.name else ""
+    store = context.store(create=True)
+    try:
+        with interruptible():
+            found = Import(store, name=name).run(_members(args))
+    except Signalled as error:
+        say("interrupted: whole blobs are kept", "import the archive again to go on")
+        return 128 + error.signum
+    for image in found:
+        _print(args, context, image)
+    return Exit.DONE
+
+
+def _members(args: Namespace) -> Iterator[Member]:
+    from contentui.transfers.archives_source import archive_members, directory_members
+
+    if args.file != "-" and os.path.isdir(args.file):
+        yield from directory_members(args.file)
+        return
+    with _opened(args.file) as file:
+        size = os.fstat(file.fileno()).st_size
+        mode = mode_for(args.progress)
+        with ProgressLine(args.file, size, mode) as bar:
+            yield from archive_members(file, bar)
+
+
+def _opened(path: str) -> BinaryIO:
+    if path != "-":
+        return open(path, "rb", buffering=0)
+    from contentui.content.errors import InvalidArgument
+
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InvalidArgument("standard input is a terminal, and no archive")
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+def _print(args: Namespace, context: Context, image: Imported) -> None:
+    digest = image.target.digest
+    if image.replaced is not None:
+        note(f"{image.name} stood for {image.replaced} before")
+    if not image.name:
+        called = f": the archive calls it {visible(image.called, 200)}" if image.called else ""
+        say(f"{digest.short()} has no name{called}", "import it with --name IMAGE")
+    if args.json:
+        from contentui.cli.records import json_line
+
+        record = {
+            "image": image.name or None,
+            "digest": digest,
+            "media_type": visible(image.target.media_type),
+            "replaced": image.replaced,
+        }
+        context.out.line(json_line(record))
+    elif args.quiet or not image.name:
+        context.out.line(str(digest))
+    else:
+        context.out.line(f"{image.name} {digest}")
