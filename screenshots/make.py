@@ -63,9 +63,11 @@ class Camera:
     def dashboard(self) -> Dashboard:
         return next(s for s in self.app.screen_stack if isinstance(s, Dashboard))
 
-    async def until(self, condition: Callable[[], object], what: str) -> None:
+    async def until(
+        self, condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S
+    ) -> None:
         """Let the dashboard run until the condition holds. Raises TimeoutError."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not condition():
             if time.monotonic() > deadline:
                 self.take("problem")

@@ -43,6 +43,10 @@ class Holding:
             self._look()
             return self._holder._replace(since_ns=since)
 
+    def forget(self, ident: IngestId) -> None:
+        """An ingest was removed: who holds the next one of its ref has held it for less long."""
+        self._since.pop(ident, None)
+
     def _for(self, ident: IngestId) -> Holder:
         return self._holder._replace(since_ns=self._since.get(ident, 0))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import Changed, FailedPrecondition, Locked, NotFound
 from contentui.content.filters import status_filter
-from contentui.content.model import IngestId, Liveness, Probe
+from contentui.content.model import IngestId, Liveness, Probe, backend_ref, ingest_id
 from contentui.protocol import names
 from contentui.stores.containerd import raw
 from contentui.stores.containerd.scope import several
@@ -97,6 +97,7 @@ class Ingests:
     def remove(self, namespace: str, ref: str) -> None:
         """Abort without looking."""
         self._link.call(names.CONTENT, "Abort", raw.ref_request(ref), namespace)
+        self._holding.forget(ingest_id(backend_ref(namespace, ref)))
 
     def truncate(self, ref: str, seen: Status | None) -> None:
         """Over a Write stream, the only way that a service knows; the bytes are read once more.

@@ -288,6 +288,9 @@ def test_a_held_ingest_tells_since_when_after_a_probe(daemon, opened):
         assert probe.holder.pid == daemon.process.pid
         assert before <= probe.holder.since_ns <= time.time_ns()
         assert store.holders([seen.id])[seen.id].since_ns == probe.holder.since_ns
+        store.abort(seen.id, force=True)
+    with opened("default").writer(seen.ref):  # another writer, of a new ingest of that ref
+        assert store.holders([seen.id])[seen.id].since_ns == 0
     assert store.holders([seen.id]) == {}
 
 
