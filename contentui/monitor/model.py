@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from contentui.content.model import Holder, Info, IngestId, Liveness, Status, Usage
+    from contentui.content.model import Descriptor, Holder, Info, IngestId, Liveness, Status, Usage
     from contentui.content.store import Store
     from contentui.images.model import Kind, Need
 
@@ -52,6 +52,54 @@ def usual_thresholds(store: Store) -> Thresholds:
     return Thresholds(stalled_after_s=120.0) if getattr(store, "buffers", False) else Thresholds()
 
 
+class TransferPart(Protocol):
+    """One blob of a pull or push, as the process that moves it tells. All text is hostile."""
+
+    @property
+    def descriptor(self) -> Descriptor: ...
+    @property
+    def ref(self) -> str:
+        """Its ingest's."""
+
+    @property
+    def phase(self) -> str:
+        """``waiting``, ``downloading``, ``uploading``, ``retrying``, ``verifying``, ``exists``,
+        ``mounted``, ``done``, ``failed``.
+        """
+
+    @property
+    def offset(self) -> int:
+        """Bytes that are there."""
+
+    @property
+    def words(self) -> str:
+        """The phase in words where there is more to say; empty otherwise."""
+
+    @property
+    def host(self) -> str: ...
+
+
+class Transfer(Protocol):
+    """A pull or push of one image in any process, as that tells. All text is hostile."""
+
+    @property
+    def verb(self) -> str: ...
+    @property
+    def image(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def started_ns(self) -> int: ...
+    @property
+    def parts(self) -> Sequence[TransferPart]: ...
+    @property
+    def words(self) -> str:
+        """What happens to the whole; empty while parts move."""
+
+    @property
+    def error(self) -> str: ...
+
+
 class IngestRow(NamedTuple):
     """An ingest as seen at one moment. A row that did not change is the same object again."""
 
@@ -67,6 +115,10 @@ class IngestRow(NamedTuple):
     """Seconds to the end at this rate; None when total or rate is unknown or nothing moves."""
     last_byte_ns: int = 0
     """Wall clock, nanoseconds, when we saw the offset grow last, or `Status.updated_ns` before."""
+    part: TransferPart | None = None
+    """What the pull that it belongs to says of it; None: it belongs to none that is known."""
+    image: str = ""
+    """What that pulls; hostile text."""
 
     @property
     def key(self) -> IngestId:
@@ -85,6 +137,28 @@ class BlobRow(NamedTuple):
     @property
     def key(self) -> str:
         return self.info.digest
+
+
+class Group(NamedTuple):
+    """A pull or push at one moment, with the ingests that belong to it."""
+
+    transfer: Transfer
+    members: tuple[IngestId, ...]
+    """Ingests that are there; a part that waits or is done has none."""
+    offset: int
+    """Bytes that are there, of all parts."""
+    total: int
+    """Bytes of all parts that are known by now; 0 while none is."""
+    rate: float = 0.0
+    """Bytes per second, smoothed."""
+    eta_s: float | None = None
+    """Seconds to the end at this rate; None when nothing moves."""
+    ended: bool = False
+    """Its process is gone, and not all of it came."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.transfer.verb} {self.transfer.pid} {self.transfer.started_ns}"
 
 
 class View(StrEnum):
@@ -137,3 +211,5 @@ class Snapshot:
     """What came, went or changed since the snapshot before, as sentences; for streams."""
     notices: tuple[str, ...] = ()
     """What the store wants a person to hear once, as sentences: another daemon answers now."""
+    groups: tuple[Group, ...] = ()
+    """Pulls and pushes that other processes tell of, the oldest first."""

@@ -13,15 +13,17 @@ from contentui.monitor.health import HealthBook
 from contentui.monitor.ingests import IngestWatch
 from contentui.monitor.model import Snapshot, Thresholds, View, usual_thresholds
 from contentui.monitor.rates import BURSTY_SMOOTHING_S, SMOOTHING_S, RateMeter
+from contentui.monitor.transfers import TransferWatch
 from contentui.monitor.wishes import Wishes, Wishlist
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from contentui.content.model import IngestId, Usage
     from contentui.content.store import Store
     from contentui.monitor.enrich import Index
+    from contentui.monitor.model import Transfer
 
 SOON_S = 0.05
 """Pause before the next tick while blobs are still being listed, seconds."""
@@ -46,6 +48,7 @@ class Monitor:
         index: what knows kinds and needs of blobs; without one they stay None.
         clock: where time comes from.
         reconcile_s: seconds after which everything is looked at again, hints or not.
+        transfers: reads what processes tell of their pulls and pushes, the oldest first.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Monitor:
         index: Index | None = None,
         clock: Clock | None = None,
         reconcile_s: float = 5.0,
+        transfers: Callable[[], Sequence[Transfer]] | None = None,
     ) -> None:
         self.store = store
         self.thresholds = thresholds or usual_thresholds(store)
@@ -67,6 +71,7 @@ class Monitor:
         self._reconciled_at: int | None = None
         smoothing_s = BURSTY_SMOOTHING_S if getattr(store, "buffers", False) else SMOOTHING_S
         self._total = RateMeter(mono(), smoothing_s)
+        self._transfers = TransferWatch(transfers, smoothing_s)
         self._wishlist = Wishlist()
         self._health = HealthBook()
         self._endings = events.Endings()
@@ -138,6 +143,7 @@ class Monitor:
             and not self._health.is_stale
             and not self._ingests.is_lively
             and not self._blobs.is_busy
+            and self._transfers.is_calm
         )
 
     def tick(self) -> Snapshot:
@@ -192,12 +198,13 @@ class Monitor:
         self._seq += 1
         if self._health.is_stale:
             self._total.rest(now.mono)
+        ingests, groups = self._transfers.look(self._ingests.picture(), now.mono)
         return Snapshot(
             seq=self._seq,
             taken_ns=now.wall,
             source=self.store.name,
             read_only_reason=self._read_only,
-            ingests=self._ingests.picture(),
+            ingests=ingests,
             blobs=self._blobs.picture(),
             counts=MappingProxyType(self._ingests.counts()),
             blob_bytes=self._blobs.bytes,
@@ -207,6 +214,7 @@ class Monitor:
             usage=self._usage,
             events=events.limited(sentences),
             notices=self._notices(),
+            groups=groups,
         )
 
     def _notices(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -28,6 +29,20 @@ class Keyed(Protocol):
 
     @property
     def key(self) -> str: ...
+
+
+Cells = tuple[tuple[str, str], ...]
+"""Text and style word of each cell of a line."""
+
+
+class Heading(ABC):
+    """A line above rows that belong together: the cursor goes there, but it is no item itself."""
+
+    key: str
+
+    @abstractmethod
+    def cells(self, fitted: Sequence[tuple[Column[Any], int]], now_ns: int) -> Cells:
+        """Its cells for columns of these widths."""
 
 
 Row = TypeVar("Row", bound=Keyed)
@@ -66,6 +81,8 @@ class Column(Generic[Row]):
     """The direction in which people want it first."""
     paint: Callable[[Row, int], str] | None = None
     """(row, width) -> exactly that many cells, for what isn't text: a bar."""
+    note: Callable[[Row], tuple[str, str]] | None = None
+    """Text and style word of what stands in its cells and all that follow instead, if any."""
 
     def cell(self, row: Row, now_ns: int, width: int) -> str:
         """Its text for a row, exactly ``width`` cells wide."""
@@ -76,6 +93,25 @@ class Column(Generic[Row]):
             # A number loses its digits all or none.
             text = {"middle": elide_middle, "end": elide}.get(self.cut, _unfit)(text, width)
         return pad(text, width, self.right)
+
+
+def cells_of(row: Row | Heading, fitted: Sequence[tuple[Column[Row], int]], now_ns: int) -> Cells:
+    """A line's cells for columns of these widths."""
+    if isinstance(row, Heading):
+        return row.cells(fitted, now_ns)
+    cells = []
+    for place, (column, width) in enumerate(fitted):
+        if column.note is not None and (note := column.note(row))[0]:
+            cells.append(note_cell(note, [width for _, width in fitted[place:]]))
+            break
+        cells.append((column.cell(row, now_ns, width), column.style(row)))
+    return tuple(cells)
+
+
+def note_cell(note: tuple[str, str], widths: Sequence[int]) -> tuple[str, str]:
+    """One cell in the place of several."""
+    width = sum(widths) + GAP * (len(widths) - 1)
+    return pad(elide(note[0], width), width), note[1]
 
 
 def _unfit(_text: str, _width: int) -> str:
@@ -113,8 +149,23 @@ def ref_text(row: IngestRow) -> str:
     return visible(row.status.ref or ref_argument(row.status))
 
 
+MEMBER = "│ "
+"""Before the name of what belongs to the heading above."""
+
+
 def _ref_cell(row: IngestRow, _now_ns: int) -> str:
-    return ref_text(row)
+    return MEMBER + ref_text(row) if row.image else ref_text(row)
+
+
+_PHASE_STYLES = {"retrying": "warn", "waiting": "muted", "failed": "bad"}
+
+
+def part_note(row: IngestRow) -> tuple[str, str]:
+    """What a pull says of its ingest while no bytes come for it: ``retrying in 4s (3/6): …``."""
+    part = row.part
+    if part is None or part.phase not in _PHASE_STYLES or (part.phase == "waiting" and row.rate):
+        return "", "base"
+    return visible(part.words, 300), _PHASE_STYLES[part.phase]
 
 
 def fraction(row: IngestRow) -> float | None:
@@ -158,9 +209,14 @@ _LONGEST_ETA_S = 99 * 31_557_600
 
 def eta_text(row: IngestRow) -> str:
     """Time to the end, ``–`` when it can't be told."""
-    if row.eta_s is None:
+    return duration_text(row.eta_s)
+
+
+def duration_text(seconds: float | None) -> str:
+    """Seconds as a cell of the ETA column."""
+    if seconds is None:
         return "–"
-    return ">99y" if row.eta_s > _LONGEST_ETA_S else human_duration(max(row.eta_s, 0))
+    return ">99y" if seconds > _LONGEST_ETA_S else human_duration(max(seconds, 0))
 
 
 def _eta(row: IngestRow, _now_ns: int) -> str:
@@ -212,6 +268,8 @@ def _scope(namespaces: tuple[str, ...]) -> str:
 def ingest_haystack(row: IngestRow) -> str:
     """What a filter looks at in an ingest: its name as it is shown, its verdict, its namespace."""
     text = f"{ref_text(row)} {row.verdict.value}"
+    if row.image:
+        text += " " + visible(row.image, 400)
     namespace = row.status.namespace
     return text + _scope((namespace,)) if namespace else text
 
@@ -240,7 +298,7 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
     ),
     Column(
         "rate", "RATE", _rate, lambda r: r.rate, 90, 9, 10,
-        style=_rate_style, right=True, live=True, descending=True,
+        style=_rate_style, right=True, live=True, descending=True, note=part_note,
     ),
     Column(
         "eta", "ETA", _eta, lambda r: float("inf") if r.eta_s is None else r.eta_s, 70, 4, 5,
@@ -300,13 +358,17 @@ def needs_text(row: BlobRow) -> str:
 def holder_names(needs: Sequence[Need]) -> list[str]:
     """Each holder once, by the name that says most: one that labels and lists a blob is one."""
     names: dict[str, str] = {}
+    images = {need.digest or need.name for need in needs if need.by == "image"}
     for need in needs:
         holder = need.digest or need.name
         if need.by == "label" and need.digest:
             names.setdefault(holder, f"label of {need.digest[7:19]}")
-        else:
+        elif need.by != "lease":
             names[holder] = visible(need.name, 160).replace("sha256:", "")
-    return list(names.values())
+    # An image's name says most; a lease's says nothing to anybody.
+    ranked = sorted(names, key=lambda holder: holder not in images)
+    leases = sum(need.by == "lease" for need in needs)
+    return [names[holder] for holder in ranked] + ["a lease"] * leases
 
 
 def _used_by(row: BlobRow, _now_ns: int) -> str:

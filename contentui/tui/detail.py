@@ -10,7 +10,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from contentui.content.model import Liveness, ref_argument
-from contentui.monitor.model import BlobRow, IngestRow
+from contentui.monitor.model import BlobRow, Group, IngestRow
 from contentui.text import human_age, human_rate, human_size, local_time, visible
 from contentui.tui.bars import sparkline
 from contentui.tui.columns import (
@@ -18,10 +18,12 @@ from contentui.tui.columns import (
     eta_text,
     kind_text,
     namespaces_text,
+    part_note,
     ref_text,
     verdict_text,
 )
 from contentui.tui.fields import Field, lay_out
+from contentui.tui.group_detail import group_lines, group_sentence
 from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
@@ -94,7 +96,11 @@ def _ingest_lines(
     yield "started", _when(status.started_ns, now_ns)
     yield "updated", _when(row.last_byte_ns or status.updated_ns, now_ns)
     yield "holder", _holder(row, now_ns)
-    yield "expected", str(status.expected) if status.expected else "no digest declared"
+    if row.image:
+        yield "part of", visible(row.image, 1024)
+    if row.part is not None and row.part.host:
+        yield "comes from", visible(row.part.host, 300)
+    yield "expected", _expected(row)
     if status.refused:
         yield "refused", f"{status.refused}, the digest of these bytes"
     if status.damage:
@@ -102,6 +108,12 @@ def _ingest_lines(
     yield "on disk", f"ingest/{visible(status.id)}/"
     if ref_argument(status) != status.ref:
         yield "argument", visible(ref_argument(status))
+
+
+def _expected(row: IngestRow) -> str:
+    if row.status.expected:
+        return str(row.status.expected)
+    return str(row.part.descriptor.digest) if row.part is not None else "no digest declared"
 
 
 def _need(need: Need) -> str:
@@ -136,22 +148,33 @@ def _blob_lines(row: BlobRow, now_ns: int) -> Iterator[tuple[str, str]]:
 
 
 def detail_lines(
-    row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()
+    row: IngestRow | BlobRow | Group, now_ns: int, history: Sequence[float] = ()
 ) -> list[tuple[str, str]]:
     """Every field of a row as (label, value), whole and safe for a terminal.
 
     A value that belongs to the label above has an empty label. ``history``: an ingest's rate in
     bytes per second, oldest first. The verdict's sentence is `IngestRow.reason`.
     """
+    if isinstance(row, Group):
+        return list(group_lines(row, now_ns))
     if isinstance(row, IngestRow):
         return list(_ingest_lines(row, now_ns, history))
     return list(_blob_lines(row, now_ns))
 
 
-def _verdict(row: IngestRow | BlobRow) -> list[Field]:
+def sentences(row: IngestRow | BlobRow | Group) -> list[tuple[str, str]]:
+    """What matters most, as sentences with their style words; none of a blob."""
+    if isinstance(row, Group):
+        return [group_sentence(row)]
     if not isinstance(row, IngestRow):
         return []
-    return [Field("", visible(row.reason), VERDICT_STYLES[row.verdict], whole_line=True)]
+    note = part_note(row)
+    verdict = visible(row.reason), VERDICT_STYLES[row.verdict]
+    return [(note[0], "warn"), verdict] if note[0] else [verdict]
+
+
+def _verdict(row: IngestRow | BlobRow | Group) -> list[Field]:
+    return [Field("", text, style, whole_line=True) for text, style in sentences(row)]
 
 
 # In a pane that shows three lines: how fast where bytes arrive, else who holds it since when.
@@ -191,6 +214,10 @@ class DetailPane(ScrollView, can_focus=True):
         """Show a blob."""
         self._show_row(row, now_ns)
 
+    def show_group(self, group: Group, now_ns: int) -> None:
+        """Show a pull or push."""
+        self._show_row(group, now_ns)
+
     def show_nothing(self, text: str) -> None:
         """Show plain ``text`` where there is no row."""
         self._show("", [Field("", visible(line), "label", True) for line in text.splitlines()])
@@ -201,7 +228,7 @@ class DetailPane(ScrollView, can_focus=True):
         return "\n".join("".join(text for text, _ in line).rstrip() for line in self._lines)
 
     def _show_row(
-        self, row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()
+        self, row: IngestRow | BlobRow | Group, now_ns: int, history: Sequence[float] = ()
     ) -> None:
         pairs = [pair for pair in detail_lines(row, now_ns, history) if pair[0] != "state"]
         if isinstance(row, IngestRow):

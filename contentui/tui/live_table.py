@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from contentui.text import visible
 from contentui.tui.cells import elide
-from contentui.tui.columns import GAP, Column, Row, fit
+from contentui.tui.columns import GAP, Column, Heading, Row, cells_of, fit
 from contentui.tui.styling import component_style
 from contentui.tui.table_header import titles
 
@@ -162,18 +162,20 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._columns = tuple(columns)
-        self._rows: Sequence[Row] = ()
+        self._rows: Sequence[Row | Heading] = ()
         self._now_ns = 0
         self._top = 0
         self._cursor = 0
         self._cursor_key: str | None = None
         self._visited = False  # the focus or a hand was here
         self._marks: set[str] = set()  # replaced, never changed
-        self._marked: tuple[Sequence[Row], set[str], Sequence[Row]] = ((), self._marks, ())
+        self._marked: tuple[Sequence[object], set[str], Sequence[Row]] = ((), self._marks, ())
         self._sort: tuple[str, bool] | None = None
         self._empty_text = empty_text
         self._fitted: tuple[int, list[tuple[Column[Row], int]]] = (-1, [])
-        self._seen: dict[int, tuple[Row, int, Line]] = {}  # row number -> row, second, line
+        self._seen: dict[
+            int, tuple[Row | Heading, int, Line]
+        ] = {}  # row number -> row, second, line
         self._painted: dict[int, Line] = {}  # line on the screen -> what is there
         self._strips: LRUCache[Any, Strip] = LRUCache(1024)
         self._styles_ready: dict[str, Style] = {}
@@ -182,7 +184,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
 
     def show(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[Row | Heading],
         now_ns: int,
         exists: Callable[[str], bool] | None = None,
     ) -> None:
@@ -243,13 +245,14 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
             self.refresh()
 
     @property
-    def rows(self) -> Sequence[Row]:
-        """All rows, in their order."""
+    def rows(self) -> Sequence[Row | Heading]:
+        """All rows, in their order, and the headings between them."""
         return self._rows
 
     def visible_keys(self) -> list[str]:
         """The keys of the rows that are on the screen."""
-        return [row.key for row in self._rows[self._top : self._top + self._body_height]]
+        shown = self._rows[self._top : self._top + self._body_height]
+        return [row.key for row in shown if not isinstance(row, Heading)]
 
     # -- cursor and marks --------------------------------------------------------------------
 
@@ -266,8 +269,15 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
 
     @property
     def cursor_row(self) -> Row | None:
-        """The item under the cursor."""
-        return self._rows[self._cursor] if self._rows else None
+        """The item under the cursor; None where there is none, or a heading."""
+        row = self._rows[self._cursor] if self._rows else None
+        return None if isinstance(row, Heading) else row
+
+    @property
+    def cursor_heading(self) -> Heading | None:
+        """The heading under the cursor."""
+        row = self._rows[self._cursor] if self._rows else None
+        return row if isinstance(row, Heading) else None
 
     @property
     def marks(self) -> set[str]:
@@ -287,7 +297,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         """The marked items among the rows, in their order."""
         rows, marks = self._rows, self._marks
         if self._marked[0] is not rows or self._marked[1] is not marks:
-            self._marked = rows, marks, [row for row in rows if row.key in marks] if marks else []
+            self._marked = rows, marks, [r for r in self._items() if r.key in marks]
         return self._marked[2]
 
     @property
@@ -304,18 +314,23 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         target = self._cursor_key if key is None else key
         if target is None:
             return
-        self._set_marks(self._marks ^ {target})
+        if self.cursor_heading is None or self._cursor_key != target:
+            self._set_marks(self._marks ^ {target})
         if key is None:
             self._move_to(self._cursor + 1)
 
     def mark_all(self) -> None:
         """Mark all rows; when all are marked already, none."""
-        shown = {row.key for row in self._rows}
+        items = self._items()
+        shown = {row.key for row in items}
         if shown <= self._marks:
             self._set_marks(self._marks - shown)
         else:
             self._set_marks(self._marks | shown)
-            self._marked = self._rows, self._marks, self._rows
+            self._marked = self._rows, self._marks, items
+
+    def _items(self) -> list[Row]:
+        return [row for row in self._rows if not isinstance(row, Heading)]
 
     def clear_marks(self) -> None:
         """Unmark all."""
@@ -336,7 +351,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         gone = {key for key in self._marks if not exists(key)}
         self._set_marks(self._marks - gone, frozenset(gone))
 
-    def _follow(self, old: Sequence[Row]) -> None:
+    def _follow(self, old: Sequence[Row | Heading]) -> None:
         """Keep the cursor on its item, and the item on its line of the screen.
 
         A view from the very top stays there, to show what comes in; and before anybody has
@@ -350,7 +365,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._top = self._top_near(self._cursor - line if self._top else 0)
         self._cursor_is_on(rows[self._cursor].key if rows else None)
 
-    def _place_of(self, key: str, old: Sequence[Row]) -> int:
+    def _place_of(self, key: str, old: Sequence[Row | Heading]) -> int:
         """Where an item is now, or its nearest neighbour of before, the one below first."""
         found = self._find(key)
         if found is not None:
@@ -505,9 +520,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
                 return line
             line = Line(line.cells, cursor, marked, thumb)
         else:
-            now_ns = self._now_ns
-            cells = tuple([(c.cell(row, now_ns, width), c.style(row)) for c, width in fitted])
-            line = Line(cells, cursor, marked, thumb)
+            line = Line(cells_of(row, fitted, self._now_ns), cursor, marked, thumb)
         self._seen[y] = (row, second, line)
         return line
 

@@ -65,13 +65,15 @@ class Session:
         from contentui.monitor.feed import Feed
         from contentui.monitor.monitor import Monitor
         from contentui.stores.open import open_store
+        from contentui.transfers.board import Board, board_of
 
         self.close()
         if self.create and self.source and not is_socket(self.source):
             os.makedirs(self.source, 0o755, exist_ok=True)
         store = open_store(self.source or "", read_only=self.read_only, create=self.create)
         self._index = ContentIndex(store)
-        self._monitor = Monitor(store, index=self._index)
+        board = Board(board_of(self.source or ""))
+        self._monitor = Monitor(store, index=self._index, transfers=board.transfers)
         self._feed = Feed(self._monitor, interval_s=self._interval_s)
         self._store = store
         return store.read_only_reason

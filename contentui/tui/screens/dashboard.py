@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from contentui.actions.model import Result, Verb
 from contentui.content.model import IngestId, Status
-from contentui.monitor.model import BlobRow, IngestRow, Snapshot
+from contentui.monitor.model import BlobRow, Group, IngestRow, Snapshot
 from contentui.text import visible
 from contentui.tui import probing
 from contentui.tui.columns import (
@@ -28,6 +28,7 @@ from contentui.tui.columns import (
 from contentui.tui.commands import COMMANDS
 from contentui.tui.detail import DetailPane
 from contentui.tui.footer import KeyBar, live_hints
+from contentui.tui.groups import GroupHeading
 from contentui.tui.header import HeaderBar
 from contentui.tui.live_table import LiveTable
 from contentui.tui.messages import (
@@ -41,6 +42,7 @@ from contentui.tui.messages import (
 from contentui.tui.screens import words
 from contentui.tui.screens.filter_line import FilterLine
 from contentui.tui.screens.pane import Pane
+from contentui.tui.screens.sheet import Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from contentui.tui.app import ContentUI, PaletteEntry
-    from contentui.tui.screens.detail import DetailScreen
 
 
 FRAME_S = 0.004
@@ -90,10 +91,11 @@ class Dashboard(Screen[None]):
         self._state: tuple[object, ...] = ()
         self._failure: StoreFailed | None = None
         self._focus_told: tuple[str, ...] = ()
+        self._groups: tuple[tuple[Group, ...], tuple[GroupHeading, ...]] = ((), ())
         self._progress = ""
         self._unwatched = 0
         self._rows_seen: tuple[object, object] = ((), ())
-        self._detail: tuple[DetailScreen, str] | None = None
+        self._sheet = Sheet(self)
         self.read_only_reason = ""
 
     @property
@@ -140,7 +142,7 @@ class Dashboard(Screen[None]):
             self._refresh_all()
         else:
             self._refresh_header()
-            self._refresh_sheet(before)
+            self._sheet.follow(before, message.snapshot)
 
     def _use_columns(self, snapshot: Snapshot) -> None:
         """With the namespaces, once there are any; the column stays when its rows go."""
@@ -237,7 +239,7 @@ class Dashboard(Screen[None]):
                 self.ingests.empty_text, self.blobs.empty_text = words.empty(
                     self.snapshot, collects=self._app.session.collects
                 )
-            self.ingests.feed(self.snapshot.ingests, now_ns, now_s)
+            self.ingests.feed(self.snapshot.ingests, now_ns, now_s, self._headings())
             self.blobs.feed(self.snapshot.blobs, now_ns, now_s)
             self._tell_focus()
         else:
@@ -263,13 +265,26 @@ class Dashboard(Screen[None]):
             self._focus_told = keys
             self._app.session.focus([IngestId(key) for key in keys])
 
+    def history(self, ingest: IngestId) -> tuple[float, ...]:
+        """An ingest's rate in bytes per second, oldest first."""
+        return self._app.session.history(ingest)
+
+    def _headings(self) -> Sequence[GroupHeading]:
+        """Of the pulls that are told of; the same objects as long as those didn't change."""
+        groups = self.snapshot.groups if self.snapshot else ()
+        if groups != self._groups[0]:
+            self._groups = groups, tuple(map(GroupHeading, groups))
+        return self._groups[1]
+
     def _refresh_detail(self) -> None:
         detail, row = self.query_one(DetailPane), self.active.table.cursor_row
         now_ns = self._frozen_ns if self.paused else self._now_ns
         if isinstance(row, IngestRow):
-            detail.show_ingest(row, self._app.session.history(row.key), now_ns)
+            detail.show_ingest(row, self.history(row.key), now_ns)
         elif isinstance(row, BlobRow):
             detail.show_blob(row, now_ns)
+        elif isinstance(heading := self.active.table.cursor_heading, GroupHeading):
+            detail.show_group(heading.group, now_ns)
         else:
             detail.show_nothing("")
 
@@ -294,6 +309,7 @@ class Dashboard(Screen[None]):
             pane.id, row is not None, pane.table.mark_count, bool(pane.view.query.text),
             len(pane.targets()), self.paused, self.read_only_reason, self._zoomed, pane.total > 0,
             pane.table.is_cursor_marked, self.focused is None, bool(self._trouble),
+            pane.table.cursor_heading is not None,
         )  # fmt: skip
         if state != self._state:
             self._state = state
@@ -347,7 +363,9 @@ class Dashboard(Screen[None]):
             return pane is self.ingests and (bool(pane.targets()) or has_row)
         if action == "retry":
             return bool(self._trouble)
-        if action in ("mark", "detail", "copy"):
+        if action in ("detail", "copy"):
+            return has_row or pane.table.cursor_heading is not None
+        if action == "mark":
             return has_row
         if action in ("mark_all", "sort", "reverse"):
             return bool(pane.shown)
@@ -369,7 +387,7 @@ class Dashboard(Screen[None]):
         if command_id == "ingest.verify":
             marks = len(pane.table.marked_rows())
             return f"Verify {marks:,} marked" if marks else ""
-        if command_id == "view.detail" and pane.table.cursor_row is None:
+        if command_id == "view.detail" and pane.table.cursor_key is None:
             return None  # the table answers to enter with nothing to choose, too
         if command_id == "table.mark":
             return "Unmark" if pane.table.is_cursor_marked else ""
@@ -507,36 +525,7 @@ class Dashboard(Screen[None]):
     @on(LiveTable.Chosen)
     def action_detail(self) -> None:
         """The row under the cursor, in full."""
-        row = self.active.table.cursor_row
-        if row is None:
-            return
-        from contentui.tui.screens.detail import DetailScreen, full_lines
-
-        history = self._app.session.history(row.key) if isinstance(row, IngestRow) else ()
-        title = "Ingest" if isinstance(row, IngestRow) else "Blob"
-        sheet = DetailScreen(title, full_lines(row, self._now_ns, history))
-        self._detail = sheet, row.key
-        self.app.push_screen(sheet)
-
-    def _refresh_sheet(self, before: Snapshot | None) -> None:
-        """Let the open detail follow its item, until that is gone."""
-        if self._detail is None or self.snapshot is None or self.app.screen is not self._detail[0]:
-            return
-        from contentui.tui.screens.detail import full_lines
-
-        sheet, key = self._detail
-        now = self.snapshot
-        rows: tuple[IngestRow | BlobRow, ...] = now.ingests
-        if self.active is self.blobs:
-            if before is not None and before.blobs is now.blobs:
-                return
-            rows = now.blobs
-        row = next((row for row in rows if row.key == key), None)
-        if row is None:
-            sheet.end()
-            return
-        history = self._app.session.history(row.key) if isinstance(row, IngestRow) else ()
-        sheet.show(full_lines(row, now.taken_ns, history))
+        self._sheet.open(self.active, self._now_ns)
 
     def action_copy(self) -> None:
         """The ref or the digest under the cursor, as a command would take it."""
@@ -547,6 +536,8 @@ class Dashboard(Screen[None]):
             self._app.copy(ref_argument(row.status), "the ref")
         elif isinstance(row, BlobRow):
             self._app.copy(str(row.info.digest), "the digest")
+        elif isinstance(heading := self.active.table.cursor_heading, GroupHeading):
+            self._app.copy(heading.group.transfer.image, "the image's name")
 
     def action_journal(self) -> None:
         self._app.show_journal()
@@ -584,6 +575,7 @@ def _looks_same(before: Snapshot | None, now: Snapshot) -> bool:
         and before.blobs is now.blobs
         and before.health.view == now.health.view
         and before.ingests == now.ingests
+        and before.groups == now.groups
     )
 
 

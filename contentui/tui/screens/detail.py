@@ -8,10 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from contentui.monitor.model import BlobRow, IngestRow
-from contentui.text import visible
-from contentui.tui.columns import VERDICT_STYLES
-from contentui.tui.detail import detail_lines
+from contentui.tui.detail import detail_lines, sentences
 from contentui.tui.text_view import Line, TextView
 
 if TYPE_CHECKING:
@@ -19,14 +16,17 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from contentui.monitor.model import BlobRow, Group, IngestRow
 
-def full_lines(row: IngestRow | BlobRow, now_ns: int, history: Sequence[float] = ()) -> list[Line]:
+
+def full_lines(
+    row: IngestRow | BlobRow | Group, now_ns: int, history: Sequence[float] = ()
+) -> list[Line]:
     """The verdict as a sentence, then every field under its label."""
     fields = detail_lines(row, now_ns, history)
     lines = [Line(value, "plain", label, hang=11) for label, value in fields]
-    if isinstance(row, IngestRow):
-        lines = [Line(visible(row.reason), VERDICT_STYLES[row.verdict]), Line(""), *lines]
-    return lines
+    said = [Line(text, style) for text, style in sentences(row)]
+    return [*said, Line(""), *lines] if said else lines
 
 
 class DetailScreen(ModalScreen[None]):

@@ -12,6 +12,7 @@ from textual.message import Message
 
 from contentui.text import visible
 from contentui.tui.columns import Column, Row
+from contentui.tui.groups import arrange
 from contentui.tui.live_table import LiveTable
 from contentui.tui.query import Query, parse
 from contentui.tui.view_state import ViewState
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from contentui.tui.columns import Heading
+    from contentui.tui.groups import GroupHeading
     from contentui.tui.view_state import Task
 
 
@@ -53,6 +56,8 @@ class Pane(Vertical, Generic[Row]):
         self._keys: tuple[Sequence[Row], frozenset[str]] = ((), frozenset())
         self._title_said = ""
         self._ordering: tuple[Task[Row], float] | None = None
+        self._groups: Sequence[GroupHeading] = ()
+        self._arranged: tuple[object, object, Sequence[Row | Heading]] = ((), (), ())
 
     def compose(self) -> ComposeResult:
         yield self.table
@@ -66,14 +71,20 @@ class Pane(Vertical, Generic[Row]):
         """Whether it has the column, with room or without."""
         return self.view.has(key)
 
-    def feed(self, rows: Sequence[Row], now_ns: int, now_s: float) -> None:
-        """Show these rows, filtered and in order; the same rows when paused.
+    def feed(
+        self,
+        rows: Sequence[Row],
+        now_ns: int,
+        now_s: float,
+        groups: Sequence[GroupHeading] = (),
+    ) -> None:
+        """Show these rows, filtered and in order, in groups; the same rows when paused.
 
         Many rows are put in order on a thread: they are shown at a later call, for which
         `Ordered` asks.
         """
         if not self.view.paused:
-            self._all = rows
+            self._all, self._groups = rows, groups
         task = None if self._ordering is not None else self.view.task(rows, now_s)
         if task is not None and task.is_big:
             self._ordering = task, now_s
@@ -101,8 +112,18 @@ class Pane(Vertical, Generic[Row]):
         self._shown = self.view.shown
         self.table.empty_text = self._empty()
         self.table.sort_by(self.view.sort, self.view.descending)
-        self.table.show(self._shown, now_ns, self._exists)
+        self.table.show(self._grouped(), now_ns, self._exists)
         self.say()
+
+    def _grouped(self) -> Sequence[Row | Heading]:
+        """The same object as long as nothing about it changed."""
+        if not self._groups:
+            return self._shown
+        if self._arranged[0] is not self._shown or self._arranged[1] is not self._groups:
+            test = self.view.query.test if self.view.query else None
+            made = arrange(self._shown, self._groups, test)
+            self._arranged = self._shown, self._groups, made
+        return self._arranged[2]
 
     def _exists(self, key: str) -> bool:
         if self._keys[0] is not self._all:
@@ -161,7 +182,7 @@ class Pane(Vertical, Generic[Row]):
         """
         if marked := self.table.marked_rows():
             return marked
-        row: Any = self.table.cursor_row
+        row: Any = self.table.cursor_row  # none where a heading is
         return [] if row is None or self.table.mark_count else [row]
 
     def filter(self, text: str) -> Query:

@@ -1,0 +1,145 @@
+"""Ingests of one pull together under a line that says how far the whole of it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contentui.text import human_age, human_rate, human_size, visible
+from contentui.tui.bars import bar, unknown_bar
+from contentui.tui.cells import elide, elide_middle, fits, pad
+from contentui.tui.columns import Cells, Column, Heading, Row, duration_text, note_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from contentui.monitor.model import Group
+
+ENDED = ("done", "exists", "mounted")
+_SIGN = "▾ "
+_MOVING = ("downloading", "uploading", "verifying")
+
+
+class GroupHeading(Heading):
+    """The line of one pull or push."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.key = f"group {group.key}"
+        self.members = frozenset(group.members)
+
+    @property
+    def haystack(self) -> str:
+        """What a filter looks at."""
+        return f"{self.group.transfer.verb} {self.image} {self.note[0]}".casefold()
+
+    @property
+    def image(self) -> str:
+        """Its name, safe for a terminal."""
+        return visible(self.group.transfer.image, 400)
+
+    @property
+    def note(self) -> tuple[str, str]:
+        """What happens to the whole, in words, and their style; empty while its parts move."""
+        return group_note(self.group)
+
+    def cells(self, fitted: Sequence[tuple[Column[Any], int]], now_ns: int) -> Cells:
+        """As those of an ingest; words take the place of rate and time."""
+        note, cells = self.note, []
+        for place, (column, width) in enumerate(fitted):
+            if column.note is not None and note[0]:
+                cells.append(note_cell(note, [width for _, width in fitted[place:]]))
+                break
+            cells.append(self._cell(column, width, now_ns))
+        return tuple(cells)
+
+    def _cell(self, column: Column[Any], width: int, now_ns: int) -> tuple[str, str]:
+        if column.key == "ref":
+            return pad(_SIGN + short_image(self.image, width - len(_SIGN)), width), "strong"
+        if column.key == "progress":
+            return self._bar(width)
+        if column.key == "state":
+            return pad(elide(self._count(width), width), width), "strong"
+        text = self._text(column.key, now_ns)
+        return pad(text if fits(text, width) else "…", width, column.right), "strong"
+
+    def _bar(self, width: int) -> tuple[str, str]:
+        group = self.group
+        if not group.total:
+            return unknown_bar(width), "bar-unknown"
+        share = group.offset / group.total
+        return bar(share, width), "bar-bad" if group.ended else "bar"
+
+    def _count(self, width: int) -> str:
+        """``pull 3/8``, in parts."""
+        parts = self.group.transfer.parts
+        count = f"{sum(part.phase in ENDED for part in parts)}/{len(parts)}"
+        text = f"{visible(self.group.transfer.verb, 8)} {count}"
+        return text if fits(text, width) else count
+
+    def _text(self, key: str, now_ns: int) -> str:
+        group = self.group
+        if key == "percent":
+            return f"{min(group.offset * 100 // group.total, 999)}%" if group.total else ""
+        if key == "offset":
+            return human_size(group.offset)
+        if key == "total":
+            return human_size(group.total) if group.total else "?"
+        if key == "rate":
+            return human_rate(group.rate)
+        if key == "eta":
+            return duration_text(group.eta_s)
+        return human_age(group.transfer.started_ns, now_ns) if key == "started" else ""
+
+
+def group_note(group: Group) -> tuple[str, str]:
+    """What happens to a whole transfer, in words, and their style; empty while parts move."""
+    transfer = group.transfer
+    failed = transfer.error or next((p.words for p in transfer.parts if p.phase == "failed"), "")
+    if failed:
+        return f"failed: {visible(failed, 400)}", "bad"
+    if group.ended:
+        return f"ended early: pid {visible(str(transfer.pid), 12)} is gone", "bad"
+    if transfer.words:
+        return visible(transfer.words, 400), "kind"
+    if any(part.phase in _MOVING for part in transfer.parts):
+        return "", "base"
+    for phase, style in (("retrying", "warn"), ("waiting", "kind")):
+        words = [part.words for part in transfer.parts if part.phase == phase and part.words]
+        if words:
+            return visible(words[0], 400), style
+    return "", "base"
+
+
+def short_image(name: str, width: int) -> str:
+    """The end of a name tells most: leave out its host and folders before anything else."""
+    while not fits(name, width) and "/" in name.removeprefix("…/"):
+        name = "…/" + name.removeprefix("…/").partition("/")[2]
+    return elide_middle(name, width)
+
+
+def arrange(
+    rows: Sequence[Row],
+    groups: Sequence[GroupHeading],
+    test: Callable[[str], bool] | None = None,
+) -> list[Row | Heading]:
+    """The rows of each group together under its heading, where the first of them stood.
+
+    Groups without rows come first: with ``test`` only those whose text it lets through.
+    """
+    of: dict[str, GroupHeading] = {key: group for group in groups for key in group.members}
+    members: dict[str, list[Row]] = {}
+    for row in rows:
+        if (group := of.get(row.key)) is not None:
+            members.setdefault(group.key, []).append(row)
+    made: list[Row | Heading] = [
+        group
+        for group in groups
+        if group.key not in members and (test is None or test(group.haystack))
+    ]
+    for row in rows:
+        group = of.get(row.key)
+        if group is None:
+            made.append(row)
+        elif group.key in members:
+            made += [group, *members.pop(group.key)]
+    return made
