@@ -174,6 +174,9 @@ class _Run:
 
     def _delete(self, step: Step, shown: Info) -> None:
         now = self._store.info(shown.digest)
+        if now.namespaces != shown.namespaces:
+            where = words.namespace_words(now.namespaces)
+            raise _Skip(f"it is in other namespaces than were shown: {where}")
         if (now.size, now.committed_ns) != (shown.size, shown.committed_ns):
             raise _Skip("it was removed and stored anew since it was shown")
         kept = next((digest for digest in step.freed_by if digest not in self._going), None)

@@ -15,7 +15,7 @@ from bench.peers import Missing
 from contentui.actions.model import Concern, Result
 from contentui.actions.run import run
 from contentui.content.digest import Digest
-from contentui.content.errors import InvalidArgument
+from contentui.content.errors import Changed, InvalidArgument
 from contentui.content.model import Liveness, backend_ref, ingest_id
 from contentui.demo.unpackable import make_unpackable
 from contentui.monitor.model import View
@@ -235,6 +235,36 @@ class open_one:  # noqa: N801  (used like contextlib.closing)
 
     def __exit__(self, *exc: object) -> None:
         self.store.close()
+
+
+def outcome_of_delete_after(node: Live, store: Store, digest: Digest, *deeds: str) -> str:
+    """Why a deletion that was planned before ``deeds`` skips the blob; each is NAMESPACE VERB."""
+    plan, needs = delete_plan(store, digest)
+    for deed in deeds:
+        namespace, verb = deed.split()
+        if verb == "gets":
+            ingest(node, namespace, b"known to more")
+        else:
+            argv = ["ctr", "-a", str(node.socket), "-n", namespace, "content", "rm", digest]
+            subprocess.run(argv, check=True, capture_output=True)
+    (outcome,) = run(store, plan, allow=FORCE, needs=needs)
+    assert outcome.result is Result.SKIPPED
+    return outcome.reason
+
+
+def test_a_blob_goes_from_no_other_namespaces_than_the_plan_says(
+    node: Live, everything: Store
+) -> None:
+    digest = ingest(node, "other", b"known to more")
+    assert "default, other" in outcome_of_delete_after(node, everything, digest, "default gets")
+    assert everything.info(digest).namespaces == ("default", "other")
+    anew = outcome_of_delete_after(node, everything, digest, "default removes", "default gets")
+    assert "stored anew" in anew
+    assert everything.info(digest).namespaces == ("default", "other")
+    shown = everything.info(digest)
+    with pytest.raises(Changed, match="other namespaces"):
+        everything.delete(digest, seen=shown._replace(namespaces=("other",)))
+    everything.delete(digest, seen=shown)
 
 
 def test_deleting_in_one_namespace_leaves_the_other(node: Live, everything: Store) -> None:

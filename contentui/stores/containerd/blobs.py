@@ -92,8 +92,7 @@ class Blobs:
         """
         found = self.each(digest)
         now = _merged(found)
-        if seen and (now.size, now.committed_ns) != (seen.size, seen.committed_ns):
-            raise Changed(f"blob {digest} has been replaced")
+        _refuse_changed(now, seen)
         request = serialized(pb.DeleteContentRequest(digest=digest))
         for info in found:
             namespace = info.namespaces[0] if info.namespaces else ""
@@ -152,6 +151,19 @@ def checked_mask(mask: Sequence[str]) -> Sequence[str]:
     return mask or ("labels",)
 
 
+def _refuse_changed(now: Info, seen: Info | None) -> None:
+    if seen is None:
+        return
+    if now.namespaces != seen.namespaces:
+        shown = ", ".join(now.namespaces[:5])
+        raise Changed(
+            f"blob {now.digest} is in other namespaces than were shown: {shown}",
+            advice="look again, then decide",
+        )
+    if (now.size, now.committed_ns) != (seen.size, seen.committed_ns):
+        raise Changed(f"blob {now.digest} has been replaced")
+
+
 def _infos(message: bytes) -> Iterator[pb.Info]:
     try:
         yield from pb.ListContentResponse.FromString(message).info
@@ -184,14 +196,18 @@ def _info(found: pb.Info, namespace: str) -> Info | None:
 
 
 def _merged(infos: Sequence[Info]) -> Info:
-    """One blob from what several namespaces know of it; on conflict the first one's labels."""
+    """One blob from what several namespaces know of it; on conflict the first one's labels.
+
+    It was committed when the last of them got it, so that a later time tells of any that removed
+    it and got it anew.
+    """
     if len(infos) == 1:
         return infos[0]
     labels: dict[str, str] = {}
     for info in reversed(infos):
         labels |= info.labels or {}
     return infos[0]._replace(
-        committed_ns=min(info.committed_ns for info in infos),
+        committed_ns=max(info.committed_ns for info in infos),
         updated_ns=max(info.updated_ns for info in infos),
         labels=labels,
         namespaces=tuple(name for info in infos for name in info.namespaces),
