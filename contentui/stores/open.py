@@ -40,7 +40,8 @@ def parse_socket_url(url: str) -> tuple[str, tuple[str, ...]]:
     """The path and the namespaces in ``unix:///PATH?namespace=a,b``; no namespaces mean all.
 
     Raises:
-        InvalidArgument: another scheme, no absolute path, or anything else behind the ``?``.
+        InvalidArgument: another scheme, no absolute path, anything else behind the ``?``, or no
+            name where one should be: an empty variable in a script must not mean all.
     """
     from urllib.parse import parse_qsl, unquote
 
@@ -63,7 +64,12 @@ def parse_socket_url(url: str) -> tuple[str, tuple[str, ...]]:
                 f"{key[:40]!r} means nothing behind a socket's path",
                 advice="only ?namespace=NAME is known, or ?namespace=NAME,NAME",
             )
-        namespaces += [name for name in value.split(",") if name]
+        namespaces += value.split(",")
+    if "" in namespaces:
+        raise InvalidArgument(
+            "behind ?namespace= a name is missing",
+            advice="name one, or leave ?namespace= out: then all of them are meant",
+        )
     return unquote(path, errors="surrogateescape"), tuple(namespaces)
 
 
