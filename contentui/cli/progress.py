@@ -20,21 +20,21 @@ _EVERY_S: dict[str, float] = {"bar": 0.1, "plain": 1.0, "json": 1.0, "none": 360
 _WINDOW_S = 5.0
 
 
-def add_progress(parser: ArgumentParser) -> None:
+def add_progress(parser: ArgumentParser, otherwise: Mode = "none") -> None:
     """``--progress``."""
     parser.add_argument(
         "--progress",
         choices=("bar", "plain", "json", "none"),
-        help="on standard error (default: a bar on a terminal, else none)",
+        help=f"on standard error (default: a bar on a terminal, else {otherwise})",
     )
 
 
-def mode_for(wanted: Mode | None) -> Mode:
+def mode_for(wanted: Mode | None, otherwise: Mode = "none") -> Mode:
     """What was asked for, else a bar where standard error is a terminal that can redraw."""
     if wanted is not None:
         return wanted
     able = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return "bar" if able else "none"
+    return "bar" if able else otherwise
 
 
 class ProgressLine:

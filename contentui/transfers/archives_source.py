@@ -40,9 +40,10 @@ def archive_members(file: BinaryIO, progress: Callable[[int], None]) -> Iterator
     """
     counted = io.BufferedReader(_Counted(file, progress), _BUFFER)
     kind = compression(counted.peek(8))
+    broken: tuple[type[Exception], ...] = (EOFError, *_broken(kind))
     try:
         yield from members(_decompressed(cast("BinaryIO", counted), kind))
-    except (EOFError, *_broken(kind)) as error:
+    except broken as error:
         raise InvalidArgument(
             f"the archive can't be read: its {kind} data are damaged or cut short ({error})"
         ) from None

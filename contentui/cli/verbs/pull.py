@@ -30,17 +30,18 @@ EXAMPLES = """
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    add_format(parser)
+    add_format(parser, quiet="no progress, only the digest")
     parser.add_argument("image", metavar="IMAGE", help="as in redis, ghcr.io/team/web:v2")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--platform",
         metavar="OS/ARCH",
         action="append",
         help="as in linux/arm64; repeatable (default: this machine's)",
     )
-    parser.add_argument("--all-platforms", action="store_true")
+    which.add_argument("--all-platforms", action="store_true", help="the whole index")
     add_registry(parser)
-    add_progress(parser)
+    add_progress(parser, otherwise="plain")
 
 
 def run(args: Namespace, context: Context) -> int:
@@ -60,7 +61,7 @@ def get_image(args: Namespace, context: Context, *, record: bool) -> int:
 
     with registry_for(args, args.image) as registry:
         store = context.store(create=True)
-        view = TransferView(mode_for(args.progress))
+        view = TransferView(mode_for(args.progress, "none" if args.quiet else "plain"))
         with view, Notice(board_of(context.source)) as notice:
             told = (view, notice)
             pull = Pull(store, registry, wanted=_wanted(args), record=record, tell=told)

@@ -27,7 +27,7 @@ EXAMPLES = """
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    add_format(parser)
+    add_format(parser, quiet="no progress, only the digest")
     parser.add_argument("image", metavar="IMAGE", help="where it goes: registry/repository:tag")
     parser.add_argument("source", metavar="SOURCE", nargs="?", help="what is sent")
     parser.add_argument(
@@ -40,7 +40,7 @@ def configure(parser: ArgumentParser) -> None:
         "--foreign", action="store_true", help="also layers that say they are not for registries"
     )
     add_registry(parser)
-    add_progress(parser)
+    add_progress(parser, otherwise="plain")
 
 
 def run(args: Namespace, context: Context) -> int:
@@ -58,7 +58,7 @@ def run(args: Namespace, context: Context) -> int:
     with registry_for(args, args.image) as registry:
         store = context.store()
         root = image_named(store, args.source or str(registry.reference)).target
-        view = TransferView(mode_for(args.progress))
+        view = TransferView(mode_for(args.progress, "none" if args.quiet else "plain"))
         with view, Notice(board_of(context.source)) as notice:
             push = Push(
                 store,

@@ -1,0 +1,224 @@
+"""A transfer as lines for a terminal of any size: the whole, then a line for each part."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from contentui.cli.columns import cut, shorten
+from contentui.text import human_duration, human_rate, human_size, visible
+from contentui.transfers.model import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from contentui.content.digest import Digest
+    from contentui.transfers.model import Part, Transfer
+
+ENDED = (Phase.DONE, Phase.EXISTS, Phase.MOUNTED)
+MOVING = (Phase.DOWNLOADING, Phase.UPLOADING)
+_BUSY = (*MOVING, Phase.RETRYING, Phase.VERIFYING, Phase.FAILED)
+_WINDOW_S = 5.0
+_FIRST_S = 0.5
+"""Before that, a rate would be a guess."""
+_SILENT_S = 3.0
+"""Silence that is worth a word, seconds."""
+_FEW_COLUMNS = 56
+"""Narrower windows have room for a digest and a word only."""
+_BAR_FROM = 80
+_NAME = 20
+
+
+class Rate:
+    """Bytes per second over the last seconds, of what really moved."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+        self._sum = 0
+        self.grown_at = 0.0
+        """When bytes came last, or work on them began."""
+
+    def begin(self, now: float) -> None:
+        """A connection is open from now on: silence counts from here."""
+        self.grown_at = now
+        if not self._samples:
+            self._samples.append((now, 0))
+
+    def add(self, size: int, now: float) -> None:
+        """So many bytes have moved."""
+        if size > 0:
+            self._sum += size
+            self.grown_at = now
+        self._samples.append((now, self._sum))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_S:
+            self._samples.popleft()
+
+    def bytes_s(self, now: float) -> float:
+        """The rate; 0.0 while nothing moves, or it is too early to tell."""
+        if len(self._samples) < 2:
+            return 0.0
+        then, first = self._samples[0]
+        if now - then < _FIRST_S:
+            return 0.0
+        return max(self._sum - first, 0) / (now - then)
+
+
+class Rates:
+    """How fast a transfer's parts move, and all of them together."""
+
+    def __init__(self) -> None:
+        self._parts: dict[Digest, tuple[Part, Rate]] = {}
+        self.whole = Rate()
+
+    def see(self, parts: Iterable[Part], now: float) -> list[Part]:
+        """Take in a state; returns the parts that are new or differ from the last one."""
+        changed = []
+        moved = 0
+        for part in parts:
+            before, rate = self._parts.get(part.descriptor.digest, (None, None))
+            if before is part:
+                continue
+            changed.append(part)
+            rate = rate or Rate()
+            moved += self._moved(before, part, rate, now)
+            self._parts[part.descriptor.digest] = part, rate
+        if moved or any(part.phase in MOVING for part in changed):
+            self.whole.add(moved, now)
+        return changed
+
+    def of(self, part: Part) -> Rate:
+        """A part's own."""
+        known = self._parts.get(part.descriptor.digest)
+        return known[1] if known else Rate()
+
+    def _moved(self, before: Part | None, part: Part, rate: Rate, now: float) -> int:
+        """Bytes that came since: what was there before, or is skipped, has not moved."""
+        if before is None or before.phase not in MOVING:
+            if part.phase in MOVING:
+                rate.begin(now)
+            return 0
+        size = max(part.offset - before.offset, 0)
+        rate.add(size, now)
+        return size
+
+
+class Window(NamedTuple):
+    """A terminal's size."""
+
+    columns: int
+    lines: int
+
+
+def picture(
+    transfer: Transfer, rates: Rates, now: float, window: Window, *, over: str = ""
+) -> list[str]:
+    """The lines of one picture, less than the window has; those that move are kept first.
+
+    ``over``: it has ended, and these are the words for it.
+    """
+    width = max(window.columns - 1, 10)
+    lines = [_whole_line(transfer, rates.whole, now, width, over)]
+    shown, hidden = _fitting(transfer.parts, window.lines - 2)
+    lines += [
+        cut(_part_line(part, rates.of(part), now, width, over=bool(over)), width) for part in shown
+    ]
+    if hidden and window.lines > 2:
+        lines.append(cut(f"  … {_counts(hidden)}", width))
+    return lines
+
+
+def part_name(part: Part) -> str:
+    """``layer 84ff92691f90``."""
+    kind = part.ref.partition("-")[0]
+    return f"{visible(kind, 8)} {part.descriptor.digest.encoded[:12]}"
+
+
+def _fitting(parts: Sequence[Part], room: int) -> tuple[list[Part], list[Part]]:
+    """Which parts get a line, in their order, and which are only counted."""
+    if len(parts) <= room:
+        return list(parts), []
+    busy = [part for part in parts if part.phase in _BUSY]
+    waiting = [part for part in parts if part.phase is Phase.WAITING]
+    ended = [part for part in parts if part.phase in ENDED]
+    chosen = (busy + waiting + ended)[: max(room - 1, 0)]
+    names = {part.descriptor.digest for part in chosen}
+    shown = [part for part in parts if part.descriptor.digest in names]
+    return shown, [part for part in parts if part.descriptor.digest not in names]
+
+
+def _counts(parts: Iterable[Part]) -> str:
+    found: dict[Phase, int] = {}
+    for part in parts:
+        found[part.phase] = found.get(part.phase, 0) + 1
+    return ", ".join(f"{count} {phase}" for phase, count in found.items())
+
+
+def _whole_line(transfer: Transfer, whole: Rate, now: float, width: int, over: str) -> str:
+    text = _whole_words(transfer, whole, now, over)
+    if width < _FEW_COLUMNS:
+        return cut(text, width)
+    name = shorten(visible(transfer.image, 200), max(width - len(text) - 2, 16))
+    return cut(f"{name}  {text}", width)
+
+
+def _whole_words(transfer: Transfer, whole: Rate, now: float, over: str) -> str:
+    if transfer.error:
+        return "failed"  # why is told below the picture
+    if transfer.words and not over:
+        return visible(transfer.words)
+    ended = sum(part.phase in ENDED for part in transfer.parts)
+    sizes = f"{human_size(transfer.offset)} of {human_size(transfer.total)}"
+    text = f"{ended}/{len(transfer.parts)} parts  {sizes}"
+    rate = whole.bytes_s(now)
+    if over:
+        return f"{text}  {over}"
+    if rate and ended < len(transfer.parts):
+        text += f"  {human_rate(rate)}  {_left(transfer.total - transfer.offset, rate)}"
+    return text
+
+
+def _part_line(part: Part, rate: Rate, now: float, width: int, *, over: bool) -> str:
+    size = part.descriptor.size
+    words = _words(part, rate, now, over=over)
+    sizes = f"{human_size(part.offset)}/{human_size(size)}"
+    if width < _FEW_COLUMNS:
+        digest = part.descriptor.digest.encoded[:12]
+        is_rate = part.phase in MOVING and not over
+        return f"{digest} {sizes:>15} {words}" if is_rate else f"{digest} {words}"
+    name = f"  {part_name(part):<{_NAME}}"
+    if width < _BAR_FROM - 1:
+        return f"{name} {sizes:>15}  {words}"
+    bar = _bar(part.offset, size, min(max(width - 70, 8), 40))
+    return f"{name} {bar} {sizes:>15}  {words}"
+
+
+def _words(part: Part, rate: Rate, now: float, *, over: bool) -> str:
+    if part.phase not in MOVING:
+        return visible(part.words, 300) or str(part.phase)
+    if over:
+        return "stopped"
+    silent = now - rate.grown_at
+    if silent >= _SILENT_S:
+        return visible(part.words, 100) or (
+            f"nothing from {visible(part.host, 60)} for {human_duration(silent)}"
+        )
+    speed = rate.bytes_s(now)
+    if not speed:
+        return visible(part.words, 100) or str(part.phase)
+    said = f"{human_rate(speed)}  {_left(part.descriptor.size - part.offset, speed)}"
+    return f"{said}  {visible(part.words, 100)}" if part.words else said
+
+
+def _left(size: int, rate: float) -> str:
+    return f"{human_duration(size / rate + 0.99)} left" if rate else ""
+
+
+def _bar(offset: int, size: int, width: int) -> str:
+    done, rest = ("━", "─") if _is_unicode() else ("#", "-")
+    filled = min(width * offset // size, width) if size else width
+    return done * filled + rest * (width - filled)
+
+
+def _is_unicode() -> bool:
+    return (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
