@@ -17,7 +17,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from make import FOLDER, SIZES, Camera, tidied, to_png
 from rich.console import Console
 from rich.text import Text
 
@@ -28,6 +27,7 @@ from contentui.demo.unpackable import make_unpackable
 from contentui.monitor.model import Verdict
 from contentui.tui.app import ContentUI
 from contentui.tui.session import Session
+from screenshots.make import FOLDER, SIZES, Camera, tidied, to_png
 
 if TYPE_CHECKING:
     from contentui.demo.unpackable import Unpackable
