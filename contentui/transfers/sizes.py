@@ -30,8 +30,7 @@ class Sizes(NamedTuple):
 
 def sizes_of(store: Store, images: Sequence[Image]) -> list[Sizes]:
     """The sizes of each image, in their order. Raises what `Store.walk` raises."""
-    there = {info.digest: info for info in store.walk()}
-    walks = {digest: _Walk(store, there, digest) for digest in {i.target.digest for i in images}}
+    there, walks = _walks(store, images)
     users: dict[Digest, int] = {}
     for walk in walks.values():
         for digest in walk.found:
@@ -43,6 +42,30 @@ def sizes_of(store: Store, images: Sequence[Image]) -> list[Sizes]:
         own = sum(there[digest].size for digest in walk.found if users[digest] == 1)
         result.append(Sizes(total, own, total - own, walk.missing))
     return result
+
+
+def own_sizes(store: Store, images: Sequence[Image], going: Sequence[Image]) -> list[int]:
+    """For each of ``going`` the bytes that no image needs once all of them are gone.
+
+    What several of them share counts with the first of them. Raises what `Store.walk` raises.
+    """
+    there, walks = _walks(store, [*images, *going])
+    gone = {(image.namespace, image.name) for image in going}
+    stay = [image for image in images if (image.namespace, image.name) not in gone]
+    needed = {digest for image in stay for digest in walks[image.target.digest].found}
+    result = []
+    for image in going:
+        own = walks[image.target.digest].found - needed
+        needed |= own
+        result.append(sum(there[digest].size for digest in own))
+    return result
+
+
+def _walks(store: Store, images: Sequence[Image]) -> tuple[dict[Digest, Info], dict[Digest, _Walk]]:
+    """All blobs that are there, and what each image leads to by its digest."""
+    there = {info.digest: info for info in store.walk()}
+    roots = {image.target.digest for image in images}
+    return there, {root: _Walk(store, there, root) for root in roots}
 
 
 class _Walk:

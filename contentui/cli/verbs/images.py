@@ -1,6 +1,7 @@
 """List the images of the store, with what each keeps alone and shares; or forget names.
 
-Removing a name keeps its blobs in a directory; a daemon's collector takes what nobody needs then.
+A directory keeps the blobs of a forgotten name. A daemon's collector takes what nobody needs then:
+there it is told beforehand how much that is, and asked about.
 """
 
 from __future__ import annotations
@@ -9,9 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from contentui.cli.arguments import add_format, add_wide
-from contentui.cli.exits import Exit, exit_for
-from contentui.cli.output import say
-from contentui.content.errors import ContentError
+from contentui.cli.exits import Exit
 from contentui.text import human_age, human_size, visible
 
 if TYPE_CHECKING:
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 
     from contentui.cli.context import Context
     from contentui.content.model import Image
-    from contentui.content.store import Store
     from contentui.transfers.sizes import Sizes
 
 EXAMPLES = """
   contentui images
   contentui images -q
+  contentui images --remove redis:7.4 --dry-run
   contentui images --remove docker.io/library/redis:7.4
   contentui images --json | jq -r 'select(.missing > 0).name'
 """
@@ -36,6 +35,12 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--remove", metavar="NAME", action="append", help="forget a name; repeatable"
     )
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="tell what --remove would do, and do nothing"
+    )
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="don't ask about names that keep bytes"
+    )
     add_wide(parser)
 
 
@@ -43,7 +48,9 @@ def run(args: Namespace, context: Context) -> int:
     """List, or remove names; the code is that of the first name that wasn't."""
     store = context.store()
     if args.remove:
-        return _remove(args, context, store)
+        from contentui.cli.unnaming import remove
+
+        return remove(args, context, store)
     images = store.images.list()
     if args.quiet:
         context.out.lines(image.name for image in images)
@@ -59,19 +66,6 @@ def run(args: Namespace, context: Context) -> int:
         return Exit.DONE
     _print(args, context, images, sizes)
     return Exit.DONE
-
-
-def _remove(args: Namespace, context: Context, store: Store) -> int:
-    code = Exit.DONE
-    for name in args.remove:
-        try:
-            store.images.delete(name)
-        except ContentError as error:
-            say(error.message, error.advice)
-            code = code or exit_for(error)
-        else:
-            context.out.line(visible(name))
-    return code
 
 
 def _record(image: Image, size: Sizes) -> dict[str, Any]:
@@ -92,11 +86,11 @@ def _record(image: Image, size: Sizes) -> dict[str, Any]:
 
 
 def _print(args: Namespace, context: Context, images: list[Image], sizes: list[Sizes]) -> None:
-    from contentui.cli.columns import table
+    from contentui.cli.columns import table, with_column
 
     now = time.time_ns()
-    header = ("NAME", "DIGEST", "SIZE", "OWN", "SHARED", "AGE", "")
-    rows = [
+    header: tuple[str, ...] = ("NAME", "DIGEST", "SIZE", "OWN", "SHARED", "AGE", "")
+    rows: list[tuple[str, ...]] = [
         (
             visible(image.name),
             image.target.digest.short(),
@@ -104,9 +98,20 @@ def _print(args: Namespace, context: Context, images: list[Image], sizes: list[S
             human_size(size.own),
             human_size(size.shared),
             human_age(image.updated_ns, now),
-            f"{size.missing} parts are missing" if size.missing else "",
+            _missing(size.missing),
         )
         for image, size in zip(images, sizes, strict=True)
     ]
+    right: tuple[int, ...] = (2, 3, 4, 5)
+    if any(image.namespace for image in images):
+        spaces = [visible(image.namespace) for image in images]
+        header, rows = with_column(header, rows, "NAMESPACE", spaces)
+        right = (3, 4, 5, 6)
     width = None if args.wide else context.out.width
-    context.out.lines(table(header, rows, right=(2, 3, 4, 5), width=width))
+    context.out.lines(table(header, rows, right=right, flexible=(right[0] - 2,), width=width))
+
+
+def _missing(count: int) -> str:
+    if not count:
+        return ""
+    return "1 part is missing" if count == 1 else f"{count} parts are missing"
