@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import ContentError
+from contentui.remotes.breaks import without_query
 from contentui.remotes.errors import Denied, Interrupted, Missing, Refused
-from contentui.remotes.http import without_query
 from contentui.text import visible
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from contentui.remotes.answers import refusal
+from contentui.remotes.breaks import host_of, without_query
 from contentui.remotes.errors import Denied
 from contentui.text import visible
 
@@ -32,8 +33,9 @@ _EARLY_S = 10.0
 """A token is renewed so long before its end."""
 _MAX_ANSWER = 1 << 20
 _CLIENT = "contentui"
-_PARAMETER = re.compile(r'\s*,?\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))")
+_PARAMETER = re.compile(r'(?s)[\s,]*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9_-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))")
+_WITH_SECRET = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9_-]*)\s+[A-Za-z0-9._~+/-]+=*(?=\s*(?:,|$))")
 
 
 class Challenge(NamedTuple):
@@ -126,10 +128,11 @@ class Authorizer:
 
     def _bearer(self, challenge: Challenge, scope: str) -> _Token:
         realm = challenge.parameters.get("realm", "")
-        parts = urlsplit(realm)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise self._denied(f"it sends us for a token to {visible(realm, 100) or 'nowhere'}")
-        if parts.scheme == "http" and self._host.scheme == "https":
+        scheme = realm.partition("://")[0].lower()
+        if scheme not in ("http", "https") or not host_of(realm):
+            where = visible(without_query(realm), 100) or "nowhere"
+            raise self._denied(f"it sends us for a token to {where}")
+        if scheme == "http" and self._host.scheme == "https":
             raise self._denied("it sends us for a token from https to http")
         asked = challenge.parameters.get("scope", "").split()
         scopes = sorted({*asked, *scope.split()})
@@ -176,6 +179,9 @@ class Authorizer:
         )
 
     def _read_token(self, answer: Answer) -> _Token:
+        if answer.status == 400:
+            answer.close()
+            raise self._denied(f"{visible(answer.host)} gives us no token")
         if answer.status != 200:
             raise refusal(answer, "a token")
         with answer:
@@ -184,10 +190,12 @@ class Authorizer:
             told: dict[str, Any] = json.loads(raw)
             token = told.get("access_token") or told.get("token")
             life_s = float(told.get("expires_in") or _USUAL_LIFE_S)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
             token, life_s = None, 0.0
-        if not isinstance(token, str) or not token or not token.isprintable():
+        right = isinstance(token, str) and token.isascii() and token.isprintable()
+        if not right or not token:
             raise self._denied(f"{visible(answer.host)} gives no token that could be used")
+        life_s = life_s if life_s > 0 else _USUAL_LIFE_S  # nor is "not a number" a time
         return _Token(f"Bearer {token}", time.monotonic() + max(life_s - _EARLY_S, life_s / 2))
 
     def _denied(self, why: str) -> ContentError:
@@ -207,12 +215,14 @@ def parse_challenges(header: str) -> list[Challenge]:
     while position < len(header):
         parameter = _PARAMETER.match(header, position)
         if parameter is not None and found:
-            name, quoted, bare = parameter.groups()
-            value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
+            name, quoted, plain = parameter.groups()
+            value = plain if quoted is None else re.sub(r"(?s)\\(.)", r"\1", quoted)
             found[-1].parameters.setdefault(name.lower(), value)
             position = parameter.end()
             continue
-        scheme = _SCHEME.match(header, position)
+        # "Negotiate YWJj==" is a scheme with one bare value.
+        bare = _WITH_SECRET.match(header, position)
+        scheme = bare or _SCHEME.match(header, position)
         if scheme is None:
             break
         found.append(Challenge(scheme[1].lower(), {}))

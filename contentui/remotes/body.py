@@ -5,25 +5,27 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from contentui.remotes.errors import Refused
+from contentui.remotes.errors import Interrupted, Refused
 from contentui.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from contentui.remotes.http import Answer
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _SKIP = 1 << 20
+_ADVICE = "something between here and the registry alters content: look at proxies and mirrors"
 
 
-def check_range(answer: Answer, size: int, offset: int) -> bool:
-    """Whether an answer to a request for the bytes from ``offset`` on can be made use of.
+def is_range(answer: Answer, size: int, offset: int) -> bool:
+    """Whether an answer brings the bytes from ``offset`` to the end, and says so.
 
-    206 counts only with a Content-Range that says these very bytes; 200 brings the whole blob.
+    206 counts only with a Content-Range that names these very bytes.
     """
     if answer.status != 206:
-        return True
+        return False
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
     if match is None:
         return False
@@ -34,11 +36,16 @@ def check_range(answer: Answer, size: int, offset: int) -> bool:
 class Body:
     """The bytes of a blob from an offset on. Close it; it is a context manager."""
 
-    def __init__(self, answer: Answer, size: int, offset: int) -> None:
-        """Raises Refused: what the host announces is not what the descriptor promises."""
+    def __init__(self, answer: Answer, size: int, offset: int, start: int) -> None:
+        """A body that begins at ``start`` and is wanted from ``offset`` on.
+
+        Raises Refused: what the host announces is not what the descriptor promises.
+        """
         self._answer = answer
         self._left = size - offset
-        self.skipping = 0 if answer.status == 206 else offset
+        self.asked = ""
+        """Which of the registry's hosts, or what URL, was asked; it may have sent us on."""
+        self.skipping = offset - start
         """Bytes before the offset that the host sends again, because it ignores ranges."""
         promised = self._left + self.skipping
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
@@ -56,15 +63,18 @@ class Body:
         """Who sends it; hostile text."""
         return self._answer.host
 
-    def skip(self) -> None:
-        """Read what comes before the offset, where that is needed. Raises as `readinto`."""
-        if self.skipping:
-            view = memoryview(bytearray(min(_SKIP, self.skipping)))
-            while self.skipping:
-                size = self._answer.readinto(view[: self.skipping])
-                if not size:
-                    raise self._short()
-                self.skipping -= size
+    def skip(self, pause: Callable[[], object] = lambda: None) -> None:
+        """Read what comes before the offset, where that is needed.
+
+        ``pause`` is called now and then, and may raise. Raises as `readinto`.
+        """
+        view = memoryview(bytearray(min(_SKIP, self.skipping)))
+        while self.skipping:
+            size = self._answer.readinto(view[: self.skipping])
+            if not size:
+                raise self._short()
+            self.skipping -= size
+            pause()
 
     def readinto(self, buffer: memoryview) -> int:
         """Read at most as many bytes as fit; 0 once all are there.
@@ -92,9 +102,7 @@ class Body:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _short(self) -> Exception:
-        from contentui.remotes.errors import Interrupted
-
+    def _short(self) -> Interrupted:
         missing = self._left + self.skipping
         return Interrupted(
             f"{visible(self.host)} ended {missing} bytes before the end", host=self.host
@@ -102,4 +110,6 @@ class Body:
 
     def _refused(self, what: str) -> Refused:
         host = self._answer.host
-        return Refused(f"{visible(host)} {what}", host=host, status=self._answer.status)
+        return Refused(
+            f"{visible(host)} {what}", host=host, status=self._answer.status, advice=_ADVICE
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _HUB_KEY = "https://index.docker.io/v1/"
+_HUB_NAME = "index.docker.io"
 _MAX_FILE = 4 << 20
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HELPER_WAIT_S = 30
@@ -55,8 +55,8 @@ def find_credentials(host: str, repository: str = "") -> Credentials | None:
 def _read(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
-            config = json.loads(file.read(_MAX_FILE))
-    except FileNotFoundError:
+            config = json.loads(file.read(_MAX_FILE) or b"{}")
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         raise PermissionDenied(
@@ -99,10 +99,9 @@ def _keys(host: str, repository: str) -> Iterator[str]:
 
 def _plain(key: str) -> str:
     """A key without scheme, and without the old API's path."""
-    if key == _HUB_KEY:
-        return DOCKER_HUB
     plain = key.partition("://")[2] or key
-    return plain.removesuffix("/").removesuffix("/v1").removesuffix("/v2")
+    plain = plain.removesuffix("/").removesuffix("/v1").removesuffix("/v2")
+    return DOCKER_HUB if plain == _HUB_NAME else plain
 
 
 def _from_entry(entry: dict[str, Any], path: str) -> Credentials | None:
@@ -113,7 +112,7 @@ def _from_entry(entry: dict[str, Any], path: str) -> Credentials | None:
     if isinstance(auth, str) and auth:
         try:
             user, colon, secret = base64.b64decode(auth).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             colon = user = secret = ""
         if not colon:
             raise FailedPrecondition(
@@ -142,7 +141,7 @@ def _from_helper(name: str, key: str) -> Credentials | None:
         raise FailedPrecondition(
             f"the credential helper {program} is not installed", advice="install it, or log in"
         ) from None
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         raise FailedPrecondition(f"the credential helper {program} does not answer") from None
     if done.returncode:
         # The protocol has no code for "I have none", only these words.

@@ -66,7 +66,12 @@ def _is_here(address: str) -> bool:
 
 def _certificates(directory: str, tls: Tls) -> Tls:
     """``*.crt`` are authorities, ``*.cert`` with its ``*.key`` is ours."""
-    names = sorted(os.listdir(directory))
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{visible(directory)} can't be read: {error.strerror}", advice="repair it"
+        ) from None
     ca = tuple(os.path.join(directory, name) for name in names if name.endswith(".crt"))
     client = tuple(
         (os.path.join(directory, name), os.path.join(directory, name[:-5] + ".key"))
@@ -86,7 +91,7 @@ def _from_toml(path: str, name: str, settings: Settings) -> list[Host]:
         hosts = [_host(url, entry, path, name, settings) for url, entry in mirrors.items()]
         server = config.get("server", "")
         last = _host(server, config, path, name, settings) if server else None
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise FailedPrecondition(
             f"{visible(path)} makes no sense: {visible(str(error), 200)}", advice="repair it"
         ) from None
@@ -97,6 +102,8 @@ def _host(url: str, entry: dict[str, Any], path: str, name: str, settings: Setti
     parts = urlsplit(url if "://" in url else f"https://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is not the address of a host")
+    if parts.port == 0 or parts.username is not None:
+        raise ValueError("an address holds a host and a port, nothing else")
     prefix = parts.path.rstrip("/")
     if not entry.get("override_path") and not prefix.endswith("/v2"):
         prefix += "/v2"
@@ -118,6 +125,8 @@ def _capabilities(entry: dict[str, Any]) -> Can:
         return _EVERYTHING
     found = Can(0)
     for word in named:
+        if word not in _CAPABILITIES:
+            raise ValueError(f"{word!r} is none of {', '.join(_CAPABILITIES)}")
         found |= _CAPABILITIES[word]
     return found
 

@@ -45,7 +45,8 @@ def parse_reference(text: str) -> Reference:
         raise InvalidArgument(
             f"{shown} is a digest without a repository", advice=f"write REPOSITORY@sha256:{shown}"
         )
-    if not _HOST.fullmatch(host):
+    port = host.rpartition(":")[2] if ":" in host and not host.endswith("]") else "1"
+    if not _HOST.fullmatch(host) or not 0 < int(port) < 65536:
         raise InvalidArgument(f"{visible(host, 100) or 'nothing'} is not a host, in {shown}")
     for component in repository.split("/"):
         if not _COMPONENT.fullmatch(component):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -11,7 +14,7 @@ from contentui.content.errors import ContentError, DataLoss, InvalidArgument
 from contentui.content.model import Descriptor
 from contentui.remotes.answers import refusal
 from contentui.remotes.auth import Authorizer
-from contentui.remotes.body import Body, check_range
+from contentui.remotes.body import Body, is_range
 from contentui.remotes.credentials import find_credentials
 from contentui.remotes.errors import Interrupted, Missing, Refused
 from contentui.remotes.hosts import hosts_of
@@ -21,7 +24,7 @@ from contentui.remotes.reference import DOCKER_HUB
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
     from contentui.remotes.http import Answer, Content
@@ -59,6 +62,15 @@ class Registry:
         self.http = http or Http(settings.waits)
         self._settings = settings
         self._authorizers: dict[str, Authorizer] = {}
+        self._doubts: Counter[str] = Counter()
+
+    def interrupt(self) -> None:
+        """End all requests of all threads, for good. May be called from a signal handler."""
+        self.http.interrupt()
+
+    def doubt(self, body: Body) -> None:
+        """Ask its host after the others from now on: its bytes broke off, or were others."""
+        self._doubts[body.asked] += 1
 
     def close(self) -> None:
         """Close the connections."""
@@ -125,8 +137,10 @@ class Registry:
 
         return self._first(Can.PULL, ask)
 
-    def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
+    def open(self, descriptor: Descriptor, offset: int = 0, urls: Sequence[str] = ()) -> Body:
         """A blob's bytes from ``offset`` on; where a host can't, it reads and skips those before.
+
+        ``urls``: where else it may be had, asked first and without credentials.
 
         Raises:
             Missing, Denied, Refused, Interrupted: as the hosts answer.
@@ -144,6 +158,9 @@ class Registry:
                     continue
             return self._open_at(host, paths[-1], descriptor, offset)
 
+        for url in urls:
+            with suppress(ContentError):
+                return self._body(descriptor, offset, url, partial(self._follow, url))
         return self._first(Can.PULL, ask)
 
     def describe(self, digest: Digest, media_type: str = "") -> Descriptor:
@@ -164,6 +181,13 @@ class Registry:
             if answer.status != 200:
                 raise refusal(answer, self._what(digest))
             answer.close()
+            if "Content-Length" not in answer.headers:
+                raise Refused(
+                    f"{visible(answer.host)} doesn't say how large {self._what(digest)} is",
+                    host=answer.host,
+                    status=answer.status,
+                    advice="fetch the image that it belongs to",
+                )
             told = answer.headers.get("Content-Type", "").partition(";")[0][:256]
             return Descriptor(media_type or told, digest, _length(answer))
 
@@ -244,14 +268,41 @@ class Registry:
         raise self._denied(host)
 
     def _open_at(self, host: Host, path: str, descriptor: Descriptor, offset: int) -> Body:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        answer = self.ask(host, "GET", path, headers=headers)
-        if offset and (answer.status == 416 or not check_range(answer, descriptor.size, offset)):
+        def ask(headers: Mapping[str, str]) -> Answer:
+            return self.ask(host, "GET", path, headers=headers)
+
+        return self._body(descriptor, offset, host.address, ask)
+
+    def _body(
+        self,
+        descriptor: Descriptor,
+        offset: int,
+        asked: str,
+        ask: Callable[[Mapping[str, str]], Answer],
+    ) -> Body:
+        start = offset
+        answer = ask({"Range": f"bytes={offset}-"} if offset else {})
+        if offset and answer.status in (206, 416):
+            if not is_range(answer, descriptor.size, offset):
+                answer.close()
+                answer = ask({})
+                start = 0
+        else:
+            start = 0
+        if answer.status == 206 and not is_range(answer, descriptor.size, start):
             answer.close()
-            answer = self.ask(host, "GET", path)
+            raise Interrupted(
+                f"{visible(answer.host)} sends a part of the content and doesn't say which",
+                host=answer.host,
+            )
         if answer.status not in (200, 206):
             raise refusal(answer, self._what(descriptor.digest))
-        return Body(answer, descriptor.size, offset)
+        body = Body(answer, descriptor.size, offset, start)
+        body.asked = asked
+        return body
+
+    def _follow(self, url: str, headers: Mapping[str, str]) -> Answer:
+        return self.http.follow("GET", url, headers=headers)
 
     def _resolve_by_reading(self, host: Host, path: str, headers: Mapping[str, str]) -> Descriptor:
         answer = self.ask(host, "GET", path, headers=headers)
@@ -287,14 +338,19 @@ class Registry:
     def _first(self, needed: Can, ask: Callable[[Host], _T]) -> _T:
         """What the first host answers that can; else the failure that tells most."""
         worst: ContentError | None = None
-        for host in self.hosts:
+        passing: Interrupted | None = None
+        for host in sorted(self.hosts, key=lambda host: self._doubts[host.address]):
             if needed not in host.can:
                 continue
             try:
                 return ask(host)
-            except (ContentError, InvalidArgument) as error:
+            except ContentError as error:
+                if isinstance(error, Interrupted) and not host.mirrored:
+                    passing = error
                 if worst is None or _rank(error) >= _rank(worst):
                     worst = error
+        if passing is not None:  # what mirrors lack or refuse tells nothing before it is asked
+            raise passing
         if worst is None:
             raise Refused(
                 f"no host may be asked for the content of {visible(self.reference.host)}",
@@ -351,7 +407,7 @@ def _length(answer: Answer) -> int:
 
 def _rank(error: ContentError) -> int:
     """How much a failure tells: of several hosts' the one with the highest is raised."""
-    if isinstance(error, Interrupted):
+    if isinstance(error, Interrupted) or (isinstance(error, Refused) and not error.status):
         return 0
     if isinstance(error, Missing):
         return 1

@@ -32,6 +32,8 @@ class Budget:
         self.failed = 0
         """Failures in a row without useful progress between them."""
         self._useful = useful
+        self.why = ""
+        """Why it is used up, once it is."""
 
     def progressed(self, size: int) -> None:
         """An attempt brought so many bytes before it failed."""
@@ -46,9 +48,11 @@ class Budget:
         """
         self.failed += 1
         if self.failed >= self.attempts:
+            self.why = f"gave up after {self.failed} attempts without progress"
             return None
         if error.after_s is not None:
             if error.after_s > MOST_PATIENCE_S:
+                self.why = f"it wants to be left alone for {human_duration(error.after_s)}"
                 return None
             return error.after_s + _random.uniform(0, 0.1)
         longest = min(FIRST_S * 2 ** (self.failed - 1), LONGEST_S)

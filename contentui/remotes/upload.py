@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 from contentui.content.errors import DataLoss
 from contentui.remotes.answers import refusal
+from contentui.remotes.breaks import without_query
 from contentui.remotes.errors import Denied, Interrupted, Refused
-from contentui.remotes.http import without_query
+from contentui.remotes.http import resolved
 from contentui.remotes.model import Can
 from contentui.text import visible
 
@@ -202,7 +203,7 @@ class Uploads:
                 host=answer.host,
                 status=answer.status,
             )
-        url = urljoin(answer.url, location)
+        url = resolved(answer, location)
         if self._host.scheme == "https" and urlsplit(url).scheme != "https":
             raise Refused(
                 f"{visible(answer.host)} wants an upload without TLS, at"

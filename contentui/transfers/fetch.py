@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import AlreadyExists, FailedPrecondition, Locked, NotFound
@@ -11,12 +11,14 @@ from contentui.remotes.errors import Interrupted
 from contentui.remotes.retry import Budget
 from contentui.text import human_size, visible
 from contentui.transfers.model import Part, Phase
+from contentui.transfers.patience import Stopped, pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from contentui.content.model import Descriptor
     from contentui.content.store import Store, Writer
+    from contentui.remotes.body import Body
     from contentui.remotes.registry import Registry
 
 SMALL = 1 << 20
@@ -24,10 +26,6 @@ SMALL = 1 << 20
 _PIECE = 1 << 20
 _LOOK_S = 0.25
 """How often a ref that somebody else holds is tried again, seconds."""
-
-
-class Stopped(Exception):
-    """The transfer was told to end; what arrived is kept."""
 
 
 class Fetch:
@@ -39,6 +37,7 @@ class Fetch:
         descriptor: what it is.
         ref: its ingest's ref.
         labels: for the blob.
+        urls: where else it may be had: tried first.
         tell: hears of every change; called from this thread.
         stop: ends everything soon after it is set.
     """
@@ -51,6 +50,7 @@ class Fetch:
         ref: str,
         *,
         labels: Mapping[str, str] | None = None,
+        urls: Sequence[str] = (),
         tell: Callable[[Part], None] = lambda _: None,
         stop: threading.Event | None = None,
         budget: Budget | None = None,
@@ -59,10 +59,13 @@ class Fetch:
         self._registry = registry
         self._descriptor = descriptor
         self._labels = labels
+        self._urls = urls
         self._tell = tell
         self._stop = stop or threading.Event()
         self._budget = budget or Budget()
         self._part = Part(descriptor, ref, Phase.WAITING)
+        self._body: Body | None = None
+        """What bytes come from, or came from at last."""
 
     def run(self) -> Part:
         """Get it; returns its last state, EXISTS or DONE.
@@ -72,9 +75,11 @@ class Fetch:
             Stopped: it was told to end.
         """
         descriptor = self._descriptor
-        if self._exists():
+        exists = self._exists()
+        # Opening its writer is how a collector learns that somebody needs it from now on.
+        if exists and not self._store.collects:
             return self._say(Phase.EXISTS, offset=descriptor.size)
-        if descriptor.size <= SMALL and not self._is_begun():
+        if descriptor.size <= SMALL and not exists and not self._is_begun():
             return self._fetch_small()
         while True:
             try:
@@ -94,7 +99,10 @@ class Fetch:
             filled += len(piece)
 
         self._receive(lambda: filled, take)
-        self._store.put(bytes(data), expected=self._descriptor.digest, labels=self._labels)
+        try:
+            self._store.put(bytes(data), expected=self._descriptor.digest, labels=self._labels)
+        except FailedPrecondition as error:
+            raise self._wrong(error) from None
         return self._say(Phase.DONE, offset=filled)
 
     def _fetch_into(self, writer: Writer) -> Part:
@@ -107,12 +115,19 @@ class Fetch:
         try:
             writer.commit(size, self._descriptor.digest, self._labels)
         except FailedPrecondition as error:
-            error.advice = (
-                "the bytes are kept and marked as wrong; the next attempt starts over: if it"
-                " happens again, the registry or something on the way alters them"
-            )
-            raise
+            raise self._wrong(error) from None
         return self._say(Phase.DONE, offset=size)
+
+    def _wrong(self, error: FailedPrecondition) -> FailedPrecondition:
+        """The bytes are others than the digest says."""
+        if self._body is not None:
+            self._registry.doubt(self._body)
+        host = f", from {visible(self._body.host)}" if self._body else ""
+        return FailedPrecondition(
+            f"{error.message}{host}",
+            advice="the next attempt starts over: if it happens again, the registry or something"
+            " on the way to it alters the bytes",
+        )
 
     def _receive(self, offset: Callable[[], int], take: Callable[[memoryview], object]) -> None:
         """Move bytes until all are there, over as many connections as that takes."""
@@ -121,16 +136,20 @@ class Fetch:
             try:
                 self._receive_once(began, take)
             except Interrupted as error:
+                if self._body is not None:
+                    self._registry.doubt(self._body)
                 self._budget.progressed(offset() - began)
-                self._pause(error, offset())
+                pause(error, self._budget, self._stop, partial(self._say_retrying, offset(), error))
 
     def _receive_once(self, offset: int, take: Callable[[memoryview], object]) -> None:
-        with self._registry.open(self._descriptor, offset) as body:
+        self._body = None
+        with self._registry.open(self._descriptor, offset, self._urls) as body:
+            self._body = body
             words = ""
             if body.skipping:
                 words = f"the server ignores ranges: reading {human_size(body.skipping)} again"
             self._say(Phase.DOWNLOADING, offset=offset, words=words, host=body.host)
-            body.skip()
+            body.skip(self._check_stop)
             view = memoryview(bytearray(min(_PIECE, max(self._descriptor.size - offset, 1))))
             while size := body.readinto(view):
                 take(view[:size])
@@ -138,21 +157,8 @@ class Fetch:
                 self._say(Phase.DOWNLOADING, offset=offset, host=body.host)
                 self._check_stop()
 
-    def _pause(self, error: Interrupted, offset: int) -> None:
-        """Wait before the next attempt. Raises the error when there is none."""
-        pause_s = self._budget.pause_s(error)
-        if pause_s is None:
-            error.advice = (
-                f"gave up after {self._budget.failed} attempts without progress;"
-                f" {human_size(offset)} are kept: run the same command again to go on"
-            )
-            raise error
-        until = time.monotonic() + pause_s
-        while (left := until - time.monotonic()) > 0:
-            words = self._budget.words(left, error)
-            self._say(Phase.RETRYING, offset=offset, words=words, host=error.host)
-            self._stop.wait(min(left, 1.0))
-            self._check_stop()
+    def _say_retrying(self, offset: int, error: Interrupted, words: str) -> None:
+        self._say(Phase.RETRYING, offset=offset, words=words, host=error.host)
 
     def _open(self) -> Writer:
         """The ref's writer; waits while somebody else holds it.

@@ -39,6 +39,11 @@ LARGEST_BLOB = 1 << 46
 """Bytes: no layer is larger than 64 TiB."""
 _MOST_PARTS = 200_000
 """Commas and braces of one document: what bounds the memory that parsing it takes."""
+_FIELDS = frozenset(
+    "schemaVersion mediaType config layers blobs manifests digest size urls data platform"
+    " annotations artifactType subject".split(" ")
+)
+_FIELDS_IN_LOWER_CASE = frozenset(field.lower() for field in _FIELDS)
 _FOREIGN = ("foreign", "nondistributable")
 
 
@@ -61,6 +66,12 @@ class Child(NamedTuple):
     def is_foreign(self) -> bool:
         """Whether it may not be pushed to registries."""
         return any(word in self.descriptor.media_type for word in _FOREIGN)
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether it points at other content, or may: an entry of an index without a type."""
+        media_type = self.descriptor.media_type
+        return is_document(media_type) or (self.role == "manifest" and not media_type)
 
 
 class Manifest(NamedTuple):
@@ -85,11 +96,12 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
     if sum(data.count(mark) for mark in (b",", b"{", b"[")) > _MOST_PARTS:
         raise _bad("it is too intricate")
     try:
-        value = json.loads(data)
+        value = json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise _bad("it is not JSON") from None
     if not isinstance(value, dict):
         raise _bad("it is not a JSON object")
+    _check_case(value)
     own = value.get("mediaType")
     if (
         isinstance(own, str)
@@ -112,6 +124,21 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
             "it has neither manifests nor layers" if not has_children else "its type is wrong"
         )
     return Manifest(known if is_document(known) else _guess(is_index), is_index, _children(value))
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose keys are given once: who takes the first, who the last, is not agreed."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _bad("it says something twice")
+    return found
+
+
+def _check_case(value: dict[str, object]) -> None:
+    """Containerd takes ``Layers`` for ``layers``, others don't."""
+    for key in value:
+        if key not in _FIELDS and key.lower() in _FIELDS_IN_LOWER_CASE:
+            raise _bad(f"{visible(key, 60)} is not written as it should be")
 
 
 def _guess(is_index: bool) -> str:
@@ -143,6 +170,7 @@ def _entries(value: dict[str, Any]) -> Iterator[tuple[str, object]]:
 def _child(role: str, entry: object) -> Child:
     if not isinstance(entry, dict):
         raise _bad(f"one of its {role}s is no object")
+    _check_case(entry)
     size = entry.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= LARGEST_BLOB:
         raise _bad(f"the size of one of its {role}s makes no sense")
@@ -165,7 +193,9 @@ def _child(role: str, entry: object) -> Child:
         role,
         _platform(entry.get("platform")),
         name[:256] if isinstance(name, str) else "",
-        tuple(str(url)[:2048] for url in urls[:8]) if isinstance(urls, list) else (),
+        tuple(url[:2048] for url in urls[:8] if isinstance(url, str))
+        if isinstance(urls, list)
+        else (),
         _embedded(entry.get("data"), descriptor),
     )
 

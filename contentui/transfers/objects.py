@@ -51,6 +51,7 @@ def stream_object(
             budget.progressed(offset - began)
             pause_s = budget.pause_s(error)
             if pause_s is None:
+                error.advice = error.advice or f"{budget.why}: what came is not the whole"
                 raise
             tell(budget.words(pause_s, error))
             time.sleep(pause_s)

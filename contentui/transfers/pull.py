@@ -5,40 +5,48 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from contentui.content.errors import ContentError, FailedPrecondition, NotFound, ReadOnly
+from contentui.content.model import Descriptor
 from contentui.content.store import Capability
 from contentui.content.transfer import verified_chunks
 from contentui.remotes.registry import MAX_MANIFEST
-from contentui.text import visible
-from contentui.transfers.fetch import SMALL, Fetch, Stopped
+from contentui.text import rfc3339, visible
+from contentui.transfers.fetch import SMALL, Fetch
 from contentui.transfers.manifests import (
     DEEPEST,
     MOST_DOCUMENTS,
     Child,
     gc_labels,
-    is_document,
     parse_manifest,
     ref_of,
 )
 from contentui.transfers.model import Part, Phase, Transfer
+from contentui.transfers.patience import Stopped, retried
 from contentui.transfers.platforms import own_platform, suits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from contentui.content.digest import Digest
-    from contentui.content.model import Descriptor
     from contentui.content.store import Store
     from contentui.remotes.registry import Registry
     from contentui.transfers.manifests import Manifest
     from contentui.transfers.platforms import Platform
 
+_T = TypeVar("_T")
+
 LARGE_AT_ONCE = 3
 """Large parts that come at the same time."""
 SMALL_AT_ONCE = 8
 """Small parts that come at the same time: there the answers' delay counts, not their bytes."""
+
+
+MOST_PARTS = 10_000
+"""Blobs of one image, all platforms together."""
+_GC_ROOT = "containerd.io/gc.root"
 
 
 class Wanted(NamedTuple):
@@ -78,7 +86,7 @@ class Pull:
         self._lock = threading.Lock()
         self._children: dict[Digest, Child] = {}
         self._parts: dict[Digest, Part] = {}
-        self._documents = 0
+        self._documents: set[Digest] = set()
         verb = "pull" if record else "fetch"
         name = str(registry.reference)
         self._transfer = Transfer(verb, name, os.getpid(), time.time_ns())
@@ -86,6 +94,7 @@ class Pull:
     def stop(self) -> None:
         """End soon; what arrived is kept."""
         self._stop.set()
+        self._registry.interrupt()
 
     def run(self) -> Descriptor:
         """Get everything; returns the image's descriptor.
@@ -107,34 +116,62 @@ class Pull:
         if reason := self._store.read_only_reason:
             raise ReadOnly("nothing can be stored here", advice=reason)
         self._update(words="resolving")
-        root = self._registry.resolve()
+        root = self._retried(self._registry.resolve)
         self._update(words="reading manifests")
-        self._walk(Child(root, "manifest"), 0)
+        root = self._walk(Child(root, "manifest"), 0)
         self._update(words="")
         self._fetch_all()
         if self._record:
             self._store.images.put(str(self._registry.reference), root)
         return root
 
-    def _walk(self, child: Child, depth: int) -> None:
-        """Take in a document and everything that it leads to."""
-        self._documents += 1
-        if depth > DEEPEST or self._documents > MOST_DOCUMENTS:
+    def _walk(self, child: Child, depth: int) -> Descriptor:
+        """Take in a document and everything that it leads to; returns what it is for sure."""
+        if child.descriptor.digest in self._documents:
+            return child.descriptor
+        self._documents.add(child.descriptor.digest)
+        if depth > DEEPEST or len(self._documents) > MOST_DOCUMENTS:
             raise FailedPrecondition(
                 "the image can't be used: its indexes are nested too deeply or too many"
             )
         self._check_stop()
         data, manifest = self._document(child)
+        if depth and len(data) != child.descriptor.size:
+            raise FailedPrecondition(
+                f"the image can't be used: {child.descriptor.digest} has {len(data)} bytes where"
+                f" an index promises {child.descriptor.size}"
+            )
         labels = {**self._source(), **gc_labels(manifest)}
+        if not depth and not self._record and self._store.collects:
+            labels[_GC_ROOT] = rfc3339(time.time_ns()) or "now"
         chosen = self._chosen(manifest)
         self._keep(child.descriptor, data, labels)
         for each in chosen:
-            if is_document(each.descriptor.media_type) or manifest.is_index:
+            if each.leads_on:
                 self._walk(each, depth + 1)
-            elif each.descriptor.digest not in self._children:
-                self._children[each.descriptor.digest] = each
-                part = Part(each.descriptor, ref_of(each), Phase.WAITING)
-                self._say(part._replace(words="waiting for a free connection"))
+            else:
+                self._expect(each)
+        return Descriptor(manifest.media_type, child.descriptor.digest, len(data))
+
+    def _expect(self, child: Child) -> None:
+        """A part to get, of those that lead nowhere."""
+        descriptor = child.descriptor
+        known = self._parts.get(descriptor.digest)
+        if known is not None:
+            if known.descriptor.size != descriptor.size:
+                raise FailedPrecondition(
+                    f"the image can't be used: it gives two sizes for {descriptor.digest}"
+                )
+            return
+        if len(self._parts) >= MOST_PARTS:
+            raise FailedPrecondition(f"the image can't be used: more than {MOST_PARTS} parts")
+        part = Part(descriptor, ref_of(child), Phase.WAITING)
+        if child.data is not None:
+            self._store.put(child.data, expected=descriptor.digest, labels=self._labels())
+            self._say(part._replace(phase=Phase.DONE, offset=descriptor.size))
+            return
+        self._children[descriptor.digest] = child
+        self._say(part._replace(words="waiting for a free connection"))
 
     def _document(self, child: Child) -> tuple[bytes, Manifest]:
         """A document's bytes, from the store where it is there."""
@@ -146,7 +183,7 @@ class Pull:
             except ContentError:
                 data = None  # not there, or not sound
         if data is None:
-            data = self._registry.manifest(descriptor)
+            data = self._retried(partial(self._registry.manifest, descriptor))
         return data, parse_manifest(data, descriptor.media_type)
 
     def _chosen(self, manifest: Manifest) -> Sequence[Child]:
@@ -177,10 +214,23 @@ class Pull:
         host = reference.host.partition(":")[0]
         return {f"containerd.io/distribution.source.{host}": reference.repository}
 
+    def _labels(self) -> dict[str, str]:
+        """For a part: a collector keeps it for the sake of its manifest alone."""
+        return self._source() | ({_GC_ROOT: ""} if self._store.collects else {})
+
+    def _retried(self, act: Callable[[], _T]) -> _T:
+        before = self._transfer.words
+        result = retried(act, self._stop, lambda words: self._update(words=words))
+        self._update(words=before)
+        return result
+
     def _keep(self, descriptor: Descriptor, data: bytes, labels: dict[str, str]) -> None:
         """Store a document with its labels, or give them to the one that is there."""
         info = self._store.put(data, expected=descriptor.digest, labels=labels)
         known = info.labels or {}
+        for key in self._source():
+            names = {*known.get(key, "").split(","), labels[key]}
+            labels[key] = ",".join(sorted(filter(None, names)))
         missing = {key: value for key, value in labels.items() if known.get(key) != value}
         if missing and Capability.LABELS in self._store.capabilities:
             mask = [f"labels.{key}" for key in missing]
@@ -202,7 +252,7 @@ class Pull:
             for thread in threads:
                 thread.join()
         except BaseException:  # an interruption: what arrived is to be kept in order
-            self._stop.set()
+            self.stop()
             for thread in threads:
                 thread.join()
             raise
@@ -223,21 +273,16 @@ class Pull:
                 if isinstance(error, ContentError):
                     part = self._parts[child.descriptor.digest]
                     self._say(part._replace(phase=Phase.FAILED, words=error.message))
-                self._stop.set()
+                self.stop()
 
     def _fetch(self, child: Child) -> None:
-        if child.data is not None:
-            descriptor = child.descriptor
-            self._store.put(child.data, expected=descriptor.digest, labels=self._source())
-            part = self._parts[descriptor.digest]
-            self._say(part._replace(phase=Phase.DONE, offset=descriptor.size, words=""))
-            return
         Fetch(
             self._store,
             self._registry,
             child.descriptor,
             ref_of(child),
-            labels=self._source(),
+            labels=self._labels(),
+            urls=child.urls if child.is_foreign else (),
             tell=self._say,
             stop=self._stop,
         ).run()

@@ -15,7 +15,6 @@ from contentui.remotes.errors import Interrupted
 from contentui.remotes.registry import MAX_MANIFEST
 from contentui.remotes.retry import Budget
 from contentui.remotes.upload import Uploads
-from contentui.transfers.fetch import Stopped
 from contentui.transfers.manifests import (
     DEEPEST,
     MOST_DOCUMENTS,
@@ -25,6 +24,7 @@ from contentui.transfers.manifests import (
     ref_of,
 )
 from contentui.transfers.model import Part, Phase, Transfer
+from contentui.transfers.patience import Stopped, pause, retried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,7 +123,7 @@ class Push:
         digest = child.descriptor.digest
         data, manifest = self._read(child.descriptor)
         for each in manifest.children:
-            if is_document(each.descriptor.media_type) or manifest.is_index:
+            if each.leads_on:
                 if self._is_here(each.descriptor.digest):
                     self._walk(each, depth + 1)
                 else:
@@ -271,16 +271,11 @@ class Push:
 
     def _pause(self, child: Child, error: Interrupted, budget: Budget) -> None:
         """Wait before the next attempt. Raises the error when there is none."""
-        pause_s = budget.pause_s(error)
-        if pause_s is None:
-            error.advice = "run the same command again: what the registry has isn't sent again"
-            raise error
-        until = time.monotonic() + pause_s
-        while (left := until - time.monotonic()) > 0:
-            words = budget.words(left, error)
+
+        def tell(words: str) -> None:
             self._say(self._part(child)._replace(phase=Phase.RETRYING, words=words))
-            self._stop.wait(min(left, 1.0))
-            self._check_stop()
+
+        pause(error, budget, self._stop, tell)
 
     def _send_documents(self) -> None:
         """Manifests by their digests, the image itself last and under its name."""
@@ -290,20 +285,8 @@ class Push:
             name = reference.object if is_root else str(digest)
             self._update(words=f"sending the manifest {name[:19]}")
             if not self._uploads.has_manifest(name, digest):
-                self._retried(partial(self._uploads.put_manifest, name, data, media_type, digest))
-
-    def _retried(self, act: Callable[[], None]) -> None:
-        budget = Budget()
-        while True:
-            try:
-                return act()
-            except Interrupted as error:
-                pause_s = budget.pause_s(error)
-                if pause_s is None:
-                    raise
-                self._update(words=budget.words(pause_s, error))
-                self._stop.wait(pause_s)
-                self._check_stop()
+                put = partial(self._uploads.put_manifest, name, data, media_type, digest)
+                retried(put, self._stop, lambda words: self._update(words=words))
 
     def _part(self, child: Child) -> Part:
         return self._parts[child.descriptor.digest]

@@ -70,7 +70,7 @@ class Keeping:
     def labels(self, given: Mapping[str, str]) -> dict[str, str]:
         """The labels for a new blob: it stays, unless the caller decides what collectors do."""
         if self._link.identity.flat or any(key.startswith(_GC) for key in given):
-            return dict(given)
+            return {k: v for k, v in given.items() if v or k != ROOT}
         return {**given, ROOT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def close(self) -> None:

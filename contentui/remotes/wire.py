@@ -1,0 +1,73 @@
+"""HTTP answers that end: in time, and in bytes beside their content."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import socket
+
+MOST_EXTRA = 256 * 1024
+"""Bytes of heads, chunk sizes and trailers that may stand before content."""
+
+
+class TooMuch(http.client.HTTPException):
+    """Heads or trailers without end."""
+
+
+class Source(io.RawIOBase):
+    """A socket's bytes, as long as there is time and room for them."""
+
+    def __init__(self, raw: io.RawIOBase, until_s: float) -> None:
+        self._raw = raw
+        self.until_s = until_s
+        """Monotonic clock."""
+        self.room = MOST_EXTRA
+        """Bytes that may still come before somebody asks for content."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Raises TimeoutError, TooMuch, OSError."""
+        if time.monotonic() > self.until_s:
+            raise TimeoutError
+        if self.room <= 0:
+            raise TooMuch("its head or its trailer has no end")
+        size = cast("int", self._raw.readinto(buffer))
+        self.room -= size or 0
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Eager(io.BufferedReader):
+    """Gives what is there: bytes that wait for others would be lost with them at a break."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self.readinto1(buffer)
+
+
+class Response(http.client.HTTPResponse):
+    """The standard library's, over a `Source`."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        wait_s = sock.gettimeout()
+        raw = self.fp.detach()
+        self.source = Source(raw, time.monotonic() + (60.0 if wait_s is None else wait_s))
+        self.fp = _Eager(self.source)
+
+    def readinto_some(self, buffer: memoryview) -> int:
+        """What is there of the content; 0 at its end. Raises as `Source.readinto`."""
+        self.source.room = len(buffer) + MOST_EXTRA
+        if not self.chunked:
+            return self.readinto(buffer)
+        piece = self.read1(len(buffer))  # readinto would wait for the whole of the buffer
+        buffer[: len(piece)] = piece
+        return len(piece)
