@@ -15,8 +15,10 @@ from contentui.protocol.content_pb2 import UpdateRequest
 from contentui.protocol.names import CONTENT
 from contentui.service import answers
 from contentui.service.answers import Code, Refusal, answering
+from contentui.service.at_once import AtOnce
 from contentui.service.limits import Limits
 from contentui.service.listing import Listing, encoded_info
+from contentui.service.recent import Recent
 from contentui.service.replies import streaming
 from contentui.service.statuses import Statuses, encoded_status
 from contentui.service.write import WriteStreams
@@ -34,8 +36,9 @@ def handlers(store: Store, limits: Limits | None = None) -> grpc.GenericRpcHandl
     Namespaces are accepted and ignored, as containerd's own flat store does.
     """
     limits = limits or Limits()
-    calls = Calls(store)
-    streams = Streams(store, limits)
+    recent = Recent()
+    calls = Calls(store, recent)
+    streams = Streams(store, limits, recent)
     unary = grpc.unary_unary_rpc_method_handler
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Info": unary(answering(calls.info)),
@@ -45,7 +48,7 @@ def handlers(store: Store, limits: Limits | None = None) -> grpc.GenericRpcHandl
         "ListStatuses": unary(answering(Statuses(store).answer)),
         "Abort": unary(answering(calls.abort)),
         "List": grpc.unary_stream_rpc_method_handler(streams.list),
-        "Read": streaming(streams.read),
+        "Read": streaming(streams.read, AtOnce(limits.readers, recent.answer)),
         "Write": grpc.stream_stream_rpc_method_handler(WriteStreams(store, limits)),
     }
     return grpc.method_handlers_generic_handler(CONTENT, methods)
@@ -54,8 +57,9 @@ def handlers(store: Store, limits: Limits | None = None) -> grpc.GenericRpcHandl
 class Calls:
     """The calls with one answer."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, recent: Recent) -> None:
         self._store = store
+        self._recent = recent
 
     def info(self, message: bytes, _: grpc.ServicerContext) -> bytes:
         digest = parsed_digest(wire.parse_name(message))
@@ -87,6 +91,8 @@ class Calls:
             self._store.delete(digest)
         except NotFound:
             raise answers.no_blob(digest) from None
+        finally:
+            self._recent.forget(digest)
         return b""
 
     def status(self, message: bytes, _: grpc.ServicerContext) -> bytes:
@@ -112,8 +118,9 @@ class Calls:
 class Streams:
     """The calls whose answers are as long as it takes; each holds one message in memory."""
 
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(self, store: Store, limits: Limits, recent: Recent) -> None:
         self._store = store
+        self._recent = recent
         self._limit = limits.readers
         self._piece = limits.read_piece
         self._listing = Listing(store, limits.list_piece)
@@ -146,7 +153,7 @@ class Streams:
             reader = self._store.reader(digest)
         except NotFound:
             raise answers.no_blob(digest) from None
-        with reader:
+        with self._recent.lent(digest, reader, request.size):
             start, end = _range(request, reader)
             at = start
             while at < end:

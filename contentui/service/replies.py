@@ -15,16 +15,20 @@ import grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
 
     Messages = Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]
 
 _log = logging.getLogger(__name__)
 
 
-def streaming(behaviour: Messages) -> grpc.RpcMethodHandler[bytes, bytes]:
+def streaming(
+    behaviour: Messages, pool: ThreadPoolExecutor | None = None
+) -> grpc.RpcMethodHandler[bytes, bytes]:
     """A handler for one request and any number of answers, none included.
 
     ``behaviour`` is an iterator with a ``close``, which is called when the client goes away.
+    ``pool``: where it runs, instead of the server's own threads.
     """
     send = _sender()
     if send is None:
@@ -45,6 +49,8 @@ def streaming(behaviour: Messages) -> grpc.RpcMethodHandler[bytes, bytes]:
         finally:
             cast("Any", messages).close()
 
+    if pool is not None:
+        cast("Any", answer).experimental_thread_pool = pool
     return grpc.unary_unary_rpc_method_handler(answer)
 
 

@@ -59,6 +59,19 @@ class FileReader:
         with files.told(f"reading {self._digest}"):
             return os.pread(self._fd, max(size, 0), offset)
 
+    def read_now(self, size: int, offset: int) -> bytes | None:
+        """All ``size`` bytes, if they are in memory and the blob still has its name; else None."""
+        data = bytearray(size)
+        try:
+            if (
+                os.fstat(self._fd).st_nlink
+                and os.preadv(self._fd, [data], offset, os.RWF_NOWAIT) == size
+            ):
+                return bytes(data)
+        except OSError:  # among others EAGAIN: it would have to wait for the disk
+            pass
+        return None
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
