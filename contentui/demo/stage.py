@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError, NotFound
 from contentui.demo.content import layer_chunks, make_image
+from contentui.demo.pulls import Pulls
 from contentui.demo.trouble import all_troubles
 from contentui.stores.local.store import LocalStore
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.25
 _IMAGES_KEPT = 5
-_MOVERS = 4
+_MOVERS = 3
 _TROUBLE_AGAIN_S = 20.0
 _SETTLE_S = 5.0
 _MB = 1_000_000
@@ -49,10 +50,12 @@ class Stage:
         self._layers: dict[str, subprocess.Popen[bytes]] = {}
         self._others: dict[str, subprocess.Popen[bytes]] = {}
         self._troubles = all_troubles()
+        self._pulls = Pulls(self._store, root, random.Random(seed))  # noqa: S311 - as above
         self._again: dict[str, float] = {}
 
     def open(self) -> None:
         """Images that are there already, and trouble that is old already."""
+        self._pulls.open()
         self._make_trouble()
         for _ in range(2):
             image = self._next_image(0.1)
@@ -63,17 +66,22 @@ class Stage:
         deadline = time.monotonic() + _SETTLE_S
         while not all(map(self._is_settled, self._troubles)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        self.step()
+        self._step()
 
     def step(self) -> None:
         """Bring everything back to where it should be."""
+        self._step()
+        self._pulls.step()
+
+    def _step(self) -> None:
         self._reap()
         self._pull()
         self._upload()
         self._make_trouble()
 
     def close(self) -> None:
-        """End all writers."""
+        """End all writers and the pull."""
+        self._pulls.close()
         processes = [*self._layers.values(), *self._others.values()]
         for process in processes:
             process.kill()

@@ -64,6 +64,14 @@ def elide_middle(text: str, width: int, tail: int = 0) -> str:
     return take(text, width - 1 - tail) + ELLIPSIS + take_end(text, tail)
 
 
+def elide_image(name: str, width: int) -> str:
+    """An image's name with its host and folders left out first: the end of it tells most."""
+    while not fits(name, width) and "/" in name.removeprefix("…/"):
+        short = name.removeprefix("…/").partition("/")[2]
+        name = f"…/{short}" if fits(f"…/{short}", width) or "/" in short else short
+    return elide_middle(name, width)
+
+
 def pad(text: str, width: int, right: bool = False) -> str:
     """``text``, which fits, filled with spaces to exactly ``width`` cells."""
     if text.isascii():

@@ -12,7 +12,7 @@ from contentui.images.model import Kind
 from contentui.monitor.model import BlobRow, IngestRow, Verdict
 from contentui.text import human_age, human_duration, human_rate, human_size, visible
 from contentui.tui.bars import bar, unknown_bar
-from contentui.tui.cells import elide, elide_middle, fits, pad
+from contentui.tui.cells import elide, elide_image, elide_middle, fits, pad
 from contentui.tui.query import IN
 
 if TYPE_CHECKING:
@@ -323,6 +323,17 @@ def _digest(row: BlobRow, _now_ns: int) -> str:
     return row.key
 
 
+_WHOLE_DIGEST_FROM = 16
+"""Cells from which a digest is shown with its algorithm, where that is the usual one."""
+
+
+def _digest_cell(row: BlobRow, width: int) -> str:
+    text: str = row.key
+    if width < _WHOLE_DIGEST_FROM:
+        text = text.removeprefix("sha256:")
+    return pad(elide_middle(text, width), width)
+
+
 def _size(row: BlobRow, _now_ns: int) -> str:
     return human_size(row.info.size)
 
@@ -376,19 +387,23 @@ def _used_by(row: BlobRow, _now_ns: int) -> str:
 
 
 _NAMES_FROM = 20
-"""Cells from which the start and the end of a name say more than a count."""
+"""Cells from which there is room for what kind of thing a digest is."""
+_LEAST_NAME = 12
+"""Cells under which a count says more than a cut name."""
 
 
 def _used_by_cell(row: BlobRow, width: int) -> str:
     text = needs_text(row)
     if row.needs and not fits(text, width):
         holders = holder_names(row.needs)
-        if width >= _NAMES_FROM:
-            text = elide_middle(text, width)
-        elif len(holders) > 1:
+        more = f" +{len(holders) - 1}" if len(holders) > 1 else ""
+        name, room = holders[0], width - len(more)
+        if width < _NAMES_FROM and "/" not in name:
+            name = name.rpartition(" ")[2]  # a digest without its kind
+        if more and room < _LEAST_NAME and not fits(name.rpartition("/")[2], room):
             text = elide(f"{len(holders)} needs", width)
-        else:  # the end tells most: redis:7.4, or a digest without its kind
-            text = elide_middle(text.rpartition("/")[2].rpartition(" ")[2], width)
+        else:
+            text = elide_image(name, room) + more
     return pad(text, width)
 
 
@@ -404,7 +419,9 @@ def blob_haystack(row: BlobRow) -> str:
 
 
 BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
-    Column("digest", "DIGEST", _digest, lambda r: r.info.digest, 100, 16, 16, 71, cut="middle"),
+    Column(
+        "digest", "DIGEST", _digest, lambda r: r.info.digest, 100, 12, 16, 71, paint=_digest_cell
+    ),
     Column(
         "size", "SIZE", _size, lambda r: r.info.size, 90, 7, 8, right=True, descending=True
     ),
@@ -415,7 +432,7 @@ BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
     Column("kind", "KIND", _kind, lambda r: kind_text(r), 70, 12, 13, style=_kind_style),
     Column(
         "used-by", "USED BY", _used_by, lambda r: -1 if r.needs is None else len(r.needs),
-        80, 8, 26, 64, style=_needs_style, descending=True, paint=_used_by_cell,
+        80, 16, 34, 64, style=_needs_style, descending=True, paint=_used_by_cell,
     ),
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from contentui.text import human_age, human_rate, human_size, visible
 from contentui.tui.bars import bar, unknown_bar
-from contentui.tui.cells import elide, elide_middle, fits, pad
+from contentui.tui.cells import elide, elide_image, fits, pad
 from contentui.tui.columns import Cells, Column, Heading, Row, duration_text, note_cell
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class GroupHeading(Heading):
 
     def _cell(self, column: Column[Any], width: int, now_ns: int) -> tuple[str, str]:
         if column.key == "ref":
-            return pad(_SIGN + short_image(self.image, width - len(_SIGN)), width), "strong"
+            return pad(_SIGN + elide_image(self.image, width - len(_SIGN)), width), "strong"
         if column.key == "progress":
             return self._bar(width)
         if column.key == "state":
@@ -92,7 +92,10 @@ class GroupHeading(Heading):
 
 
 def group_note(group: Group) -> tuple[str, str]:
-    """What happens to a whole transfer, in words, and their style; empty while parts move."""
+    """What happens to a whole transfer, in words, and their style; empty while parts move.
+
+    The style is ``good``, ``warn`` or ``bad``: table, pane and sheet have these.
+    """
     transfer = group.transfer
     failed = transfer.error or next((p.words for p in transfer.parts if p.phase == "failed"), "")
     if failed:
@@ -100,21 +103,14 @@ def group_note(group: Group) -> tuple[str, str]:
     if group.ended:
         return f"ended early: pid {visible(str(transfer.pid), 12)} is gone", "bad"
     if transfer.words:
-        return visible(transfer.words, 400), "kind"
+        return visible(transfer.words, 400), "good"
     if any(part.phase in _MOVING for part in transfer.parts):
         return "", "base"
-    for phase, style in (("retrying", "warn"), ("waiting", "kind")):
+    for phase, style in (("retrying", "warn"), ("waiting", "warn")):
         words = [part.words for part in transfer.parts if part.phase == phase and part.words]
         if words:
             return visible(words[0], 400), style
     return "", "base"
-
-
-def short_image(name: str, width: int) -> str:
-    """The end of a name tells most: leave out its host and folders before anything else."""
-    while not fits(name, width) and "/" in name.removeprefix("…/"):
-        name = "…/" + name.removeprefix("…/").partition("/")[2]
-    return elide_middle(name, width)
 
 
 def arrange(
