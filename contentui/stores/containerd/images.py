@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from contentui.content.errors import AlreadyExists, NotFound
+from contentui.content.errors import AlreadyExists, NotFound, ResourceExhausted
 from contentui.content.model import Descriptor, Image, Root
 from contentui.protocol import images_pb2 as pb
 from contentui.protocol import leases_pb2, names
@@ -17,13 +17,15 @@ from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.memory import checked_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sized
 
     from contentui.stores.containerd.link import Link
 
 MAX_IMAGES = 100_000
-MAX_LEASES = 1_000
+MAX_LEASES = 10_000
 """Leases of one namespace whose content is asked for: one call each."""
+MAX_LEASED = 1_000_000
+"""Blobs that all leases together name."""
 
 
 class ContainerdImages:
@@ -104,7 +106,8 @@ class ContainerdImages:
     def _listed(self, namespace: str) -> Iterator[Image]:
         request = pb.ListImagesRequest()
         answer = self._link.ask(names.IMAGES, "List", request, pb.ListImagesResponse, namespace)
-        for each in answer.images[:MAX_IMAGES]:
+        _check_count(answer.images, MAX_IMAGES, f"images in {namespace}")
+        for each in answer.images:
             if image := _image(each, namespace):
                 yield image
 
@@ -112,21 +115,30 @@ class ContainerdImages:
 def roots(link: Link, images: ContainerdImages, own: Collection[str]) -> list[Root]:
     """All image names and all leased content, but for leases of our ``own``.
 
-    What a service doesn't know keeps nothing.
+    What a flat service doesn't know keeps nothing; behind a daemon that collects, something may.
+
+    Raises:
+        ResourceExhausted: there is more than is kept in mind; a part would look like all.
+        Unimplemented: a daemon doesn't tell of its images or leases.
     """
+    unknown = suppress(Unimplemented) if link.identity.flat else nullcontext()
     found = []
-    with suppress(Unimplemented):
+    with unknown:
         found += [Root("image", i.name, i.target.digest, i.namespace) for i in images.list()]
-    with suppress(Unimplemented):
+    with unknown:
         for namespace in link.scope.all():
-            found += [root for root in _leased(link, namespace) if root.name not in own]
+            for root in _leased(link, namespace):
+                if root.name not in own:
+                    found.append(root)
+                    _check_count(found, MAX_IMAGES + MAX_LEASED, "leased blobs")
     return found
 
 
 def _leased(link: Link, namespace: str) -> Iterator[Root]:
     listing = leases_pb2.ListRequest()
     answer = link.ask(names.LEASES, "List", listing, leases_pb2.ListResponse, namespace)
-    for lease in answer.leases[:MAX_LEASES]:
+    _check_count(answer.leases, MAX_LEASES, f"leases in {namespace}")
+    for lease in answer.leases:
         request = leases_pb2.ListResourcesRequest(id=lease.id)
         try:
             kept = link.ask(
@@ -138,6 +150,11 @@ def _leased(link: Link, namespace: str) -> Iterator[Root]:
             digest = raw.digest_or_none(resource.id) if resource.type == "content" else None
             if digest is not None:
                 yield Root("lease", lease.id, digest, namespace)
+
+
+def _check_count(found: Sized, most: int, what: str) -> None:
+    if len(found) > most:
+        raise ResourceExhausted(f"the daemon has more than {most} {what}")
 
 
 def _image(found: pb.Image, namespace: str) -> Image | None:
