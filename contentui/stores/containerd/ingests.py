@@ -112,7 +112,7 @@ class Ingests:
         session = self._opened(now)
         try:
             self._refuse_new(session.last, now)
-            if session.last.offset != now.offset:
+            if (session.last.started_ns, session.last.offset) != (now.started_ns, now.offset):
                 raise _changed(now.ref)
             self.forget(now.id)
             session.send(raw.write_request(raw.WRITE))
@@ -142,9 +142,11 @@ class Ingests:
         except Locked as error:
             return Probe(now, Liveness.HELD, error.holder)
         found = session.last
-        session.finish()
-        self.ended(now.id)
-        self._refuse_new(found, now)
+        try:
+            self._refuse_new(found, now)
+        finally:
+            session.finish()
+            self.ended(now.id)
         digest = raw.digest_or_none(found.digest)
         now = now._replace(offset=found.offset)
         if digest and _is_wrong(now, digest):
@@ -250,7 +252,10 @@ class Ingests:
             delay = min(delay * 2, 0.1)
 
     def _refuse_new(self, found: raw.Answer, status: Status) -> None:
-        """Take back an ingest that looking made, because the one looked at had just gone."""
+        """Take back an ingest that looking made, because the one looked at had just gone.
+
+        Before its session ends: afterwards the ref may be another writer's.
+        """
         if found.offset == 0 and found.started_ns != status.started_ns:
             self.remove(status.namespace, status.ref)
             raise _not_found(status.ref)
