@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from contentui.stores.containerd.link import Link
 
 MAX_BLOBS = 5_000_000
-"""Blobs that one listing may have."""
+"""Blobs, and messages, that one listing may have."""
+MAX_LISTED = 4 << 30
+"""Bytes that one listing may have; 5,000,000 blobs with the usual labels have fewer."""
 
 
 class Blobs:
@@ -124,16 +126,19 @@ class Blobs:
 
     def _listed(self, namespace: str) -> Iterator[Info]:
         stream = self._link.stream(names.CONTENT, "List", b"", namespace)
-        count = 0
+        count = size = 0
         try:
             while (message := stream.next()) is not None:
+                count, size = count + 1, size + len(message)
                 for found in _infos(message):
                     count += 1
                     info = _info(found, namespace)
                     if info is not None:
                         yield info
-                if count > MAX_BLOBS:
-                    raise ResourceExhausted(f"the service lists more than {MAX_BLOBS} blobs")
+                if count > MAX_BLOBS or size > MAX_LISTED:
+                    raise ResourceExhausted(
+                        f"the service lists more than {MAX_BLOBS} blobs, or {MAX_LISTED} bytes"
+                    )
         finally:
             stream.cancel()
 

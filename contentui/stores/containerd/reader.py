@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from contentui.content.errors import OutOfRange
+from contentui.content.errors import DataLoss, OutOfRange
 from contentui.protocol import names
 from contentui.stores.containerd import raw
 from contentui.stores.containerd.ahead import Ahead
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _LONG = 4 << 20
 """Bytes after which a stream is worth a thread."""
+_MAX_EMPTY = 100
+"""Messages without bytes that may come in a row."""
 _READ = names.method(names.CONTENT, "Read")
 
 
@@ -49,7 +51,8 @@ class ContainerdReader:
         if offset < 0:
             raise OutOfRange(f"there is no byte at {offset}")
         with self._mutex:
-            if size <= 0 or offset > self.size:
+            size = min(size, self.size - offset)  # a service may send more, and without an end
+            if size <= 0:
                 return b""
             if offset != self._at:
                 self._request(offset, size)
@@ -82,6 +85,7 @@ class ContainerdReader:
 
     def _fill(self) -> bool:
         """Get the stream's next bytes; False at its end."""
+        empty = 0
         while self._stream is not None and not self._rest:
             try:
                 message = self._stream.next()
@@ -91,6 +95,10 @@ class ContainerdReader:
                 self._stream = None
             else:
                 self._rest = raw.piece(message)
+                empty += not self._rest
+                if empty > _MAX_EMPTY:
+                    self.close()
+                    raise DataLoss(f"the service sends messages without bytes of {self._digest}")
                 self._look_ahead(len(message))
         return bool(self._rest)
 
