@@ -75,8 +75,9 @@ class Holding:
 
     def _is_the_daemon(self, pid: int) -> bool:
         """Whether the process behind the socket is the one with the files, not a tunnel's end."""
-        root = os.path.dirname(self._link.identity.root)
-        if not root:
+        identity = self._link.identity
+        root = identity.root if identity.flat else os.path.dirname(identity.root)
+        if root.strip("/") == "":
             return False
         try:
             names = os.listdir(f"/proc/{pid}/fd")
