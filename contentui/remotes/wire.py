@@ -27,12 +27,16 @@ class Source(io.RawIOBase):
         """Monotonic clock."""
         self.room = MOST_EXTRA
         """Bytes that may still come before somebody asks for content."""
+        self.dry = False
+        """Gives nothing for now."""
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: Any, /) -> int | None:
         """Raises TimeoutError, TooMuch, OSError."""
+        if self.dry:
+            return None
         if time.monotonic() > self.until_s:
             raise TimeoutError
         if self.room <= 0:
@@ -49,8 +53,16 @@ class Source(io.RawIOBase):
 class _Eager(io.BufferedReader):
     """Gives what is there: bytes that wait for others would be lost with them at a break."""
 
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._source = source
+
     def readinto(self, buffer: Any, /) -> int:
-        return self.readinto1(buffer)
+        # The base class asks for more even when it has some, and forgets those if that fails.
+        self._source.dry = True
+        ready = len(self.peek(1))
+        self._source.dry = False
+        return self.readinto1(memoryview(buffer)[:ready] if ready else buffer)
 
 
 class Response(http.client.HTTPResponse):

@@ -40,8 +40,10 @@ LARGEST_BLOB = 1 << 46
 _MOST_PARTS = 200_000
 """Commas and braces of one document: what bounds the memory that parsing it takes."""
 _FIELDS = frozenset(
-    "schemaVersion mediaType config layers blobs manifests digest size urls data platform"
-    " annotations artifactType subject".split(" ")
+    (
+        *("schemaVersion", "mediaType", "config", "layers", "blobs", "manifests", "subject"),
+        *("digest", "size", "urls", "data", "platform", "annotations", "artifactType"),
+    )
 )
 _FIELDS_IN_LOWER_CASE = frozenset(field.lower() for field in _FIELDS)
 _FOREIGN = ("foreign", "nondistributable")

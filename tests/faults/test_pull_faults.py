@@ -1,0 +1,252 @@
+"""Pulls through every fault that networks and registries make: real sockets, a real store."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import registry_faults as faults
+from registry_faults import FaultyRegistry, cut, refuse
+
+from contentui.content.digest import Digest
+from contentui.content.errors import ContentError, NotFound
+from contentui.content.transfer import verified_chunks
+from contentui.demo.unpackable import make_unpackable
+from contentui.remotes import retry
+from contentui.remotes.http import Waits
+from contentui.remotes.reference import parse_reference
+from contentui.remotes.registry import Registry
+from contentui.remotes.settings import Settings
+from contentui.stores.local.store import LocalStore
+from contentui.transfers.model import Phase
+from contentui.transfers.pull import Pull
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from contentui.transfers.model import Part, Transfer
+
+IMAGE = make_unpackable(7, [3 << 20])
+LAYER = Digest.of(IMAGE.layers[0])
+SIZE = len(IMAGE.layers[0])
+REF = f"layer-{LAYER}"
+MIB = 1 << 20
+WAITS = Waits(connect_s=2, head_s=0.4, stall_s=0.4)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_S", 0.01)
+    monkeypatch.setattr(retry, "LONGEST_S", 0.02)
+
+
+@pytest.fixture
+def registry() -> Iterator[FaultyRegistry]:
+    with FaultyRegistry() as made:
+        yield made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    opened = LocalStore(tmp_path / "store")
+    yield opened
+    opened.close()
+
+
+class Pulled:
+    """One pull and what was told of it."""
+
+    def __init__(self, store: LocalStore, registry: FaultyRegistry) -> None:
+        self.store = store
+        self.name = registry.add(IMAGE)
+        self.told: list[Part] = []
+        self.words: set[str] = set()
+
+    def tell(self, transfer: Transfer) -> None:
+        self.words.add(transfer.words)
+        self.told += [part for part in transfer.parts if part.descriptor.digest == LAYER]
+
+    def run(self) -> None:
+        with Registry(parse_reference(self.name), Settings(waits=WAITS)) as remote:
+            Pull(self.store, remote, tell=[self.tell]).run()
+
+    def said(self) -> str:
+        return " | ".join({part.words for part in self.told if part.words} | self.words)
+
+    def check(self) -> None:
+        """Everything is there, byte for byte."""
+        assert b"".join(verified_chunks(self.store, LAYER)) == IMAGE.layers[0]
+        assert self.store.images.get(self.name).target.digest == IMAGE.digest
+        assert self.store.statuses() == []
+
+
+@pytest.fixture
+def pull(store: LocalStore, registry: FaultyRegistry) -> Pulled:
+    return Pulled(store, registry)
+
+
+SURVIVED = {
+    "end": ([cut(MIB)], "ended after 1048576 of"),
+    "reset": ([cut(MIB, reset=True)], "connection reset by 127.0.0.1"),
+    "stall": ([cut(MIB, stall=True)], "nothing useful came from 127.0.0.1"),
+    "many ends": ([cut(300_000)] * 8, "retrying in 1s (2/6)"),
+    "500": ([refuse(500)], "answers 500 Internal Server Error"),
+    "503": ([refuse(503)] * 3, "(4/6)"),
+    "429 seconds": ([refuse(429, "Retry-After: 0")], "answers 429 Too Many Requests"),
+    "429 date": ([refuse(429, "Retry-After: Sat, 21 Nov 2015 07:28:00 GMT")], "429"),
+    "ignores ranges": (
+        [cut(MIB), faults.whole],
+        "the server ignores ranges: reading 1.05 MB again",
+    ),
+    "206 without range": ([cut(MIB), faults.silent_206, faults.whole], "ignores ranges"),
+    "always 206": ([cut(MIB), faults.silent_206, faults.silent_206], "doesn't say which"),
+    "206 of others": ([cut(MIB), faults.shifted_206, faults.whole], "ignores ranges"),
+    "416 in the middle": ([cut(MIB), faults.lying_416, faults.whole], "ignores ranges"),
+    "no length": ([cut(MIB), faults.unannounced], ""),
+    "chunked": ([faults.chunked], ""),
+    "chunked, resumed": ([cut(MIB), faults.chunked], ""),
+    "not HTTP": ([lambda link, *_: link.send(b"SSH-2.0-hello\r\n")], "isn't HTTP"),
+    "nothing, which a kept connection may do": ([lambda *_: None], ""),
+    "100 without end": ([faults.endless_100], "has no end"),
+    "head without end": ([faults.endless_head], "more than 100 headers"),
+}
+
+
+@pytest.mark.parametrize("case", SURVIVED)
+def test_a_pull_survives(case: str, pull: Pulled, registry: FaultyRegistry) -> None:
+    queue, words = SURVIVED[case]
+    registry.faults[str(LAYER)] = list(queue)
+    pull.run()
+    pull.check()
+    assert words in pull.said()
+    assert registry.faults[str(LAYER)] == []
+
+
+def test_every_byte_that_came_is_kept(pull: Pulled, registry: FaultyRegistry) -> None:
+    registry.faults[str(LAYER)] = [cut(MIB + 5), cut(MIB - 17, reset=True), cut(7, stall=True)]
+    pull.run()
+    starts = [each.start for each in registry.gets(str(LAYER))]
+    assert starts == [0, MIB + 5, 2 * MIB - 12, 2 * MIB - 5]
+
+
+@pytest.mark.parametrize("part", ["/manifests/v1", "/manifests/sha256:"])
+@pytest.mark.parametrize("fault", [refuse(503), cut(10), cut(0, stall=True), cut(10, reset=True)])
+def test_manifests_are_tried_again_too(
+    part: str, fault: Callable[..., None], pull: Pulled, registry: FaultyRegistry
+) -> None:
+    registry.faults[part] = [fault]
+    pull.run()
+    pull.check()
+
+
+REFUSED = {
+    "404": (refuse(404), "does not have sha256:"),
+    "403": (refuse(403, body=b'{"errors":[{"code":"DENIED","message":"no"}]}'), "DENIED no"),
+    "400": (refuse(400), "answers 400"),
+    "shorter": (faults.announced(-1), "where the manifest promises"),
+    "longer": (faults.announced(1), "where the manifest promises"),
+    "more": (faults.too_many, "sends more bytes than the manifest promises"),
+    "encoded": (faults.encoded, "encoded as gzip"),
+    "wants an hour": (refuse(429, "Retry-After: 3600"), "429"),
+    "down for good": (refuse(502), "answers 502"),
+    "one byte each": (cut(1), "ended after 1 of"),
+    "a byte now and then": (faults.drip, "nothing useful came"),
+    "circle": (faults.redirect("/v2/demo/app/blobs/" + LAYER), "more than 10 times"),
+    "to a file": (faults.redirect("file:///etc/passwd"), "can't be asked"),
+    "to nonsense": (faults.redirect("http://[bad/?sig=secret"), "can't be asked"),
+    "to a huge port": (faults.redirect("http://h:99999/?sig=secret"), "can't be asked"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_pull_fails_in_words(case: str, pull: Pulled, registry: FaultyRegistry) -> None:
+    fault, words = REFUSED[case]
+    registry.faults[str(LAYER)] = [fault]
+    registry.for_ever = True
+    began = time.monotonic()
+    with pytest.raises(ContentError) as caught:
+        pull.run()
+    assert time.monotonic() - began < 15
+    assert words in caught.value.message
+    assert "127.0.0.1" in caught.value.message
+    assert "secret" not in f"{caught.value.message}{caught.value.advice}{pull.said()}"
+    assert pull.told[-1].phase is Phase.FAILED
+    with pytest.raises(NotFound):
+        pull.store.images.get(pull.name)
+    assert len(registry.gets(str(LAYER))) <= 12
+    registry.faults.clear()
+    pull.run()  # whatever it was, the next attempt gets through
+    pull.check()
+
+
+def test_giving_up_says_what_to_do(pull: Pulled, registry: FaultyRegistry) -> None:
+    registry.faults[str(LAYER)] = [cut(MIB), refuse(503)]
+    registry.for_ever = True
+    with pytest.raises(ContentError) as caught:
+        pull.run()
+    assert "6 attempts without progress" in caught.value.advice
+    assert "run the same command again" in caught.value.advice
+    assert pull.store.status(REF).offset == MIB
+
+
+def test_wrong_bytes_are_marked_and_never_built_upon(
+    pull: Pulled, registry: FaultyRegistry
+) -> None:
+    registry.faults[str(LAYER)] = [faults.other_bytes]
+    with pytest.raises(ContentError, match=r"unexpected commit digest .*127\.0\.0\.1") as caught:
+        pull.run()
+    assert "starts over" in caught.value.advice
+    status = pull.store.status(REF)
+    assert status.refused is not None
+    assert status.offset == SIZE
+    pull.run()
+    pull.check()
+    assert [each.start for each in registry.gets(str(LAYER))] == [0, 0]
+
+
+def test_wrong_bytes_of_a_small_blob_are_not_kept(pull: Pulled, registry: FaultyRegistry) -> None:
+    digest = str(Digest.of(IMAGE.config))
+    registry.faults[digest] = [faults.other_bytes]
+    with pytest.raises(ContentError, match=r"127\.0\.0\.1"):
+        pull.run()
+    pull.run()
+    pull.check()
+
+
+def test_nobody_there(store: LocalStore) -> None:
+    with FaultyRegistry() as gone:
+        pulled = Pulled(store, gone)
+    with pytest.raises(ContentError, match=r"connection refused by 127\.0\.0\.1"):
+        pulled.run()
+    assert "(6/6)" in pulled.said()
+
+
+def test_bombs_cost_little(pull: Pulled, registry: FaultyRegistry) -> None:
+    registry.faults["/manifests/sha256:"] = [faults.endless_body]
+    with pytest.raises(ContentError, match="more than 4194304 bytes"):
+        pull.run()
+    registry.faults[str(LAYER)] = [faults.endless_trailer]
+    registry.for_ever = True
+    pull.run()  # all that is needed stands before it
+    pull.check()
+
+
+def test_stop_does_not_wait_for_a_silent_host(store: LocalStore, registry: FaultyRegistry) -> None:
+    import threading
+
+    from contentui.transfers.patience import Stopped
+
+    name = registry.add(IMAGE)
+    registry.faults[str(LAYER)] = [cut(MIB, stall=True)]
+    with Registry(parse_reference(name), Settings()) as remote:  # waits 30 s
+        pull = Pull(store, remote)
+        timer = threading.Thread(
+            target=lambda: (registry.await_gets(str(LAYER), 1), pull.stop()), daemon=True
+        )
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(Stopped):
+            pull.run()
+    assert time.monotonic() - began < 5
