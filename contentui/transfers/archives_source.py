@@ -40,13 +40,10 @@ def archive_members(file: BinaryIO, progress: Callable[[int], None]) -> Iterator
     """
     counted = io.BufferedReader(_Counted(file, progress), _BUFFER)
     kind = compression(counted.peek(8))
-    broken: tuple[type[Exception], ...] = (EOFError, *_broken(kind))
-    try:
-        yield from members(_decompressed(cast("BinaryIO", counted), kind))
-    except broken as error:
-        raise InvalidArgument(
-            f"the archive can't be read: its {kind} data are damaged or cut short ({error})"
-        ) from None
+    source = cast("BinaryIO", counted)
+    if not kind:
+        return members(source)
+    return members(cast("BinaryIO", _Decompressed(source, kind)))
 
 
 def directory_members(path: str) -> Iterator[Member]:
@@ -81,39 +78,55 @@ def _names(path: str) -> list[str]:
         os.close(fd)
 
 
-def _decompressed(source: BinaryIO, kind: str) -> BinaryIO:
-    if kind == "gzip":
-        import gzip
+class _Decompressed(io.RawIOBase):
+    """A compressed stream's content.
 
-        return cast("BinaryIO", gzip.GzipFile(fileobj=source))
-    if kind == "bzip2":
-        import bz2
+    Whoever reads a member's bytes meets what is wrong with them, as InvalidArgument.
+    """
 
-        return cast("BinaryIO", bz2.BZ2File(source))
-    if kind == "xz":
-        import lzma
+    def __init__(self, source: BinaryIO, kind: str) -> None:
+        self._kind = kind
+        self._inner, broken = _decompressor(source, kind)
+        self._broken: tuple[type[Exception], ...] = (EOFError, *broken)
 
-        return cast("BinaryIO", lzma.LZMAFile(source))
-    if kind == "zstd":
-        raise InvalidArgument(
-            "the archive is compressed with zstd",
-            advice="decompress it on the way: zstd -dc FILE | contentui import -",
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: Buffer has no len
+        try:
+            return self._inner.readinto(buffer)  # type: ignore[attr-defined,no-any-return]  # they all have it
+        except self._broken as error:
+            raise self._refusal(error) from None
+        except OSError as error:
+            if error.errno is not None:
+                raise  # the file's own
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: Exception) -> InvalidArgument:
+        return InvalidArgument(
+            f"the archive can't be read: its {self._kind} data are damaged or cut short ({error})"
         )
-    return source
 
 
-def _broken(kind: str) -> tuple[type[Exception], ...]:
-    """What a decompressor raises for bytes that aren't its own."""
+def _decompressor(source: BinaryIO, kind: str) -> tuple[BinaryIO, tuple[type[Exception], ...]]:
+    """What decompresses, and what it raises, besides OSError, for bytes that aren't its own."""
     if kind == "gzip":
         import gzip
         import zlib
 
-        return gzip.BadGzipFile, zlib.error
+        return cast("BinaryIO", gzip.GzipFile(fileobj=source)), (zlib.error,)
+    if kind == "bzip2":
+        import bz2
+
+        return cast("BinaryIO", bz2.BZ2File(source)), ()
     if kind == "xz":
         import lzma
 
-        return (lzma.LZMAError,)
-    return ()
+        return cast("BinaryIO", lzma.LZMAFile(source)), (lzma.LZMAError,)
+    raise InvalidArgument(
+        f"the archive is compressed with {kind}",
+        advice=f"decompress it on the way: {kind} -dc FILE | contentui import -",
+    )
 
 
 class _Counted(io.RawIOBase):

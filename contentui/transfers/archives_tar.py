@@ -133,6 +133,8 @@ def _records(data: bytes) -> dict[str, str]:
         if not space or not length.isdigit() or int(length) < len(length) + 3:
             raise _bad("an extended header in it makes no sense")
         end = at + int(length)
+        if data[end - 1 : end] != b"\n":
+            raise _bad("an extended header in it makes no sense")
         key, _, value = data[at + len(length) + 1 : end - 1].partition(b"=")
         if key in (b"path", b"linkpath", b"size"):
             found[key.decode()] = _text(value)
