@@ -20,7 +20,7 @@ from contentui.stores.memory import checked_labels
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import BinaryIO, Protocol, Self
 
     from contentui.content.digest import Digest
@@ -117,7 +117,7 @@ class ContainerdWriter:
         """Append all that ``source`` yields; while one piece is read, others are on their way."""
         self._check_open("write to")
         before = self._offset
-        while piece := _read(source):
+        for piece in _pieces(source):
             self._send(piece, progress)
         self._settle(progress)
         return self._offset - before
@@ -213,9 +213,31 @@ class ContainerdWriter:
             raise FailedPrecondition(f"cannot {what} closed writer of {visible(self.ref, 160)}")
 
 
-def _read(source: BinaryIO) -> bytes:
+def _pieces(source: BinaryIO) -> Iterator[bytes]:
+    """All that the source yields, gathered: each message costs both sides, and pipes give little.
+
+    What was gathered when the source failed comes before its error.
+    """
+    ended = False
+    while not ended:
+        gathered: list[bytes] = []
+        missing = PIECE
+        try:
+            while missing > 0 and not ended:
+                gathered.append(_read(source, missing))
+                missing -= len(gathered[-1])
+                ended = not gathered[-1]
+        except BaseException:
+            if any(gathered):
+                yield b"".join(gathered)
+            raise
+        if any(gathered):
+            yield gathered[0] if len(gathered) == 1 else b"".join(gathered)
+
+
+def _read(source: BinaryIO, size: int) -> bytes:
     """The source's next bytes; empty only at its end, where one that has none *yet* is not."""
-    piece: bytes | None = source.read(PIECE)
+    piece: bytes | None = source.read(size)
     if piece is None:
         raise BlockingIOError(errno.EAGAIN, "the source has no bytes yet and can't wait")
     return piece
