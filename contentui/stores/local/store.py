@@ -579,7 +579,7 @@ def _label_changes(
         field, _, key = path.partition(".")
         if field != _LABELS_FIELD or (not key and "." in path):
             raise InvalidArgument(f"cannot update {path!r} field on content info {digest}")
-        if not key:
-            return None
         changes[key] = labels.get(key) or None
+    if "" in changes:  # the whole field is named
+        return None
     return changes if mask else None
