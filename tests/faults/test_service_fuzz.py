@@ -23,7 +23,7 @@ KNOWN = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "local", "disk"])
 def rig(request: pytest.FixtureRequest) -> Iterator[fuzz_service.Rig]:
     with fuzz_service.rig(request.param) as made:
         yield made
