@@ -237,6 +237,11 @@ class open_one:  # noqa: N801  (used like contextlib.closing)
         self.store.close()
 
 
+def await_both(store: Store) -> None:
+    """Wait until a store of all namespaces has noticed a new one."""
+    await_true(lambda: {"default", "other"} <= {n for i in store.walk() for n in i.namespaces})
+
+
 def outcome_of_delete_after(node: Live, store: Store, digest: Digest, *deeds: str) -> str:
     """Why a deletion that was planned before ``deeds`` skips the blob; each is NAMESPACE VERB."""
     plan, needs = delete_plan(store, digest)
@@ -256,6 +261,8 @@ def test_a_blob_goes_from_no_other_namespaces_than_the_plan_says(
     node: Live, everything: Store
 ) -> None:
     digest = ingest(node, "other", b"known to more")
+    ingest(node, "default", b"so that there is one")
+    await_both(everything)
     assert "default, other" in outcome_of_delete_after(node, everything, digest, "default gets")
     assert everything.info(digest).namespaces == ("default", "other")
     anew = outcome_of_delete_after(node, everything, digest, "default removes", "default gets")
@@ -270,6 +277,7 @@ def test_a_blob_goes_from_no_other_namespaces_than_the_plan_says(
 def test_deleting_in_one_namespace_leaves_the_other(node: Live, everything: Store) -> None:
     digest = ingest(node, "default", b"in both")
     ingest(node, "other", b"in both")
+    await_both(everything)
     with open_one(node, "other") as other:
         plan, needs = delete_plan(other, digest)
         run(other, plan, allow=FORCE, needs=needs)

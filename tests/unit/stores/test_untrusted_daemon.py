@@ -1,4 +1,4 @@
-"""Our client on a daemon that lies, swamps or keeps quiet: bounded, and never sure without cause."""
+"""Our client on a daemon that lies, swamps or keeps quiet: bounded, never sure without cause."""
 
 from __future__ import annotations
 
