@@ -42,7 +42,7 @@ def taken(store: Store, way: Callable[[Store, list[bytes]], None], count: str) -
 
 
 def poll(store: Store, seconds: str) -> None:
-    """A monitor that ticks four times a second; prints the CPU that this process used."""
+    """A monitor that looks at everything four times a second; prints this process's CPU."""
     from contentui.monitor.monitor import Monitor
 
     monitor = Monitor(store)
@@ -53,6 +53,7 @@ def poll(store: Store, seconds: str) -> None:
     due = begun
     while (due := due + 0.25) < until:
         time.sleep(max(0.0, due - time.monotonic()))
+        monitor.hint(everything=True)  # while all of them are silent it would look less often
         monitor.tick()
     say(seconds=time.monotonic() - begun, cpu=time.process_time() - used)
 

@@ -27,7 +27,7 @@ LIMIT = 5.0
 def measure(bench: Bench, work: Work) -> Iterator[Figure | Skipped]:
     """All rows of this theme."""
     count = bench.scaled(1_000, 200)
-    seconds = bench.scaled(20, 4)
+    seconds = bench.scaled(20, 6)
     store, place = work.fresh("cui"), work.fresh("ctd")
     lines(api(store, "live", str(count)))
     try:
