@@ -82,7 +82,7 @@ class Column(Generic[Row]):
     paint: Callable[[Row, int], str] | None = None
     """(row, width) -> exactly that many cells, for what isn't text: a bar."""
     note: Callable[[Row], tuple[str, str]] | None = None
-    """Text and style word of what stands in its cells and all that follow instead, if any."""
+    """Text and style word of what may stand in its cells and all that follow instead."""
 
     def cell(self, row: Row, now_ns: int, width: int) -> str:
         """Its text for a row, exactly ``width`` cells wide."""
@@ -99,19 +99,25 @@ def cells_of(row: Row | Heading, fitted: Sequence[tuple[Column[Row], int]], now_
     """A line's cells for columns of these widths."""
     if isinstance(row, Heading):
         return row.cells(fitted, now_ns)
-    cells = []
-    for place, (column, width) in enumerate(fitted):
-        if column.note is not None and (note := column.note(row))[0]:
-            cells.append(note_cell(note, [width for _, width in fitted[place:]]))
-            break
-        cells.append((column.cell(row, now_ns, width), column.style(row)))
+    cells = [(c.cell(row, now_ns, width), c.style(row)) for c, width in fitted]
+    noting = next((column.note for column, _ in fitted if column.note is not None), None)
+    return with_note(cells, fitted, noting(row) if noting is not None else ("", ""))
+
+
+def with_note(
+    cells: list[tuple[str, str]], fitted: Sequence[tuple[Column[Any], int]], note: tuple[str, str]
+) -> Cells:
+    """Cells with a note, if any, over the last of them: over as few as it needs."""
+    text, style = note
+    if not text:
+        return tuple(cells)
+    places = [place for place, (column, _) in enumerate(fitted) if column.note is not None]
+    for place in reversed(places):
+        widths = [width for _, width in fitted[place:]]
+        width = sum(widths) + GAP * (len(widths) - 1)
+        if fits(text, width) or place == places[0]:
+            return (*cells[:place], (pad(elide(text, width), width), style))
     return tuple(cells)
-
-
-def note_cell(note: tuple[str, str], widths: Sequence[int]) -> tuple[str, str]:
-    """One cell in the place of several."""
-    width = sum(widths) + GAP * (len(widths) - 1)
-    return pad(elide(note[0], width), width), note[1]
 
 
 def _unfit(_text: str, _width: int) -> str:
@@ -290,11 +296,11 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
     ),
     Column(
         "offset", "OFFSET", _offset, lambda r: r.status.offset, 80, 7, 8,
-        right=True, live=True, descending=True,
+        right=True, live=True, descending=True, note=part_note,
     ),
     Column(
         "total", "TOTAL", _total, lambda r: r.status.total, 60, 7, 8,
-        style=_muted, right=True, descending=True,
+        style=_muted, right=True, descending=True, note=part_note,
     ),
     Column(
         "rate", "RATE", _rate, lambda r: r.rate, 90, 9, 10,
@@ -328,7 +334,7 @@ _WHOLE_DIGEST_FROM = 16
 
 
 def _digest_cell(row: BlobRow, width: int) -> str:
-    text: str = row.key
+    text = row.key
     if width < _WHOLE_DIGEST_FROM:
         text = text.removeprefix("sha256:")
     return pad(elide_middle(text, width), width)

@@ -37,7 +37,8 @@ def group_lines(group: Group, now_ns: int) -> Iterator[tuple[str, str]]:
     rate = human_rate(group.rate)
     yield "rate", rate if group.eta_s is None else f"{rate}, done in {duration_text(group.eta_s)}"
     yield "process", f"pid {visible(str(transfer.pid), 12)}"
-    yield "started", human_age(transfer.started_ns, now_ns)
+    age = human_age(transfer.started_ns, now_ns)
+    yield "started", age if age in {"now", "?", "future"} else f"{age} ago"
     for place, part in enumerate(_by_interest(group)):
         yield "" if place else "parts", part_line(part)
     if len(transfer.parts) > _MOST_PARTS:

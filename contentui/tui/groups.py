@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from contentui.text import human_age, human_rate, human_size, visible
 from contentui.tui.bars import bar, unknown_bar
 from contentui.tui.cells import elide, elide_image, fits, pad
-from contentui.tui.columns import Cells, Column, Heading, Row, duration_text, note_cell
+from contentui.tui.columns import Cells, Column, Heading, Row, duration_text, with_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,13 +44,8 @@ class GroupHeading(Heading):
 
     def cells(self, fitted: Sequence[tuple[Column[Any], int]], now_ns: int) -> Cells:
         """As those of an ingest; words take the place of rate and time."""
-        note, cells = self.note, []
-        for place, (column, width) in enumerate(fitted):
-            if column.note is not None and note[0]:
-                cells.append(note_cell(note, [width for _, width in fitted[place:]]))
-                break
-            cells.append(self._cell(column, width, now_ns))
-        return tuple(cells)
+        cells = [self._cell(column, width, now_ns) for column, width in fitted]
+        return with_note(cells, fitted, self.note)
 
     def _cell(self, column: Column[Any], width: int, now_ns: int) -> tuple[str, str]:
         if column.key == "ref":

@@ -15,6 +15,7 @@ from contentui.demo.content import layer_chunks, make_image, make_layer
 from contentui.demo.session import demo_store
 from contentui.images.index import ContentIndex
 from contentui.stores.local.store import LocalStore
+from contentui.transfers.board import Board, board_of
 
 from .test_terminal import on_terminal
 
@@ -86,6 +87,27 @@ def test_everything_that_can_happen_is_on_stage(monkeypatch):
     assert os.environ["XDG_STATE_HOME"] == "/before"
     assert not Path(source).parent.exists()
     assert _children_of(str(Path(source).parent)) == []
+
+
+def test_a_real_pull_is_under_way_and_has_to_try_again():
+    with demo_store() as source:
+        board = Board(board_of(source))
+        seen: set[str] = set()
+
+        def tried_again() -> bool:
+            for transfer in board.transfers():
+                assert transfer.verb == "pull"
+                assert f"contentui\0--store\0{source}\0pull" in _command_of(transfer.pid)
+                seen.update(part.phase for part in transfer.parts)
+            return seen >= {"downloading", "retrying", "done"}
+
+        _until(tried_again)
+    assert not Path(source).parent.exists()
+    assert _children_of(str(Path(source).parent)) == []
+
+
+def _command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
 
 
 def test_headless_prints_snapshots_and_cleans_up(program):

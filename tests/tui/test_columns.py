@@ -21,6 +21,7 @@ from contentui.tui.columns import (
     ingest_haystack,
     needs_text,
 )
+from contentui.tui.detail import detail_lines
 
 BY_KEY = {column.key: column for column in (*INGEST_COLUMNS, *BLOB_COLUMNS)}
 DIGEST = "sha256:" + "8f7c2b1a" * 8
@@ -104,8 +105,26 @@ def test_many_needs_are_counted_where_no_name_has_room():
     row = blob(1, needs=(Need("manifest", DIGEST), Need("label", "gc.root")))
     cell = BY_KEY["used-by"].cell
     assert cell(row, NOW, 8) == "2 needs "
-    assert cell(row, NOW, 26) == "8f7c2b1a8f7c2…a8f7c2b1a +1"
+    assert cell(row, NOW, 26) == "8f7c2b1a8f7c2b1a8f…2b1a +1"
     assert cell(blob(1, needs=(Need("image", "redis:7.4-bookworm"),)), NOW, 9) == "redi…worm"
+
+
+def test_an_images_name_comes_first_and_a_lease_has_none_worth_showing():
+    lease = Need("lease", "934215-PP20")
+    label = Need("label", DIGEST, DIGEST)
+    image = Need("image", "docker.io/acme/billing:1.4")
+    assert needs_text(blob(1, needs=(lease,))) == "a lease"
+    assert needs_text(blob(1, needs=(lease, label, image))) == "docker.io/acme/billing:1.4 +2"
+    cell = BY_KEY["used-by"].cell
+    assert cell(blob(1, needs=(image, lease)), NOW, 16) == "…/billing:1.4 +1"
+    assert "934215-PP20" in dict(detail_lines(blob(1, needs=(lease,)), NOW))["used by"]
+
+
+def test_a_narrow_digest_leaves_out_the_usual_algorithm():
+    cell = BY_KEY["digest"].cell
+    row = blob(1)
+    assert cell(row, NOW, 16).startswith("sha256:")
+    assert cell(row, NOW, 13) == f"{row.info.digest.encoded[:8]}…{row.info.digest.encoded[-4:]}"
 
 
 def test_percent_is_rounded_down_and_says_too_much():

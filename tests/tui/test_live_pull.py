@@ -1,0 +1,80 @@
+"""A real pull in another process, over a slow and breaking link, on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from running import running
+
+from contentui.content.digest import Digest
+from contentui.demo.registry import Link, Registry
+from contentui.demo.unpackable import make_unpackable
+from contentui.tui.columns import Heading
+from contentui.tui.session import Session
+
+IMAGE = make_unpackable(4, (1_400_000, 1_500_000))
+
+
+async def pull(where, name, folder):
+    nowhere = {"DOCKER_CONFIG": str(folder), "REGISTRY_AUTH_FILE": str(folder / "none")}
+    command = ["-m", "contentui", "--store", where, "pull", "--plain-http", name]
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        env={**os.environ, **nowhere, "NO_PROXY": "127.0.0.1"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+
+async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    where = str(tmp_path / "store")
+    slow, often = map(Digest.of, IMAGE.layers)
+    link = Link(400_000)
+    link.cuts = {often: [200_000 + step * 16_384 for step in range(4)]}
+    with Registry(link) as registry:
+        name = registry.add("acme/billing", "1.4", IMAGE)
+        async with running(Session(where, create=True)) as ui:
+            await ui.shown()
+            table = ui.dashboard.ingests.table
+            child = await pull(where, name, tmp_path)
+            try:
+                await ui.until(lambda: len(table.rows) == 3)
+                heading, *members = table.rows
+                assert isinstance(heading, Heading)
+                wanted = {f"layer-{slow}", f"layer-{often}"}
+                assert {row.status.ref for row in members} == wanted
+                assert "acme/billing:1.4" in ui.text()
+                total = sum(len(data) for data in (*IMAGE.layers, IMAGE.config))
+                await ui.until(lambda: ui.dashboard.snapshot.groups[0].total == total)
+                await ui.until(lambda: ui.dashboard.snapshot.groups[0].eta_s is not None)
+                await ui.until(lambda: "retrying in" in ui.text())
+                assert "/6): 127.0.0.1" in ui.text()
+                assert await asyncio.wait_for(child.wait(), 30) == 0
+                await ui.until(lambda: not table.rows)
+                assert not ui.dashboard.snapshot.groups
+                for digest in IMAGE.blobs:
+                    await ui.until(lambda d=digest: d in {b.key for b in ui.dashboard.blobs.shown})
+            finally:
+                if child.returncode is None:
+                    child.kill()
+                    await child.wait()
+
+
+async def test_a_pull_that_is_killed_is_said_to_have_ended_early(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    where = str(tmp_path / "store")
+    with Registry(Link(200_000)) as registry:
+        name = registry.add("acme/billing", "1.4", IMAGE)
+        async with running(Session(where, create=True)) as ui:
+            await ui.shown()
+            child = await pull(where, name, tmp_path)
+            await ui.until(lambda: len(ui.dashboard.ingests.table.rows) == 3)
+            child.kill()
+            await child.wait()
+            await ui.until(lambda: f"ended early: pid {child.pid} is gone" in ui.text())
+            assert len(ui.dashboard.ingests.shown) == 2
