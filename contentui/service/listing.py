@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _by_digest = itemgetter(0)
 _MOST_ROWS = 250_000
 """Rows that are kept, some 100 MB."""
+_MOST_BYTES = 128 << 20
+"""Bytes in all the rows that are kept: labels can make them long."""
+_LONG = 4 << 20
+"""Bytes from which on the rows of a message are sent one by one; each fits into one."""
 
 
 def encoded_info(info: Info) -> bytes:
@@ -42,9 +46,12 @@ class Listing:
         with _without_collecting():
             infos = sorted(self._store.walk(filters), key=_by_digest)
         rows = _Rows({}, {})
+        size = 0
         for start in range(0, len(infos), self._piece):
-            yield b"".join(self._encoded(infos[start : start + self._piece], rows))
-        if not any(filters) and len(infos) <= _MOST_ROWS:
+            for message in _messages(self._encoded(infos[start : start + self._piece], rows)):
+                size += len(message)
+                yield message
+        if not any(filters) and len(infos) <= _MOST_ROWS and size <= _MOST_BYTES:
             self._rows = rows
 
     def _encoded(self, infos: Sequence[Info], rows: _Rows) -> list[bytes]:
@@ -59,6 +66,15 @@ class Listing:
             new[digest] = row
             found.append(row)
         return found
+
+
+def _messages(rows: Sequence[bytes]) -> Iterator[bytes]:
+    """One message, or several where one would be longer than clients take."""
+    whole = b"".join(rows)
+    if len(whole) <= _LONG:
+        yield whole
+        return
+    yield from rows
 
 
 @contextlib.contextmanager

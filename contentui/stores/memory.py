@@ -46,6 +46,8 @@ MAX_REF = 64 * 1024
 """Bytes that a ref may have."""
 MAX_LABEL = 4096
 """Bytes that a label's key and value may have together (content-store.md 1.3)."""
+MAX_LABELS = 4 << 20
+"""Bytes that all labels of a blob may have together: it must fit into a message of a listing."""
 _PIECE = 1024 * 1024
 
 
@@ -492,8 +494,9 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         InvalidArgument: an empty key, text that UTF-8 can't carry, or key and value with more than
-            `MAX_LABEL` bytes together.
+            `MAX_LABEL` bytes together, or all with more than `MAX_LABELS`.
     """
+    total = 0
     for key, value in labels.items():
         try:
             size = len(key.encode()) + len(value.encode())
@@ -504,6 +507,9 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
                 f"label key and value length ({size} bytes) must be between 1 and {MAX_LABEL},"
                 f" the key not empty: {key[:40]!r}"
             )
+        total += size
+    if total > MAX_LABELS:
+        raise InvalidArgument(f"the labels of a blob have at most {MAX_LABELS} bytes together")
     return {key: value for key, value in labels.items() if value}
 
 

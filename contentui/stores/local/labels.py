@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LABEL_LIMIT = 4096
 """Bytes that a label's key and value may have together (content-store.md 1.3)."""
+ALL_LABELS_LIMIT = 4 << 20
+"""Bytes that all labels of a blob may have together: it must fit into a message of a listing."""
 _BUSY_TIMEOUT_S = 30.0
 _NEW = "labels.db.new"
 _BROKEN = (
@@ -80,8 +82,9 @@ def checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     """Those with a value: an empty one means none (content-store.md 4.4).
 
     Raises:
-        InvalidArgument: an empty key, no text, a key and value of over 4096 bytes.
+        InvalidArgument: an empty key, no text, a key and value of over 4096 bytes, or too many.
     """
+    total = 0
     for key, value in labels.items():
         if not key:
             raise InvalidArgument("a label without a key", advice="write it as key=value")
@@ -94,6 +97,11 @@ def checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
                 f"label {key[:64]!r} is longer than {LABEL_LIMIT} bytes",
                 advice="key and value count together",
             )
+        total += size
+    if total > ALL_LABELS_LIMIT:
+        raise InvalidArgument(
+            f"the labels of a blob have at most {ALL_LABELS_LIMIT} bytes together"
+        )
     return {key: value for key, value in labels.items() if value}
 
 
@@ -207,6 +215,8 @@ class Labels:
                         new[key] = value
                     else:
                         new.pop(key, None)
+                if any(change.values()):
+                    checked_labels(new)
             connection.execute(
                 "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
                 (digest, updated_ns, _encode(new)),

@@ -155,6 +155,20 @@ def test_list_is_sorted_and_in_hundreds(client: Client, store: Store) -> None:
     assert all(info.created_at.seconds and info.updated_at.seconds for info in infos(pieces))
 
 
+def test_labels_never_make_a_listing_too_long(client: Client, store: Store) -> None:
+    """A containerd in front lists everything before it collects: it must be able to."""
+    many = {f"label-{number}": "v" * 4000 for number in range(1000)}
+    digests = sorted(store.put(b"%d" % number, labels=many).digest for number in range(5))
+    assert [info.digest for info in infos(client.stream("List"))] == digests
+    more = {f"more-{number}": "v" * 4000 for number in range(1000)}
+    request = pb.UpdateRequest(info=pb.Info(digest=digests[0], labels=more))
+    request.update_mask.paths.extend(f"labels.{key}" for key in more)
+    code, text = refused(lambda: client.call("Update", request))
+    assert (code, "bytes together" in text) == (Code.INVALID_ARGUMENT, True)
+    assert store.info(digests[0]).labels == many
+    assert [info.digest for info in infos(client.stream("List"))] == digests
+
+
 def test_list_filters(client: Client, store: Store) -> None:
     store.put(b"a", labels={"k": "1"})
     store.put(b"b", labels={"k": "2"})
