@@ -64,8 +64,8 @@ class TransferView:
 
     def _over(self) -> str:
         took = f"in {human_duration(self._clock() - self._began)}"
-        transfer = self._transfer
-        whole = transfer is not None and all(part.phase in ENDED for part in transfer.parts)
+        parts = self._transfer.parts if self._transfer else ()
+        whole = parts and all(part.phase in ENDED for part in parts)
         return took if whole else f"stopped after {took[3:]}"
 
     def _redraw(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,9 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from contentui.cli.columns import cells
+from contentui.cli.picture import Rates, Window, picture
+from contentui.cli.progress import mode_for
 from contentui.content.digest import Digest
+from contentui.content.model import Descriptor
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import MANIFEST, make_unpackable
+from contentui.transfers.model import Part, Phase, Transfer
 
 from .conftest import CLI
 from .test_terminal import on_terminal
@@ -246,12 +252,74 @@ def test_a_picture_fits_its_window(program, registry, link, lines, columns):
         assert " in " in drawn[-1][0]
 
 
-def test_a_terminal_that_can_do_nothing_gets_lines(program, name):
-    env = program.env | {"TERM": "dumb"}
-    program.env = env
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "term", "mode"),
+    [(Screen, "xterm", "bar"), (Screen, "dumb", "plain"), (io.StringIO, "xterm", "plain")],
+)
+def test_where_a_picture_is_drawn(monkeypatch, stream, term, mode):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr", stream())
+    assert mode_for(None, "plain") == mode
+    assert mode_for("json", "plain") == "json"
+
+
+def test_lines_hold_no_controls(program, name):
     with on_terminal(program, "pull", "--progress=plain", name) as terminal:
         assert terminal.end() == 0
     assert b"\x1b" not in terminal.seen
+
+
+def state(phase: Phase, offset: int = 0, **more) -> Transfer:
+    part = Part(Descriptor("", LARGE, 10_000_000), f"layer-{LARGE}", phase, offset, **more)
+    return Transfer("pull", "a.b/c:d", 1, 0, (part,))
+
+
+def test_what_was_there_before_has_no_rate():
+    rates = Rates()
+    for at, phase, offset in (
+        (0, Phase.WAITING, 0),
+        (1, Phase.DOWNLOADING, 8_000_000),
+        (2, Phase.DOWNLOADING, 8_100_000),
+        (3, Phase.RETRYING, 8_100_000),
+        (4, Phase.DOWNLOADING, 8_100_000),
+        (5, Phase.DOWNLOADING, 8_200_000),
+    ):
+        transfer = state(phase, offset)
+        rates.see(transfer.parts, at)
+    lines = picture(transfer, rates, 5.0, Window(100, 24))
+    assert "50.0 kB/s  36s left" in lines[0]
+    assert "50.0 kB/s  36s left" in lines[1]
+
+
+def test_silence_is_told_with_the_host_and_hostile_words_are_harmless():
+    rates = Rates()
+    transfer = state(Phase.DOWNLOADING, 5, host="h\x1b[31m:1")
+    rates.see(transfer.parts, 1)
+    lines = picture(transfer, rates, 13.0, Window(120, 24))
+    assert "nothing from h\\x1b[31m:1 for 12s" in lines[1]
+    lines = picture(transfer, rates, 13.0, Window(120, 24), over="stopped after 12s")
+    assert lines[0].endswith("stopped after 12s")
+    assert lines[1].endswith("stopped")
+
+
+@pytest.mark.parametrize("columns", [10, 20, 40, 56, 57, 79, 80, 81, 200])
+@pytest.mark.parametrize("height", [2, 3, 4, 24])
+def test_any_window_holds_the_picture(columns, height):
+    parts = tuple(
+        Part(Descriptor("", Digest.of(str(n).encode()), n * 10**8), "layer-x", phase, n, 0, "w" * n)
+        for n, phase in enumerate([*Phase] * 4)
+    )
+    transfer = Transfer("pull", "a.b/" + "c" * 90, 1, 0, parts)
+    rates = Rates()
+    rates.see(parts, 0)
+    lines = picture(transfer, rates, 1.0, Window(columns, height))
+    assert 1 <= len(lines) < height
+    assert max(map(cells, lines)) < max(columns, 11)
 
 
 def test_a_picture_says_why_it_waits(program, name, link):
