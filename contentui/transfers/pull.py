@@ -167,7 +167,7 @@ class Pull:
             raise FailedPrecondition(f"the image can't be used: more than {MOST_PARTS} parts")
         part = Part(descriptor, ref_of(child), Phase.WAITING)
         if child.data is not None:
-            self._store.put(child.data, expected=descriptor.digest, labels=self._labels())
+            self._store.put(child.data, expected=descriptor.digest, labels=self._source())
             self._say(part._replace(phase=Phase.DONE, offset=descriptor.size))
             return
         self._children[descriptor.digest] = child
@@ -213,10 +213,6 @@ class Pull:
         reference = self._registry.reference
         host = reference.host.partition(":")[0]
         return {f"containerd.io/distribution.source.{host}": reference.repository}
-
-    def _labels(self) -> dict[str, str]:
-        """For a part: a collector keeps it for the sake of its manifest alone."""
-        return self._source() | ({_GC_ROOT: ""} if self._store.collects else {})
 
     def _retried(self, act: Callable[[], _T]) -> _T:
         before = self._transfer.words
@@ -281,7 +277,7 @@ class Pull:
             self._registry,
             child.descriptor,
             ref_of(child),
-            labels=self._labels(),
+            labels=self._source(),
             urls=child.urls if child.is_foreign else (),
             tell=self._say,
             stop=self._stop,

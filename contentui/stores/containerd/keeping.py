@@ -23,6 +23,7 @@ EXPIRE = "containerd.io/gc.expire"
 ROOT = "containerd.io/gc.root"
 """A blob's label, with any value: it stays, and with it all that it refers to."""
 _GC = "containerd.io/gc."
+_SOURCE = "containerd.io/distribution.source."
 LIFE = timedelta(hours=24)
 _RENEW_S = 12 * 3600.0
 
@@ -68,9 +69,12 @@ class Keeping:
         self._needed.add(namespace)
 
     def labels(self, given: Mapping[str, str]) -> dict[str, str]:
-        """The labels for a new blob: it stays, unless the caller decides what collectors do."""
-        if self._link.identity.flat or any(key.startswith(_GC) for key in given):
-            return {k: v for k, v in given.items() if v or k != ROOT}
+        """The labels for a new blob: it stays, unless the caller decides what collectors do.
+
+        Content that names its registry is a part of an image, and goes with it.
+        """
+        if self._link.identity.flat or any(key.startswith((_GC, _SOURCE)) for key in given):
+            return dict(given)
         return {**given, ROOT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def close(self) -> None:

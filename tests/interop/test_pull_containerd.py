@@ -1,0 +1,199 @@
+"""Our pulls into a real containerd, beside ctr's."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from interop_live import MIB, Live, await_true, unavailable
+
+from bench.peers import Missing
+from contentui.content.digest import Digest
+from contentui.demo.registry import Link, Registry
+from contentui.demo.unpackable import make_unpackable
+from contentui.remotes.reference import parse_reference
+from contentui.remotes.registry import Registry as Remote
+from contentui.remotes.settings import Settings
+from contentui.stores.open import open_store
+from contentui.transfers.model import Phase
+from contentui.transfers.patience import Stopped
+from contentui.transfers.pull import Pull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from contentui.content.store import Store
+    from contentui.transfers.model import Transfer
+
+IMAGE = make_unpackable(5, [200_000, 6 * MIB])
+LAYER = Digest.of(IMAGE.layers[1])
+SIZE = len(IMAGE.layers[1])
+REF = f"default/1/layer-{LAYER}"
+
+
+@pytest.fixture(scope="module")
+def node(short_tmp: Path) -> Iterator[Live]:
+    try:
+        with Live(short_tmp / "pulls") as daemon:
+            yield daemon
+    except Missing as missing:
+        unavailable(str(missing))
+
+
+@pytest.fixture
+def store(node: Live) -> Iterator[Store]:
+    """Empty again after each test."""
+    opened = open_store(f"unix://{node.socket}?namespace=default")
+    yield opened
+    opened.close()
+    for kind in ("images", "leases"):
+        for name in node.output(kind, "ls", "-q").decode().split():
+            node.output(kind, "rm", "--sync", name)
+    forget = open_store(f"unix://{node.socket}?namespace=default")
+    for ingest in forget.statuses():
+        forget.abort(ingest.ref, force=True)
+    forget.close()
+    collect(node)
+
+
+@pytest.fixture
+def link() -> Link:
+    return Link()
+
+
+@pytest.fixture
+def name(link: Link) -> Iterator[str]:
+    with Registry(link) as registry:
+        yield registry.add("demo/app", "v1", IMAGE)
+
+
+def collect(node: Live) -> None:
+    """Let the collector run, and wait for it."""
+    node.output("leases", "create", "--id", "passing", "--expires", "1h")
+    node.output("leases", "rm", "--sync", "passing")
+
+
+def blobs(node: Live) -> set[str]:
+    return set(node.output("content", "ls", "-q").decode().split())
+
+
+def parts() -> set[str]:
+    return {str(digest) for digest in IMAGE.blobs} | {str(IMAGE.digest)}
+
+
+class Ours:
+    """A pull on a thread."""
+
+    def __init__(self, store: Store, name: str, *, record: bool = True) -> None:
+        self.resumed: dict[str, int] = {}
+        self.error: BaseException | None = None
+        self.pull = Pull(
+            store, Remote(parse_reference(name), Settings()), record=record, tell=[self._tell]
+        )
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _tell(self, transfer: Transfer) -> None:
+        for part in transfer.parts:
+            if part.phase is not Phase.WAITING:
+                self.resumed[part.descriptor.digest] = part.resumed
+
+    def _run(self) -> None:
+        try:
+            self.pull.run()
+        except BaseException as error:
+            self.error = error
+
+    def end(self) -> None:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def test_the_collector_leaves_alone_what_comes_in(
+    node: Live, store: Store, link: Link, name: str
+) -> None:
+    link.stall_at[LAYER] = 3 * MIB
+    ours = Ours(store, name)
+    await_true(lambda: LAYER in link.stalled)
+    small = parts() - {str(LAYER)}
+    await_true(lambda: small <= blobs(node))
+    collect(node)
+    assert small <= blobs(node)
+    assert node.output("leases", "ls", "-q").split()
+    link.stalled.clear()
+    ours.end()
+    assert ours.error is None
+    store.close()
+    assert node.output("leases", "ls", "-q").split() == []
+    collect(node)
+    assert parts() <= blobs(node)
+    assert b"complete (3/3)" in node.output("images", "check", f"name=={name}")
+    node.output("images", "rm", "--sync", name)
+    assert not parts() & blobs(node)  # nothing of ours keeps it for good
+
+
+def test_what_is_fetched_without_a_name_stays(node: Live, store: Store, name: str) -> None:
+    ours = Ours(store, name, record=False)
+    ours.end()
+    assert ours.error is None
+    store.close()
+    collect(node)
+    assert parts() <= blobs(node)
+    assert node.output("images", "ls", "-q") == b""
+    node.output("content", "rm", str(IMAGE.digest))
+    collect(node)
+    assert not parts() & blobs(node)
+
+
+def test_we_go_on_where_ctr_was_killed(node: Live, store: Store, link: Link, name: str) -> None:
+    link.stall_at[LAYER] = 3 * MIB
+    argv = node.ctr("content", "fetch", "--plain-http", name)
+    ctr = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    await_true(lambda: LAYER in link.stalled)
+    await_true(lambda: node.offsets().get(REF, 0) >= MIB)
+    ctr.kill()
+    ctr.wait()
+    there = node.offsets()[REF]
+    link.stalled.clear()
+    ours = Ours(store, name)
+    ours.end()
+    assert ours.error is None
+    assert ours.resumed[LAYER] >= there
+    assert b"complete (3/3)" in node.output("images", "check", f"name=={name}")
+
+
+def test_ctr_goes_on_where_we_were_stopped(node: Live, store: Store, link: Link, name: str) -> None:
+    link.stall_at[LAYER] = 3 * MIB
+    ours = Ours(store, name)
+    await_true(lambda: LAYER in link.stalled)
+    await_true(lambda: node.offsets().get(REF, 0) >= MIB)
+    ours.pull.stop()
+    ours.end()
+    assert isinstance(ours.error, Stopped)
+    store.close()
+    there = node.offsets()[REF]
+    link.stalled.clear()
+    link.cuts[LAYER] = [there - 1]  # who starts over is cut off there
+    node.output("content", "fetch", "--plain-http", name)
+    assert link.cuts[LAYER] == [there - 1]
+    assert parts() <= blobs(node)
+
+
+def test_wrong_bytes_of_another_client_are_not_built_upon(
+    node: Live, store: Store, name: str
+) -> None:
+    client = node.begin(f"layer-{LAYER}", b"w" * MIB)
+    client.kill()
+    client.communicate()
+    first = Ours(store, name)
+    first.end()
+    assert first.error is not None
+    assert "unexpected commit digest" in str(first.error)
+    second = Ours(store, name)
+    second.end()
+    assert second.error is None
+    assert second.resumed[LAYER] == 0
+    assert parts() <= blobs(node)
