@@ -14,7 +14,7 @@ from contentui.demo.unpackable import make_unpackable
 from contentui.tui.columns import Heading
 from contentui.tui.session import Session
 
-IMAGE = make_unpackable(4, (1_400_000, 1_500_000))
+IMAGE = make_unpackable(4, (1_150_000, 1_250_000))
 
 
 async def pull(where, name, folder):
@@ -34,8 +34,8 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     where = str(tmp_path / "store")
     slow, often = map(Digest.of, IMAGE.layers)
-    link = Link(400_000)
-    link.cuts = {often: [200_000 + step * 16_384 for step in range(4)]}
+    link = Link(500_000)
+    link.cuts = {often: [200_000 + step * 16_384 for step in range(3)]}
     with Registry(link) as registry:
         name = registry.add("acme/billing", "1.4", IMAGE)
         async with running(Session(where, create=True)) as ui:
