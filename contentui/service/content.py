@@ -48,7 +48,7 @@ def handlers(store: Store, limits: Limits | None = None) -> grpc.GenericRpcHandl
         "ListStatuses": unary(answering(Statuses(store).answer)),
         "Abort": unary(answering(calls.abort)),
         "List": grpc.unary_stream_rpc_method_handler(streams.list),
-        "Read": streaming(streams.read, AtOnce(limits.readers, recent.answer)),
+        "Read": streaming(streams.read, AtOnce(limits.readers + limits.others, recent.answer)),
         "Write": grpc.stream_stream_rpc_method_handler(WriteStreams(store, limits)),
     }
     return grpc.method_handlers_generic_handler(CONTENT, methods)
