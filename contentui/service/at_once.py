@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from contentui.service.grpcio import inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ class AtOnce(ThreadPoolExecutor):
         """Begin to receive the request; the future is done when the call was answered."""
         try:
             call = _Call(args)
-        except (ImportError, AttributeError, TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             return super().submit(fn, *args, **kwargs)
         done: Future[Any] = Future()
 
@@ -55,18 +55,16 @@ class AtOnce(ThreadPoolExecutor):
         return done
 
 
-@cache
-def _inside() -> tuple[Any, Any]:
-    """The modules of grpcio that nobody is promised. Raises ImportError."""
-    return import_module("grpc._server"), import_module("grpc._cython.cygrpc")
-
-
 class _Call:
     """What grpcio hands to its pool for a unary call."""
 
     def __init__(self, submitted: tuple[Any, ...]) -> None:
-        """Raises ImportError, AttributeError, TypeError, ValueError: it is none that we know."""
-        self._server, self._core = server, core = _inside()
+        """Raises AttributeError, TypeError, ValueError: it is none that we know."""
+        server = inside()
+        if server is None:
+            raise TypeError
+        self._server, self._core = server, server.cygrpc
+        core = self._core
         respond, self._event, self._state, self._behaviour, _, decode, encode = submitted
         if respond is not server._unary_response_in_pool or decode or encode:  # noqa: SLF001
             raise TypeError

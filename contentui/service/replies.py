@@ -3,23 +3,22 @@
 A streamed answer costs grpcio one more change of threads than a single one, and the two look the
 same on the wire. A client that reads in small steps (``ctr`` asks for 32 KiB at a time) pays that
 with each. grpcio has no public way to send messages before a single answer; where the private one
-is missing, answers are streamed as usual.
+is missing or another one, answers are streamed as usual.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
+
+from contentui.service.grpcio import inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
     Messages = Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]
-
-_log = logging.getLogger(__name__)
 
 
 def streaming(
@@ -32,7 +31,6 @@ def streaming(
     """
     send = _sender()
     if send is None:
-        _log.warning("this grpcio can only stream: clients that read in small steps wait longer")
         return grpc.unary_stream_rpc_method_handler(behaviour)
 
     def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -56,24 +54,21 @@ def streaming(
 
 def _sender() -> Callable[[grpc.ServicerContext, bytes], bool] | None:
     """Sends a message before the answer; False when the client is gone. None: there is no way."""
-    try:
-        from grpc._server import _send_response, _status  # noqa: F401 - used below
-    except ImportError:
+    server = inside()
+    if server is None:
         return None
 
     def send(context: grpc.ServicerContext, message: bytes) -> bool:
-        inside = cast("Any", context)
-        return bool(_send_response(inside._rpc_event, inside._state, message))  # noqa: SLF001
+        call = cast("Any", context)
+        return bool(server._send_response(call._rpc_event, call._state, message))  # noqa: SLF001
 
     return send
 
 
 def _end_without_message(context: grpc.ServicerContext) -> NoReturn:
     """End a call well without any message; always raises what grpcio then keeps silent about."""
-    from grpc._server import _status
-
-    inside = cast("Any", context)
-    _status(inside._rpc_event, inside._state, None)  # noqa: SLF001
+    call = cast("Any", context)
+    cast("Any", inside())._status(call._rpc_event, call._state, None)  # noqa: SLF001
     ended = grpc.RpcError()
-    inside._state.rpc_errors.append(ended)  # noqa: SLF001
+    call._state.rpc_errors.append(ended)  # noqa: SLF001
     raise ended
