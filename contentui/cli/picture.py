@@ -194,6 +194,8 @@ def _part_line(part: Part, rate: Rate, now: float, width: int, *, over: bool) ->
 
 
 def _words(part: Part, rate: Rate, now: float, *, over: bool) -> str:
+    if part.phase is Phase.FAILED:
+        return f"failed: {visible(part.words, 300)}"
     if part.phase not in MOVING:
         return visible(part.words, 300) or str(part.phase)
     if over:
