@@ -146,13 +146,16 @@ def test_what_a_mirror_lacks_comes_from_the_registry(tmp_path: Path) -> None:
 
 
 def test_a_mirror_that_broke_off_comes_last(tmp_path: Path) -> None:
-    with Answering(give) as mirror, Answering(give) as own:
-        with remote(tmp_path, own, mirror) as registry:
-            with registry.open(BLOB) as body:
-                assert body.host == mirror.host
-                registry.doubt(body)
-            with registry.open(BLOB) as body:
-                assert body.host == own.host
+    with (
+        Answering(give) as mirror,
+        Answering(give) as own,
+        remote(tmp_path, own, mirror) as registry,
+    ):
+        with registry.open(BLOB) as body:
+            assert body.host == mirror.host
+            registry.doubt(body)
+        with registry.open(BLOB) as body:
+            assert body.host == own.host
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,10 @@ def test_a_mirror_that_broke_off_comes_last(tmp_path: Path) -> None:
 def test_the_failure_that_tells_most(
     tmp_path: Path, mirror: int, own: int, kind: type[ContentError], words: str
 ) -> None:
-    with Answering(lambda _: Reply(mirror)) as first, Answering(lambda _: Reply(own)) as second:
-        with remote(tmp_path, second, first) as registry, pytest.raises(kind, match=words):
-            registry.open(BLOB)
+    with (
+        Answering(lambda _: Reply(mirror)) as first,
+        Answering(lambda _: Reply(own)) as second,
+        remote(tmp_path, second, first) as registry,
+        pytest.raises(kind, match=words),
+    ):
+        registry.open(BLOB)
