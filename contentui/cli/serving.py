@@ -177,7 +177,8 @@ def _claimed(root: str, args: Namespace) -> Claim:
             advice=f"serve it with --for-containerd {visible(daemon)}, or look with --read-only",
         )
     try:
-        return claim(root, str(args.listen[0]))
+        # a socket before a port: that is what others can be sent to
+        return claim(root, min(map(str, args.listen), key=lambda each: each.startswith("tcp")))
     except ReadOnly as error:
         look = "'contentui serve --read-only' shows it without changing anything"
         raise ReadOnly(error.message, advice=f"{error.advice}; {look}") from None

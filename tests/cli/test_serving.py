@@ -171,6 +171,13 @@ def test_several_addresses(program, place, at):
                 ask(channel, "ListStatuses", messages.ListStatusesRequest())
 
 
+def test_the_refusal_names_a_socket_rather_than_a_port(program, place, at):
+    store = str(place / "store")
+    port = ["--listen", "tcp://127.0.0.1:0", "--insecure"]
+    with Served(program, "--store", store, *port, "--listen", at):
+        assert f"--store {at}" in program("--store", store, "ingest", "x", stdin=b"x").err
+
+
 def test_the_socket_of_a_dead_server_is_replaced_a_live_one_s_is_not(program, place, at):
     with Served(program, "--listen", at) as served:
         other = program("--store", str(place / "other"), "serve", "--listen", at)

@@ -39,7 +39,7 @@ class Identity(NamedTuple):
     def read_only_reason(self) -> str:
         """Why nothing may be changed through this socket, as a sentence; empty when it may."""
         if self.read_only:
-            return self.read_only
+            return f"the service may only be looked at: {self.read_only}"
         if self.for_daemon:
             return (
                 f"the containerd with the root {self.for_daemon} keeps its content here, and it "

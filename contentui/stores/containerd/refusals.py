@@ -70,6 +70,8 @@ def told(error: grpc.RpcError, lost: str, advice: str) -> ContentError:
     if code == "UNAVAILABLE":
         if (held := _LOCKED.search(text)) is not None:
             return _locked(held)
+        if "Connection refused" in text:
+            text = "nobody listens there (connection refused)"
         return Lost(f"{lost}: {text}" if text else lost, advice=advice)
     if code in {"DEADLINE_EXCEEDED", "CANCELLED"}:
         return Lost(f"{lost}: no answer in time", advice=advice)

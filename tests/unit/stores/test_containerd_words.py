@@ -88,6 +88,13 @@ def test_a_locked_ref_is_told_apart_from_a_lost_connection(since, ns):
     assert "315.79ms" in found.message
 
 
+def test_a_socket_that_nobody_serves_any_more():
+    text = "failed to connect to all addresses; last error: X: unix:/s: Connection refused"
+    assert refusal(Code.UNAVAILABLE, text).message == (
+        "gone: nobody listens there (connection refused)"
+    )
+
+
 def test_a_locked_ref_of_unknown_age():
     found = refusal(Code.UNAVAILABLE, "ref r locked for an unknown time: unavailable")
     assert isinstance(found, Locked)
