@@ -36,13 +36,13 @@ def group_lines(group: Group, now_ns: int) -> Iterator[tuple[str, str]]:
     yield "arrived", f"{human_size(group.offset)} of {total}"
     rate = human_rate(group.rate)
     yield "rate", rate if group.eta_s is None else f"{rate}, done in {duration_text(group.eta_s)}"
-    yield "process", f"pid {visible(str(transfer.pid), 12)}"
-    age = human_age(transfer.started_ns, now_ns)
-    yield "started", age if age in {"now", "?", "future"} else f"{age} ago"
     for place, part in enumerate(_by_interest(group)):
         yield "" if place else "parts", part_line(part)
     if len(transfer.parts) > _MOST_PARTS:
         yield "", f"and {len(transfer.parts) - _MOST_PARTS} more"
+    yield "process", f"pid {visible(str(transfer.pid), 12)}"
+    age = human_age(transfer.started_ns, now_ns)
+    yield "started", age if age in {"now", "?", "future"} else f"{age} ago"
 
 
 def _by_interest(group: Group) -> list[TransferPart]:

@@ -126,9 +126,6 @@ def test_into_a_containerd_and_out_of_it(daemon: Live, exported: Path, tmp_path:
     await_true(lambda: not _there(daemon) & BLOBS.keys())
 
 
-@pytest.mark.xfail(
-    strict=False, reason="layers that are pulled into a containerd are labelled as gc roots"
-)
 def test_a_pull_into_a_containerd_stays_as_long_as_its_name(daemon: Live) -> None:
     socket = f"unix://{daemon.socket}?namespace=default"
     with Registry() as registry:
