@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.protocol import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from contentui.content.digest import Digest
     from contentui.content.model import Info
@@ -21,6 +22,8 @@ _MOST_ROWS = 250_000
 """Rows that are kept, some 100 MB."""
 _MOST_BYTES = 128 << 20
 """Bytes in all the rows that are kept: labels can make them long."""
+_COARSE_S = 0.1
+"""How far apart two changes must be to be told apart by the times of directories, seconds."""
 _LONG = 4 << 20
 """Bytes from which on the rows of a message are sent one by one; each fits into one."""
 
@@ -40,9 +43,46 @@ class Listing:
         self._store = store
         self._piece = piece
         self._rows = _Rows({}, {})
+        self._labels: Callable[[], Hashable] | None = getattr(store, "labels_version", None)
+        self._token: Hashable = None
+        self._token_since = 0.0
+        self._kept: tuple[Hashable, list[bytes]] | None = None
 
     def messages(self, filters: Sequence[str]) -> Iterator[bytes]:
         """All blobs that any of ``filters`` matches. Raises ContentError."""
+        if any(filters):
+            yield from self._walked(filters)
+            return
+        token, settled = self._look()
+        kept = self._kept
+        if kept is not None and kept[0] == token:
+            yield from kept[1]
+            return
+        made: list[bytes] = []
+        size = 0
+        for message in self._walked(()):
+            size += len(message)
+            if settled and size <= _MOST_BYTES:
+                made.append(message)
+            yield message
+        if settled and size <= _MOST_BYTES:
+            self._kept = (token, made)
+
+    def _look(self) -> tuple[Hashable, bool]:
+        """What differs after blobs or labels changed, and whether it would differ after the next.
+
+        A change right after another one may leave the directory's time as it is; so only what has
+        been the same for a while stands for what will be listed from now on.
+        """
+        version = self._store.version() if self._labels is not None else None
+        if version is None or self._labels is None:
+            return None, False
+        token, now = (version, self._labels()), time.monotonic()
+        if token != self._token:
+            self._token, self._token_since = token, now
+        return token, now - self._token_since >= _COARSE_S
+
+    def _walked(self, filters: Sequence[str]) -> Iterator[bytes]:
         with _without_collecting():
             infos = sorted(self._store.walk(filters), key=_by_digest)
         rows = _Rows({}, {})
