@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 THEMES = (
     "ingest", "small", "listing", "status", "screen",
-    "grpc_large", "grpc_small", "grpc_image", "grpc_poll", "grpc_memory",
+    "grpc_large", "grpc_small", "grpc_image", "grpc_poll", "grpc_memory", "pull",
 )  # fmt: skip
 
 
