@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from contentui.cli.allocator import keep_freed_memory
 from contentui.cli.exits import Exit
 from contentui.cli.output import note, say
 from contentui.content.errors import FailedPrecondition, InvalidArgument, ReadOnly
@@ -76,6 +77,7 @@ def serve(args: Namespace, context: Context) -> int:
     root = _root(context)
     _choose_transport()
     _keep_transport_quiet()
+    keep_freed_memory()
     with _signals_held() as signals, ExitStack() as held:
         store = held.enter_context(_served(root, args, read_only=context.read_only))
         service, ready = _listening(args, store, root)
