@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
 
 _EVERY_S = 0.5
 """A transfer is written down at most so often, unless a part's phase changes."""
+_CHANGE_S = 0.1
+"""What a change of phase counts for: hundreds of small parts change faster than anyone looks."""
+_AHEAD_S = 1.0
+"""Changes worth so many seconds are told at once, more of them a little later."""
 _MOST_FILES = 64
 _MAX_FILE = 1 << 20
 _MOST_PARTS = 500
@@ -39,8 +42,11 @@ def board_of(source: str) -> str:
     if "://" not in source:
         return os.path.join(source, ".contentui", "transfers")
     name = hashlib.sha256(source.partition("?")[0].encode()).hexdigest()[:16]
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else "")
-    base = runtime or os.path.join(tempfile.gettempdir(), f"contentui-{os.geteuid()}")
+    base = os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else "")
+    if not base:
+        import tempfile
+
+        base = os.path.join(tempfile.gettempdir(), f"contentui-{os.geteuid()}")
     return os.path.join(base, "contentui", "transfers", name)
 
 
@@ -56,6 +62,10 @@ class Notice:
         self._lock_fd = -1
         self._next_s = 0.0
         self._phases: list[Phase] = []
+        self._full_s = 0.0
+        self._latest: Transfer | None = None
+        """What is still to be written."""
+        self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
     def __call__(self, transfer: Transfer) -> None:
@@ -64,9 +74,13 @@ class Notice:
         with self._lock:
             if self._lock_fd < 0 or (now < self._next_s and phases == self._phases):
                 return
-            self._next_s, self._phases = now + _EVERY_S, phases
-            with suppress(OSError):
-                self._write(json.dumps(_to_json(transfer)).encode())
+            self._next_s, self._phases, self._latest = now + _EVERY_S, phases, transfer
+            if self._full_s - now < _AHEAD_S:
+                self._write_latest()
+            elif self._timer is None:
+                self._timer = threading.Timer(2 * _CHANGE_S, self._catch_up)
+                self._timer.daemon = True
+                self._timer.start()
 
     def __enter__(self) -> Self:
         with suppress(OSError):
@@ -80,10 +94,25 @@ class Notice:
 
     def __exit__(self, *exc: object) -> None:
         with self._lock, suppress(OSError):
+            if self._timer is not None:
+                self._timer.cancel()
             if self._lock_fd >= 0:
                 _remove(self._board, self._name)
                 os.close(self._lock_fd)
             self._lock_fd = -1
+
+    def _catch_up(self) -> None:
+        with self._lock:
+            self._timer = None
+            if self._lock_fd >= 0:
+                self._write_latest()
+
+    def _write_latest(self) -> None:
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            self._full_s = max(self._full_s, time.monotonic()) + _CHANGE_S
+            with suppress(OSError):
+                self._write(json.dumps(_to_json(latest)).encode())
 
     def _write(self, data: bytes) -> None:
         path = os.path.join(self._board, f"{self._name}.json")

@@ -6,12 +6,14 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from contentui.content.digest import Digest
 from contentui.content.errors import AlreadyExists, FailedPrecondition, Locked, NotFound
 from contentui.remotes.errors import Interrupted
 from contentui.remotes.retry import Budget
 from contentui.text import human_size, visible
 from contentui.transfers.model import Part, Phase
 from contentui.transfers.patience import Stopped, pause
+from contentui.transfers.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +42,7 @@ class Fetch:
         urls: where else it may be had: tried first.
         tell: hears of every change; called from this thread.
         stop: ends everything soon after it is set.
+        shelf: where small blobs go, together with those of others.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Fetch:
         tell: Callable[[Part], None] = lambda _: None,
         stop: threading.Event | None = None,
         budget: Budget | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -63,12 +67,15 @@ class Fetch:
         self._tell = tell
         self._stop = stop or threading.Event()
         self._budget = budget or Budget()
+        self._shelf = shelf or Shelf(store, labels or {}, tell)
         self._part = Part(descriptor, ref, Phase.WAITING)
         self._body: Body | None = None
         """What bytes come from, or came from at last."""
 
     def run(self) -> Part:
         """Get it; returns its last state, EXISTS or DONE.
+
+        A small blob may still be on the shelf then, which tells when it is stored.
 
         Raises:
             ContentError: as the registry or the store refuses, or the budget is used up.
@@ -99,11 +106,14 @@ class Fetch:
             filled += len(piece)
 
         self._receive(lambda: filled, take)
-        try:
-            self._store.put(bytes(data), expected=self._descriptor.digest, labels=self._labels)
-        except FailedPrecondition as error:
-            raise self._wrong(error) from None
-        return self._say(Phase.DONE, offset=filled)
+        wanted = self._descriptor.digest
+        found = Digest.of(data, wanted.algorithm)
+        if found != wanted:
+            error = FailedPrecondition(f"unexpected digest {found}, expected {wanted}")
+            raise self._wrong(error)
+        part = self._say(Phase.VERIFYING, offset=filled)
+        self._shelf.put(part, bytes(data))
+        return part._replace(phase=Phase.DONE)
 
     def _fetch_into(self, writer: Writer) -> Part:
         size = self._descriptor.size

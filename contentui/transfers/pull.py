@@ -26,6 +26,7 @@ from contentui.transfers.manifests import (
 from contentui.transfers.model import Part, Phase, Transfer
 from contentui.transfers.patience import Stopped, retried
 from contentui.transfers.platforms import own_platform, suits
+from contentui.transfers.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,6 +88,7 @@ class Pull:
         self._children: dict[Digest, Child] = {}
         self._parts: dict[Digest, Part] = {}
         self._documents: set[Digest] = set()
+        self._shelf = Shelf(store, self._source(), self._say)
         verb = "pull" if record else "fetch"
         name = str(registry.reference)
         self._transfer = Transfer(verb, name, os.getpid(), time.time_ns())
@@ -266,8 +268,8 @@ class Pull:
                 self._fetch(child)
             except BaseException as error:  # raised again by the thread that waits
                 errors.append(error)
-                if isinstance(error, ContentError):
-                    part = self._parts[child.descriptor.digest]
+                part = self._parts[child.descriptor.digest]
+                if isinstance(error, ContentError) and part.phase is not Phase.DONE:
                     self._say(part._replace(phase=Phase.FAILED, words=error.message))
                 self.stop()
 
@@ -281,6 +283,7 @@ class Pull:
             urls=child.urls if child.is_foreign else (),
             tell=self._say,
             stop=self._stop,
+            shelf=self._shelf,
         ).run()
 
     def _say(self, part: Part) -> None:
