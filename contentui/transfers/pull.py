@@ -41,6 +41,8 @@ _T = TypeVar("_T")
 
 LARGE_AT_ONCE = 3
 """Large parts that come at the same time."""
+LARGE_INTO_DAEMON = 4
+"""The same where another process hashes and syncs them: more, as that is what is waited for."""
 SMALL_AT_ONCE = 8
 """Small parts that come at the same time: there the answers' delay counts, not their bytes."""
 
@@ -239,9 +241,10 @@ class Pull:
         small = [each for each in self._children.values() if each.descriptor.size <= SMALL]
         large.sort(key=lambda child: -child.descriptor.size)
         errors: list[BaseException] = []
+        at_once = LARGE_INTO_DAEMON if self._store.collects else LARGE_AT_ONCE
         threads = [
             threading.Thread(target=self._work, args=(queue, errors), daemon=True)
-            for queue, count in ((large, LARGE_AT_ONCE), (small, SMALL_AT_ONCE))
+            for queue, count in ((large, at_once), (small, SMALL_AT_ONCE))
             for _ in range(min(count, len(queue)))
         ]
         for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,32 @@ if TYPE_CHECKING:
     from contentui.stores.containerd.transport import Connection, Metadata
 
 WINDOW = 8
-"""Requests that may be on their way at once."""
+"""Requests that may be on their way at once, of all sessions together: they are held in memory."""
+_LEAST = 2
+"""What each session may have on its way however many there are, so that none ever pauses."""
 SLOW_S = 600.0
 """Seconds for what may read or sync a whole ingest: opening and committing."""
 _MAX_EXTRA = 16
 """Answers behind the last one that are read; a daemon sends one (content-store.md 4.3)."""
+
+
+class _Count:
+    """How many sessions this process has open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._value = 0
+
+    def add(self, change: int) -> None:
+        with self._lock:
+            self._value += change
+
+    def share(self) -> int:
+        """What is left for each of the window."""
+        return max(WINDOW // max(self._value, 1), _LEAST)
+
+
+_SESSIONS = _Count()
 
 
 class Session:
@@ -33,6 +55,7 @@ class Session:
         self.last = raw.Answer()
         method = names.method(names.CONTENT, "Write")
         self._call = connection.duplex(method, iter(self._requests.get, None), meta)
+        _SESSIONS.add(1)
 
     @property
     def is_open(self) -> bool:
@@ -43,7 +66,7 @@ class Session:
         """Send; wait for older answers while too many are due. ``on_answer`` gets each offset."""
         if not self._open:
             raise FailedPrecondition("the session has ended")
-        while self._due >= WINDOW:
+        while self._due >= _SESSIONS.share():
             self._receive(IDLE_S)
             if on_answer is not None:
                 on_answer(self.last.offset)
@@ -64,8 +87,7 @@ class Session:
         """Half-close and wait for the service's end, which is when the ref is free."""
         if not self._open:
             return
-        self._open = False
-        self._requests.put(None)
+        self._end()
         for _ in range(self._due + _MAX_EXTRA):
             if self._call.next(SLOW_S) is None:
                 return
@@ -74,9 +96,13 @@ class Session:
     def abandon(self) -> None:
         """End it without waiting."""
         if self._open:
-            self._open = False
-            self._requests.put(None)
+            self._end()
         self._call.cancel()
+
+    def _end(self) -> None:
+        self._open = False
+        self._requests.put(None)
+        _SESSIONS.add(-1)
 
     def _receive(self, idle_s: float) -> None:
         try:
