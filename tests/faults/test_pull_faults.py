@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-import registry_faults as faults
-from registry_faults import FaultyRegistry, cut, refuse
 
+import bench.faulty as faults
+from bench.faulty import FaultyRegistry, cut, refuse
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, NotFound
 from contentui.content.transfer import verified_chunks

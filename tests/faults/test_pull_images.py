@@ -7,9 +7,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import registry_faults as faults
-from registry_faults import FaultyRegistry
 
+import bench.faulty as faults
+from bench.faulty import FaultyRegistry
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, FailedPrecondition, NotFound
 from contentui.demo.unpackable import CONFIG, LAYER, MANIFEST

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from registry_faults import FaultyRegistry, Link, Request, cut
 
+from bench.faulty import FaultyRegistry, Link, Request, cut
 from contentui.content.digest import Digest
 from contentui.content.transfer import verified_chunks
 from contentui.demo.unpackable import make_unpackable

@@ -14,11 +14,15 @@ from contentui.content.digest import Digest
 from contentui.demo.unpackable import MANIFEST
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable
 
     from contentui.demo.unpackable import Unpackable
 
 _RESET = struct.pack("ii", 1, 0)
+_PIECE = 64 * 1024
+_TLS = b"\x16"
+"""What a client begins with that hopes for TLS."""
 
 
 class Request(NamedTuple):
@@ -39,15 +43,22 @@ class Request(NamedTuple):
 class Link:
     """One connection, to be misused by faults."""
 
-    def __init__(self, sock: socket.socket, closed: threading.Event) -> None:
+    def __init__(
+        self, sock: socket.socket, closed: threading.Event, count: Callable[[int], object]
+    ) -> None:
         self.sock = sock
         self.closed = closed
+        self.count = count
 
     def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        for at in range(0, len(data), _PIECE):
+            piece = data[at : at + _PIECE]
+            self.sock.sendall(piece)
+            self.count(len(piece))
 
     def head(self, status: int, *lines: str) -> None:
-        self.send("\r\n".join((f"HTTP/1.1 {status} Words", *lines, "", "")).encode("latin-1"))
+        head = "\r\n".join((f"HTTP/1.1 {status} Words", *lines, "", ""))
+        self.sock.sendall(head.encode("latin-1"))
 
     def reset(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -62,6 +73,12 @@ class FaultyRegistry:
         self.faults: dict[str, list[Callable[[Link, Request, bytes], object]]] = defaultdict(list)
         """By a part of the path: each is used once, in order; the last for ever if `for_ever`."""
         self.for_ever = False
+        self.sent = 0
+        """Bytes of bodies of blobs."""
+        self.tokens = 0
+        """How many tokens were made so far; 0 as long as none is needed."""
+        self.deaf_s = 0.0
+        """How long it will refuse connections, once it has begun."""
         self.came = threading.Condition()
         self._closed = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -83,6 +100,10 @@ class FaultyRegistry:
             self.blobs[tag] = raw, kind
         return digest
 
+    def expire(self) -> None:
+        """No token of before is good any more; there must be one from now on."""
+        self.tokens += 1
+
     def gets(self, part: str) -> list[Request]:
         """The GET requests whose path has this part."""
         return [each for each in self.seen if each.method == "GET" and part in each.path]
@@ -102,18 +123,52 @@ class FaultyRegistry:
         self._socket.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
+        while not self._closed.is_set():
+            with suppress(OSError):
                 sock, _ = self._socket.accept()
                 threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+                continue
+            if not self._closed.wait(self.deaf_s):
+                self.deaf_s = 0.0
+                with suppress(OSError):
+                    self._socket.listen()
+
+    def deafen(self, seconds: float) -> None:
+        """Refuse connections for so long, but for those that are open."""
+        self.deaf_s = seconds
+        self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _count(self, request: Request) -> Callable[[int], object]:
+        def count(size: int) -> None:
+            with self.came:
+                self.sent += size * ("/blobs/" in request.path)
+                self.came.notify_all()
+
+        return count
+
+    def _deny(self, request: Request) -> tuple[int, list[str], bytes] | None:
+        """What is answered instead where tokens are needed."""
+        token = f"token-{self.tokens}"
+        if request.path.startswith("/token"):
+            return 200, [], json.dumps({"token": token, "expires_in": 300}).encode()
+        if not self.tokens or request.headers.get("authorization") == f"Bearer {token}":
+            return None
+        realm = f'Bearer realm="http://{self.host}/token",service="demo"'
+        scope = "" if request.path == "/v2/" else ',scope="repository:demo/app:pull"'
+        return 401, [f"WWW-Authenticate: {realm}{scope}"], b""
 
     def _serve(self, sock: socket.socket) -> None:
         with sock, suppress(OSError, ValueError), sock.makefile("rb") as source:
-            link = Link(sock, self._closed)
+            if source.peek(1)[:1] == _TLS:
+                return
             while request := _read(source):
+                link = Link(sock, self._closed, self._count(request))
                 with self.came:
                     self.seen.append(request)
                     self.came.notify_all()
+                if denied := self._deny(request):
+                    refuse(denied[0], *denied[1], body=denied[2])(link, request, b"")
+                    continue
                 fault = self._fault(request)
                 if fault is None:
                     self._answer(link, request)
@@ -131,6 +186,9 @@ class FaultyRegistry:
         return self.blobs.get(request.path.partition("?")[0].rpartition("/")[2], (b"", ""))
 
     def _answer(self, link: Link, request: Request) -> None:
+        if request.path == "/v2/":
+            link.head(200, "Content-Length: 0")
+            return
         data, kind = self._find(request)
         if not kind:
             link.head(404, "Content-Length: 0")
@@ -145,7 +203,7 @@ class FaultyRegistry:
             link.send(data[start:])
 
 
-def _read(source: socket.SocketIO) -> Request | None:
+def _read(source: io.BufferedIOBase) -> Request | None:
     line = source.readline().decode().split()
     if not line:
         return None
@@ -303,3 +361,42 @@ def drip(link: Link, request: Request, data: bytes) -> None:
         link.send(rest[at : at + 1])
         if link.closed.wait(0.05):
             return
+
+
+def slowly(rate: float) -> Callable[..., str]:
+    """All bytes, so many a second."""
+
+    def fault(link: Link, request: Request, data: bytes) -> str:
+        rest = _begin(link, request, data, _length(request, data))
+        step = 32 * 1024
+        for at in range(0, len(rest), step):
+            link.send(rest[at : at + step])
+            link.closed.wait(step / rate)
+        return "keep"
+
+    return fault
+
+
+def late(seconds: float) -> Callable[..., str]:
+    """Nothing for a while, then a sound answer."""
+
+    def fault(link: Link, request: Request, data: bytes) -> str:
+        link.closed.wait(seconds)
+        link.send(_begin(link, request, data, _length(request, data)))
+        return "keep"
+
+    return fault
+
+
+def unended(link: Link, request: Request, data: bytes) -> None:
+    """All bytes in one piece, without the mark of the end."""
+    rest = _begin(link, request, data, "Transfer-Encoding: chunked")
+    link.send(b"%x\r\n%b\r\n" % (len(rest), rest))
+
+
+def nothing_left(link: Link, request: Request, data: bytes) -> None:
+    """416 to whoever asks for what is beyond the end."""
+    if request.start < len(data):
+        link.send(_begin(link, request, data, _length(request, data)))
+    else:
+        link.head(416, "Content-Length: 0", f"Content-Range: bytes */{len(data)}")
