@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.grpc_servers import Keeping, client, succeed
 from bench.measure import Failed, Figure, Judged, Row, Skipped, Subject, judge
-from bench.peers import Missing, need
+from bench.peers import Containerd, Missing, need
 from bench.programs import contentui
 from bench.registry import Registry, make_keys
 
@@ -117,7 +117,7 @@ def copies(registry: Registry, image: str, *options: str) -> Callable[[Path], li
 
 
 def through_daemon(
-    work: Work, taken: Taken, name: str, command: Callable[[Keeping], Sequence[object]]
+    work: Work, taken: Taken, name: str, command: Callable[[Containerd], Sequence[object]]
 ) -> float:
     """The time of a command on a containerd that is new, too."""
     place = work.fresh("ctd")
@@ -134,7 +134,7 @@ def large(
     name = f"{registry.host}/{LARGE}:v1"
     into = f"{OURS} into containerd"
 
-    def fetch(daemon: Keeping) -> Sequence[object]:
+    def fetch(daemon: Containerd) -> Sequence[object]:
         return daemon.ctr("content", "fetch", "--plain-http", name)
 
     subjects = {

@@ -81,9 +81,7 @@ class Registry:
             Failed: it refuses.
         """
         client = http.client.HTTPConnection("127.0.0.1", self.port)
-        parts = []
-        for _ in range(layers):
-            parts.append(self._put_layer(client, name, size))
+        parts = [self._put_layer(client, name, size) for _ in range(layers)]
         config = json.dumps({
             "architecture": "amd64", "os": "linux", "config": {},
             "rootfs": {"type": "layers", "diff_ids": [part["digest"] for part in parts]},

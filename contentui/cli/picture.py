@@ -69,13 +69,14 @@ class Rates:
 
     def __init__(self) -> None:
         self._parts: dict[Digest, tuple[Part, Rate]] = {}
+        self._last: tuple[Part, ...] = ()
         self.whole = Rate()
 
-    def see(self, parts: Iterable[Part], now: float) -> list[Part]:
+    def see(self, parts: Sequence[Part], now: float) -> list[Part]:
         """Take in a state; returns the parts that are new or differ from the last one."""
         changed = []
         moved = 0
-        for part in parts:
+        for part in self._candidates(parts):
             before, rate = self._parts.get(part.descriptor.digest, (None, None))
             if before is part:
                 continue
@@ -86,6 +87,12 @@ class Rates:
         if moved or any(part.phase in MOVING for part in changed):
             self.whole.add(moved, now)
         return changed
+
+    def _candidates(self, parts: Sequence[Part]) -> list[Part]:
+        """Those that aren't what they were: most are, of hundreds, at each change."""
+        last, self._last = self._last, tuple(parts)
+        found = [part for before, part in zip(last, parts, strict=False) if before is not part]
+        return [*found, *parts[len(last) :]]
 
     def of(self, part: Part) -> Rate:
         """A part's own."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
@@ -103,6 +105,8 @@ def open_connection(
 
 
 def _proxy(origin: Origin) -> _Proxy | None:
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None  # it is told nowhere else
     from urllib.request import getproxies, proxy_bypass
 
     if proxy_bypass(urlsplit(f"//{origin.address}").hostname or ""):

@@ -48,7 +48,8 @@ def _folders(name: str) -> list[str]:
 
 def _default(name: str, settings: Settings, tls: Tls) -> Host:
     address = _HUB_ADDRESS if name == DOCKER_HUB else name
-    plain = settings.plain_http or _is_here(address)
+    # Whoever names certificates wants TLS, on this machine as well; containerd does the same.
+    plain = settings.plain_http or (_is_here(address) and tls == Tls())
     return Host("http" if plain else "https", address, tls=tls)
 
 

@@ -25,7 +25,8 @@ class Settings(NamedTuple):
     """How to reach registries."""
 
     plain_http: bool = False
-    """Without TLS. Hosts on this machine are asked without TLS anyway, unless at port 443."""
+    """Without TLS. Hosts on this machine are asked without TLS anyway, unless at port 443
+    or with certificates for them."""
     tls: Tls = Tls()
     hosts_dirs: tuple[str, ...] = ()
     """Directories with a ``HOST/hosts.toml`` for each registry that has mirrors."""

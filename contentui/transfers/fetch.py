@@ -107,7 +107,7 @@ class Fetch:
 
         self._receive(lambda: filled, take)
         wanted = self._descriptor.digest
-        found = Digest.of(data, wanted.algorithm)
+        found = Digest.of(view, wanted.algorithm)
         if found != wanted:
             error = FailedPrecondition(f"unexpected digest {found}, expected {wanted}")
             raise self._wrong(error)
