@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo containerd test torture bench screenshots tables protocol clean
+.PHONY: help install demo containerd test torture bench faults screenshots tables protocol clean
 
 # What a shell or a configuration may have set for other programs.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
@@ -71,6 +71,9 @@ torture: $(TOOLS) ## the long loops: SIGKILL 500 times, and the like
 
 bench: $(INSTALLED) ## peers and us side by side (ARGS='--quick', ARGS='--write')
 	@$(BIN)/python -m bench.run $(ARGS)
+
+faults: $(INSTALLED) ## pulls through broken networks, peers and us side by side (ARGS='--write')
+	@$(BIN)/python -m bench.faults $(ARGS)
 
 screenshots: $(INSTALLED) ## the README's pictures, from the demo
 	@$(BIN)/python screenshots/make.py $(ARGS)

@@ -8,6 +8,7 @@ import struct
 import threading
 from collections import defaultdict
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from contentui.content.digest import Digest
@@ -57,7 +58,7 @@ class Link:
             self.count(len(piece))
 
     def head(self, status: int, *lines: str) -> None:
-        head = "\r\n".join((f"HTTP/1.1 {status} Words", *lines, "", ""))
+        head = "\r\n".join((f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *lines, "", ""))
         self.sock.sendall(head.encode("latin-1"))
 
     def reset(self) -> None:
@@ -81,6 +82,7 @@ class FaultyRegistry:
         """How long it will refuse connections, once it has begun."""
         self.came = threading.Condition()
         self._closed = threading.Event()
+        self._open: list[socket.socket] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
 
@@ -126,6 +128,7 @@ class FaultyRegistry:
         while not self._closed.is_set():
             with suppress(OSError):
                 sock, _ = self._socket.accept()
+                self._open = [each for each in self._open if each.fileno() >= 0] + [sock]
                 threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
                 continue
             if not self._closed.wait(self.deaf_s):
@@ -134,9 +137,11 @@ class FaultyRegistry:
                     self._socket.listen()
 
     def deafen(self, seconds: float) -> None:
-        """Refuse connections for so long, but for those that are open."""
+        """End all connections, and refuse new ones for so long."""
         self.deaf_s = seconds
-        self._socket.shutdown(socket.SHUT_RDWR)
+        for sock in (self._socket, *self._open):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _count(self, request: Request) -> Callable[[int], object]:
         def count(size: int) -> None:
@@ -234,7 +239,7 @@ def cut(at: int, *, reset: bool = False, stall: bool = False) -> Callable[..., N
     def fault(link: Link, request: Request, data: bytes) -> None:
         link.send(_begin(link, request, data, _length(request, data))[:at])
         if stall:
-            link.closed.wait(10)
+            link.closed.wait(120)
         if reset:
             threading.Event().wait(0.05)  # a reset overtakes what the client hasn't read
             link.reset()

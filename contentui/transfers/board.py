@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _EVERY_S = 0.5
-"""A transfer is written down at most so often, unless a part's phase changes."""
+"""A transfer is written down at most so often, unless a phase, the words or the error change."""
 _CHANGE_S = 0.1
 """What a change of phase counts for: hundreds of small parts change faster than anyone looks."""
 _AHEAD_S = 1.0
@@ -62,6 +62,8 @@ class Notice:
         self._lock_fd = -1
         self._next_s = 0.0
         self._phases: list[Phase] = []
+        self._whole = ("", "")
+        """Its words and its error, as they were told last."""
         self._full_s = 0.0
         self._latest: Transfer | None = None
         """What is still to be written."""
@@ -70,12 +72,17 @@ class Notice:
 
     def __call__(self, transfer: Transfer) -> None:
         phases = [part.phase for part in transfer.parts]
+        whole = transfer.words, transfer.error
         now = time.monotonic()
         with self._lock:
-            if self._lock_fd < 0 or (now < self._next_s and phases == self._phases):
+            if self._lock_fd < 0:
                 return
-            self._next_s, self._phases, self._latest = now + _EVERY_S, phases, transfer
-            if self._full_s - now < _AHEAD_S:
+            is_news = whole != self._whole  # of the whole, which is rare and waits for nothing
+            if now < self._next_s and phases == self._phases and not is_news:
+                return
+            self._next_s, self._phases, self._whole = now + _EVERY_S, phases, whole
+            self._latest = transfer
+            if is_news or self._full_s - now < _AHEAD_S:
                 self._write_latest()
             elif self._timer is None:
                 self._timer = threading.Timer(2 * _CHANGE_S, self._catch_up)
