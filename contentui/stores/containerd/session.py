@@ -45,6 +45,20 @@ class _Count:
 _SESSIONS = _Count()
 
 
+def write_once(connection: Connection, request: bytes, meta: Metadata) -> None:
+    """A whole Write session of one request; returns when the service has ended it.
+
+    On the wire it is a `Session`'s; without requests to wait for it needs no thread to send them.
+    """
+    call = connection.stream(names.method(names.CONTENT, "Write"), request, meta)
+    if call.next(SLOW_S) is None:
+        raise Unavailable("the service ended the session without an answer")
+    for _ in range(_MAX_EXTRA):
+        if call.next(SLOW_S) is None:
+            return
+    call.cancel()
+
+
 class Session:
     """A Write stream. Not for several threads at once."""
 

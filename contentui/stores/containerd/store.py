@@ -27,7 +27,7 @@ from contentui.stores.containerd.images import ContainerdImages, roots
 from contentui.stores.containerd.ingests import Ingests
 from contentui.stores.containerd.keeping import Keeping
 from contentui.stores.containerd.link import Link
-from contentui.stores.containerd.session import SLOW_S, Session
+from contentui.stores.containerd.session import Session, write_once
 from contentui.stores.containerd.transport import UNARY_S, Metadata
 from contentui.stores.containerd.writer import ContainerdWriter
 from contentui.stores.memory import checked_labels, checked_ref
@@ -370,22 +370,16 @@ class ContainerdStore:
     def _put_small(
         self, namespace: str, ref: str, data: bytes, digest: Digest, labels: Mapping[str, str]
     ) -> None:
-        session = self._session(namespace)
-        try:
-            request = raw.write_request(
-                raw.COMMIT,
-                ref=ref.encode(),
-                total=len(data),
-                expected=digest,
-                data=data,
-                labels=labels,
-            )
-            session.send(request)
-            session.drain(SLOW_S)
-            session.finish()
-        except BaseException:
-            session.abandon()
-            raise
+        request = raw.write_request(
+            raw.COMMIT,
+            ref=ref.encode(),
+            total=len(data),
+            expected=digest,
+            data=data,
+            labels=labels,
+        )
+        meta = Metadata(namespace, self._keeping.lease(namespace))
+        write_once(self._link.connection, request, meta)
 
     def _drop(self, namespace: str, ref: str) -> None:
         """Remove what a `put` that failed may have left."""

@@ -13,6 +13,7 @@ import pytest
 from contentui.content.digest import EMPTY, Digest
 from contentui.content.errors import Locked
 from contentui.protocol import content_pb2 as pb
+from contentui.service.write import SMALL
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 from tests.unit.service.served import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from contentui.content.model import Info
     from contentui.content.store import Store
     from tests.unit.service.served import Client, Serving
 
@@ -299,27 +301,53 @@ def test_a_cancelled_client_never_commits(client: Client, store: Store) -> None:
     assert list(store.walk()) == []
 
 
-def test_a_commit_that_is_overtaken_by_its_cancellation_never_happens(tmp_path: Path) -> None:
-    writing, go_on = threading.Event(), threading.Event()
+@pytest.mark.parametrize("data", [HELLO, bytes(SMALL + 1)], ids=["small", "large"])
+def test_a_commit_that_is_overtaken_by_its_cancellation_never_happens(
+    tmp_path: Path, data: bytes
+) -> None:
+    working, go_on = threading.Event(), threading.Event()
 
     class Slow(LocalStore):
         def writer(self, *args: object, **kwargs: object) -> object:
-            writing.set()
+            working.set()
             assert go_on.wait(10)
             return super().writer(*args, **kwargs)  # type: ignore[arg-type]
+
+        def info(self, digest: Digest) -> Info:
+            working.set()
+            assert go_on.wait(10)
+            return super().info(digest)
 
     store = Slow(str(tmp_path))
     with served(store) as serving:
         stream = serving.client().write()
-        stream.say(COMMIT, ref="r", data=HELLO)
-        assert writing.wait(10)
+        stream.say(COMMIT, ref="r", data=data)
+        assert working.wait(10)
         stream.call.cancel()
         time.sleep(0.1)  # until the server has heard of it; nothing announces that
         go_on.set()
-        assert soon(lambda: store.holders([s.id for s in store.statuses()]) == {})
-        assert soon(lambda: len(store.statuses()) == 1)
+        assert soon(lambda: not store.holders([s.id for s in store.statuses()]))
+        assert soon(lambda: len(store.statuses()) == (data is not HELLO))
     assert list(store.walk()) == []
     store.close()
+
+
+def test_small_content_that_comes_whole_needs_no_ingest(store: Store, client: Client) -> None:
+    with client.write() as stream:
+        answer = stream.send(COMMIT, ref="r", data=HELLO, labels={"k": "v"})
+    assert (answer.action, answer.offset, answer.digest) == (COMMIT, 5, HELLO_DIGEST)
+    assert store.info(HELLO_DIGEST).labels == {"k": "v"}
+    assert store.statuses() == []
+
+
+def test_small_content_for_a_held_ref_is_refused_as_any_other(client: Client) -> None:
+    holder = client.write()
+    holder.send(WRITE, ref="r", data=b"x")
+    other = client.write()
+    code, text = refused(lambda: other.send(COMMIT, ref="r", data=HELLO))
+    assert code is Code.UNAVAILABLE
+    assert "locked for" in text
+    holder.half_close()
 
 
 def test_refs_that_are_no_text(client: Client, store: Store) -> None:
