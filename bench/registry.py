@@ -15,6 +15,7 @@ from bench.measure import Failed
 from bench.peers import Missing, need
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 CONFIG = """version: 0.1
@@ -89,7 +90,7 @@ class Registry:
         manifest = {
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": self._put(client, name, "config.v1+json", [config]),
+            "config": self._put(client, name, "config.v1+json", [config], len(config)),
             "layers": parts,
         }
         headers = {"Content-Type": manifest["mediaType"]}
@@ -100,27 +101,41 @@ class Registry:
     def _put_layer(
         self, client: http.client.HTTPConnection, name: str, size: int
     ) -> dict[str, object]:
-        pieces = [GZIP + os.urandom(min(size, 1 << 20) - len(GZIP))]
-        pieces += [os.urandom(1 << 20) for _ in range((size >> 20) - 1)]
-        return self._put(client, name, "layer.v1.tar+gzip", pieces)
+        return self._put(client, name, "layer.v1.tar+gzip", random_pieces(size), size)
 
     def _put(
-        self, client: http.client.HTTPConnection, name: str, kind: str, pieces: list[bytes]
+        self,
+        client: http.client.HTTPConnection,
+        name: str,
+        kind: str,
+        pieces: Iterable[bytes],
+        size: int,
     ) -> dict[str, object]:
-        size = sum(map(len, pieces))
         hashed = hashlib.sha256()
-        for piece in pieces:
-            hashed.update(piece)
-        digest = f"sha256:{hashed.hexdigest()}"
+
+        def sent() -> Iterator[bytes]:  # never whole in memory: what we start would inherit that
+            for piece in pieces:
+                hashed.update(piece)
+                yield piece
+
         location = _ask(client, "POST", f"/v2/{name}/blobs/uploads/", b"", {})
         headers = {
-            "Content-Type": "application/octet-stream", "Content-Length": str(size),
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size),
             "Content-Range": f"0-{size - 1}",
-        }  # fmt: skip
-        location = _ask(client, "PATCH", location, iter(pieces), headers)
+        }
+        location = _ask(client, "PATCH", location, sent(), headers)
+        digest = f"sha256:{hashed.hexdigest()}"
         _ask(client, "PUT", f"{location}&digest={digest}", b"", {})
         media_type = f"application/vnd.oci.image.{kind}"
         return {"mediaType": media_type, "digest": digest, "size": size}
+
+
+def random_pieces(size: int) -> Iterator[bytes]:
+    """So many random bytes that look compressed."""
+    yield GZIP + os.urandom(min(size, 1 << 20) - len(GZIP))
+    for _ in range((size >> 20) - 1):
+        yield os.urandom(1 << 20)
 
 
 def _ask(

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 MOST_EXTRA = 256 * 1024
 """Bytes of heads, chunk sizes and trailers that may stand before content."""
+_RECORD = 16 * 1024
+"""Bytes that TLS gives at a time, as long as more are to come."""
+_FILL_S = 0.1
 
 
 class TooMuch(http.client.HTTPException):
@@ -29,6 +32,7 @@ class Source(io.RawIOBase):
         """Bytes that may still come before somebody asks for content."""
         self.dry = False
         """Gives nothing for now."""
+        self._failure: OSError | None = None
 
     def readable(self) -> bool:
         return True
@@ -37,6 +41,8 @@ class Source(io.RawIOBase):
         """Raises TimeoutError, TooMuch, OSError."""
         if self.dry:
             return None
+        if self._failure is not None:
+            raise self._failure
         if time.monotonic() > self.until_s:
             raise TimeoutError
         if self.room <= 0:
@@ -44,6 +50,21 @@ class Source(io.RawIOBase):
         size = cast("int", self._raw.readinto(buffer))
         self.room -= size or 0
         return size
+
+    def fill(self, buffer: memoryview) -> int:
+        """`readinto`, over many of TLS's small records: what is above costs more than they do."""
+        filled = size = cast("int", self.readinto(buffer))
+        if size > _RECORD:
+            return filled
+        until_s = time.monotonic() + _FILL_S
+        try:
+            while size == _RECORD and filled < len(buffer) and time.monotonic() < until_s:
+                size = cast("int", self._raw.readinto(buffer[filled:]))
+                filled += size
+                self.room -= size
+        except OSError as error:
+            self._failure = error
+        return filled
 
     def close(self) -> None:
         self._raw.close()
@@ -62,7 +83,9 @@ class _Eager(io.BufferedReader):
         self._source.dry = True
         ready = len(self.peek(1))
         self._source.dry = False
-        return self.readinto1(memoryview(buffer)[:ready] if ready else buffer)
+        if not ready:
+            return self._source.fill(memoryview(buffer))
+        return self.readinto1(memoryview(buffer)[:ready])
 
 
 class Response(http.client.HTTPResponse):
