@@ -84,7 +84,8 @@ class FaultyRegistry:
         self._closed = threading.Event()
         self._open: list[socket.socket] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self._port: int = self._socket.getsockname()[1]
+        self.host = f"127.0.0.1:{self._port}"
 
     def add(self, image: Unpackable, name: str = "demo/app:v1") -> str:
         """Have an image; returns its reference."""
@@ -133,8 +134,8 @@ class FaultyRegistry:
                 continue
             if not self._closed.wait(self.deaf_s):
                 self.deaf_s = 0.0
-                with suppress(OSError):
-                    self._socket.listen()
+                self._socket.close()
+                self._socket = socket.create_server(("127.0.0.1", self._port))
 
     def deafen(self, seconds: float) -> None:
         """End all connections, and refuse new ones for so long."""
@@ -284,12 +285,23 @@ def silent_206(link: Link, request: Request, data: bytes) -> None:
     link.send(data)
 
 
-def shifted_206(link: Link, request: Request, data: bytes) -> None:
-    """206 with another range than was asked for."""
-    start = max(request.start - 7, 0)
-    lines = (f"Content-Length: {len(data) - start}",)
-    link.head(206, f"Content-Range: bytes {start}-{len(data) - 1}/{len(data)}", *lines)
-    link.send(data[start:])
+def unsaid_206(link: Link, request: Request, data: bytes) -> None:
+    """206 that says neither where it begins nor how long it is."""
+    del request
+    link.head(206, "Connection: close")
+    link.send(data)
+
+
+def shifted_206(difference: int) -> Callable[..., None]:
+    """206 with another range than was asked for, and its bytes."""
+
+    def fault(link: Link, request: Request, data: bytes) -> None:
+        start = request.start + difference
+        lines = (f"Content-Length: {len(data) - start}",)
+        link.head(206, f"Content-Range: bytes {start}-{len(data) - 1}/{len(data)}", *lines)
+        link.send(data[start:])
+
+    return fault
 
 
 def lying_416(link: Link, request: Request, data: bytes) -> None:

@@ -19,18 +19,21 @@ _SKIP = 1 << 20
 _ADVICE = "something between here and the registry alters content: look at proxies and mirrors"
 
 
-def is_range(answer: Answer, size: int, offset: int) -> bool:
-    """Whether an answer brings the bytes from ``offset`` to the end, and says so.
+def start_of(answer: Answer, size: int) -> int | None:
+    """Where the bytes begin that an answer brings; None where it can't be told, or lacks the end.
 
-    206 counts only with a Content-Range that names these very bytes.
+    A 206 without a Content-Range counts where it has as many bytes as all of the content.
     """
     if answer.status != 206:
-        return False
-    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+        return 0 if answer.status == 200 else None
+    given = answer.headers.get("Content-Range")
+    if given is None:
+        return 0 if answer.length == size else None
+    match = _CONTENT_RANGE.fullmatch(given.strip())
     if match is None:
-        return False
+        return None
     first, last, total = int(match[1]), int(match[2]), match[3]
-    return first == offset and last == size - 1 and total in ("*", str(size))
+    return first if last == size - 1 and total in ("*", str(size)) else None
 
 
 class Body:

@@ -14,7 +14,7 @@ from contentui.content.errors import ContentError, DataLoss, InvalidArgument
 from contentui.content.model import Descriptor
 from contentui.remotes.answers import refusal
 from contentui.remotes.auth import Authorizer
-from contentui.remotes.body import Body, is_range
+from contentui.remotes.body import Body, start_of
 from contentui.remotes.credentials import find_credentials
 from contentui.remotes.errors import Interrupted, Missing, Refused
 from contentui.remotes.hosts import hosts_of
@@ -280,23 +280,20 @@ class Registry:
         asked: str,
         ask: Callable[[Mapping[str, str]], Answer],
     ) -> Body:
-        start = offset
         answer = ask({"Range": f"bytes={offset}-"} if offset else {})
-        if offset and answer.status in (206, 416):
-            if not is_range(answer, descriptor.size, offset):
-                answer.close()
-                answer = ask({})
-                start = 0
-        else:
-            start = 0
-        if answer.status == 206 and not is_range(answer, descriptor.size, start):
+        start = start_of(answer, descriptor.size)
+        if offset and answer.status in (206, 416) and (start is None or start > offset):
+            answer.close()
+            answer = ask({})
+            start = start_of(answer, descriptor.size)
+        if answer.status not in (200, 206):
+            raise refusal(answer, self._what(descriptor.digest))
+        if start is None or start > offset:
             answer.close()
             raise Interrupted(
                 f"{visible(answer.host)} sends a part of the content and doesn't say which",
                 host=answer.host,
             )
-        if answer.status not in (200, 206):
-            raise refusal(answer, self._what(descriptor.digest))
         body = Body(answer, descriptor.size, offset, start)
         body.asked = asked
         return body

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 6
 USEFUL = 64 * 1024
 """Bytes that an attempt must bring to count as progress: else one byte at a time never ends."""
+SOON_S = 0.1
+"""The longest pause where a connection broke after useful progress: the host isn't in trouble."""
 FIRST_S = 0.5
 LONGEST_S = 30.0
 MOST_PATIENCE_S = 300.0
@@ -32,19 +34,22 @@ class Budget:
         self.failed = 0
         """Failures in a row without useful progress between them."""
         self._useful = useful
+        self._moved = False
         self.why = ""
         """Why it is used up, once it is."""
 
     def progressed(self, size: int) -> None:
         """An attempt brought so many bytes before it failed."""
-        if size >= self._useful:
+        self._moved = size >= self._useful
+        if self._moved:
             self.failed = 0
 
     def pause_s(self, error: Interrupted) -> float | None:
         """Seconds to wait after a failure; None: give up.
 
-        Doubles from half a second to half a minute, between half and all of it, so that many
-        clients don't come back together. What the host asks for counts more.
+        Next to none after useful progress. Else it doubles from half a second to half a minute,
+        between half and all of it, so that many clients don't come back together. What the host
+        asks for counts more.
         """
         self.failed += 1
         if self.failed >= self.attempts:
@@ -55,6 +60,9 @@ class Budget:
                 self.why = f"it wants to be left alone for {human_duration(error.after_s)}"
                 return None
             return error.after_s + _random.uniform(0, 0.1)
+        if self._moved:
+            self._moved = False
+            return _random.uniform(0, SOON_S)
         longest = min(FIRST_S * 2 ** (self.failed - 1), LONGEST_S)
         return _random.uniform(longest / 2, longest)
 

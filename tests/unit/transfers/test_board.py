@@ -46,15 +46,15 @@ def test_a_transfer_is_told_whole_and_gone_with_its_end(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "b") == []
 
 
-@pytest.mark.parametrize("news", [{"words": "waiting for pid 312"}, {"error": "no"}])
-def test_news_of_the_whole_is_told_at_once(tmp_path: Path, news: dict[str, str]) -> None:
+@pytest.mark.parametrize(("words", "error"), [("waiting for pid 312", ""), ("", "no")])
+def test_news_of_the_whole_is_told_at_once(tmp_path: Path, words: str, error: str) -> None:
     begun = Transfer("pull", "a/b:v1", os.getpid(), 1)
     board = Board(str(tmp_path))
     part = Part(Descriptor("", Digest.of(b""), 9), "layer", Phase.WAITING)
     with Notice(str(tmp_path)) as tell:
         for phase in [*Phase] * 20:  # so many changes that the next one of a part must wait
             tell(begun._replace(parts=(part._replace(phase=phase),)))
-        told = begun._replace(parts=(part._replace(phase=Phase.DONE),), **news)
+        told = begun._replace(parts=(part._replace(phase=Phase.DONE),), words=words, error=error)
         tell(told)
         assert board.transfers() == [told]
 
