@@ -15,6 +15,8 @@ from bench.work import Work
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    Result = Row | Figure | Skipped
+
 THEMES = (
     "ingest", "small", "listing", "status", "screen",
     "grpc_large", "grpc_small", "grpc_image", "grpc_poll", "grpc_memory", "pull",
@@ -35,7 +37,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quiet", type=float, default=10.0, metavar="SECONDS",
                         help="how long to wait for an idle machine before each run")  # fmt: skip
     parser.add_argument(
-        "--write", action="store_true", help="put the table into docs/performance.md"
+        "--write",
+        action="store_true",
+        help="put the tables into docs/performance.md and docs/pull.md",
     )
     options = parser.parse_args()
     if unknown := set(options.themes) - set(THEMES):
@@ -43,28 +47,31 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def results(bench: Bench, work: Work, themes: list[str]) -> Iterator[Row | Figure | Skipped]:
-    """All rows of the themes; a theme that fails becomes a row that says so."""
+def results(bench: Bench, work: Work, themes: list[str]) -> Iterator[tuple[table.Place, Result]]:
+    """All rows of the themes, and where they go; a theme that fails becomes a row that says so."""
     for theme in themes:
         print(f"{theme} …", file=sys.stderr)
+        place = table.PLACES.get(theme, table.USUAL)
         try:
-            yield from importlib.import_module(f"bench.{theme}").measure(bench, work)
+            for row in importlib.import_module(f"bench.{theme}").measure(bench, work):
+                yield place, row
         except (Failed, Missing, ImportError) as error:
-            yield Skipped(theme, str(error).replace("\n", " "))
+            yield place, Skipped(theme, str(error).replace("\n", " "))
 
 
 def main() -> None:
     options = arguments()
     bench = Bench(options.rounds, quick=options.quick, quiet=options.quiet)
-    rows: list[Row | Figure | Skipped] = []
+    rows: dict[table.Place, list[Result]] = {}
     with Work() as work:
-        for row in results(bench, work, options.themes or list(THEMES)):
-            rows.append(row)
+        for place, row in results(bench, work, options.themes or list(THEMES)):
+            rows.setdefault(place, []).append(row)
             print(" | ".join(table.cells(row)), file=sys.stderr)
-    text = f"{table.preamble(bench)}\n\n{table.markdown(rows)}"
-    print(text)
-    if options.write:
-        table.write(text)
+    for place, some in rows.items():
+        text = f"{table.preamble(bench)}\n\n{table.markdown(some)}"
+        print(text)
+        if options.write:
+            table.write(text, place)
 
 
 if __name__ == "__main__":

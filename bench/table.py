@@ -1,4 +1,4 @@
-"""The results as a table, for a terminal and for docs/performance.md."""
+"""The results as a table, for a terminal and for the documents that hold it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.measure import Figure, Row, Skipped
 from bench.work import ROOT
@@ -18,8 +18,22 @@ if TYPE_CHECKING:
 
     from bench.measure import Bench
 
-DOCUMENT = Path(__file__).parent.parent / "docs/performance.md"
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+class Place(NamedTuple):
+    """Where results are kept: between two marks of a document."""
+
+    document: Path
+    begin: str
+    end: str
+
+
+USUAL = Place(DOCS / "performance.md", "<!-- bench: begin -->", "<!-- bench: end -->")
+PLACES = {
+    "pull": Place(DOCS / "pull.md", "<!-- speed table -->", "<!-- end of speed table -->"),
+}
+"""Where the results of a theme stand instead."""
 HEAD: tuple[str, ...] = (
     "work",
     "ours",
@@ -88,10 +102,12 @@ def preamble(bench: Bench) -> str:
     return "\n".join(f"* {fact}" for fact in facts)
 
 
-def write(text: str) -> None:
-    """Put the results between the marks of docs/performance.md."""
-    old = DOCUMENT.read_text() if DOCUMENT.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
-    before, _, rest = old.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-    print(f"written to {DOCUMENT}", file=sys.stderr)
+def write(text: str, place: Place = USUAL) -> None:
+    """Put results between the marks of a document."""
+    old = place.document.read_text()
+    before, mark, rest = old.partition(place.begin)
+    _, other, after = rest.partition(place.end)
+    if not mark or not other:
+        sys.exit(f"{place.document} has no marks for the table")
+    place.document.write_text(f"{before}{place.begin}\n{text}\n{place.end}{after}")
+    print(f"written to {place.document}", file=sys.stderr)
