@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,10 +69,31 @@ def circle(link: Link, request: Request, data: bytes) -> object:
     return faulty.redirect(request.path)(link, request, data)
 
 
-def until(link: Link, request: Request, data: bytes) -> None:
-    """429 with a date two to three seconds ahead."""
-    at = formatdate(time.time() + 3, usegmt=True)
-    refuse(429, f"Retry-After: {at}")(link, request, data)
+def busy(in_words: Callable[[float], str]) -> Callable[..., None]:
+    """Everybody is asked to come again in two seconds, and not before."""
+
+    def prepare(registry: FaultyRegistry, _: FaultyRegistry, layer: str) -> None:
+        until_s = 0.0
+
+        def fault(link: Link, request: Request, data: bytes) -> object:
+            nonlocal until_s
+            until_s = until_s or math.ceil(time.time() + 2)
+            if time.time() >= until_s:
+                return faulty.late(0)(link, request, data)
+            return refuse(429, f"Retry-After: {in_words(until_s)}")(link, request, data)
+
+        registry.faults[layer] = [fault]
+        registry.for_ever = True
+
+    return prepare
+
+
+def in_seconds(until_s: float) -> str:
+    return str(math.ceil(until_s - time.time()))
+
+
+def as_date(until_s: float) -> str:
+    return formatdate(until_s, usegmt=True)
 
 
 CASES = (
@@ -83,8 +105,8 @@ CASES = (
     Case("the last 100 bytes are missing", (cut(-100),)),
     Case("503 once", (refuse(503),)),
     Case("503 three times", (refuse(503),) * 3),
-    Case("429, `Retry-After` in seconds", (refuse(429, "Retry-After: 2"),)),
-    Case("429, `Retry-After` as a date", (until,)),
+    Case("429 for 2 s, `Retry-After` in seconds", prepare=busy(in_seconds)),
+    Case("429 for 2 s, `Retry-After` as a date", prepare=busy(as_date)),
     Case("the connection ends, then is refused for 2 s", prepare=deaf),
     Case("the first byte comes after 5 s", (faulty.late(5),)),
     Case("200 instead of 206", (cut(MIB), faulty.whole)),
