@@ -53,12 +53,14 @@ def get_image(args: Namespace, context: Context, *, record: bool) -> int:
     """Fetch an image's content, and with ``record`` its name."""
     import shlex
 
+    from contentui.cli.allocator import keep_freed_memory
     from contentui.cli.pulling import TransferView
     from contentui.cli.registries import registry_for
     from contentui.cli.signals import Signalled, interruptible
     from contentui.transfers.board import Notice, board_of
     from contentui.transfers.pull import Pull
 
+    keep_freed_memory()
     with registry_for(args, args.image) as registry:
         store = context.store(create=True)
         view = TransferView(mode_for(args.progress, "none" if args.quiet else "plain"))

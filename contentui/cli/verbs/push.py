@@ -47,6 +47,7 @@ def run(args: Namespace, context: Context) -> int:
     """Push, and say on an interruption how to go on."""
     import shlex
 
+    from contentui.cli.allocator import keep_freed_memory
     from contentui.cli.image_names import image_named
     from contentui.cli.pulling import TransferView
     from contentui.cli.registries import registry_for
@@ -55,6 +56,7 @@ def run(args: Namespace, context: Context) -> int:
     from contentui.transfers.push import Push
 
     signum = 0
+    keep_freed_memory()
     with registry_for(args, args.image) as registry:
         store = context.store()
         root = image_named(store, args.source or str(registry.reference)).target
