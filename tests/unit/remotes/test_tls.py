@@ -138,8 +138,12 @@ def test_a_certificate_of_ours(keys: Path, http: Http) -> None:
 
 def test_a_certificate_of_ours_that_is_missing(keys: Path, http: Http) -> None:
     with Secure(keys, HELLO, wants="ca.crt") as server:
-        with pytest.raises(Refused, match="wants to see a certificate of ours") as caught:
-            ask(http, server.url, trusting(keys))
+        for _ in range(50):  # the host may hang up before its reason has been read
+            with pytest.raises((Refused, Interrupted)) as caught:
+                ask(http, server.url, trusting(keys))
+            if caught.type is Refused:
+                break
+        assert "wants to see a certificate of ours" in caught.value.message
         assert "--tls-cert" in caught.value.advice
         assert server.asked == []
 
