@@ -157,7 +157,7 @@ class Push:
         if not self._uploads.has_manifest(digest, digest):
             where = f" for {child.platform}" if child.platform else ""
             raise NotFound(
-                f"{digest.short()}{where}, a part of the image, is neither here nor there",
+                f"{digest.short()}{where}, part of the image, is missing here and in the registry",
                 advice="fetch it with --all-platforms, or push the manifest of one platform",
             )
 
@@ -283,7 +283,8 @@ class Push:
         for digest, (data, media_type) in self._documents.items():
             is_root = digest == self._root.digest
             name = reference.object if is_root else str(digest)
-            self._update(words=f"sending the manifest {name[:19]}")
+            known_as = f"as {reference.object}" if is_root else digest.short()
+            self._update(words=f"sending the manifest {known_as}")
             if not self._uploads.has_manifest(name, digest):
                 put = partial(self._uploads.put_manifest, name, data, media_type, digest)
                 retried(put, self._stop, lambda words: self._update(words=words))
