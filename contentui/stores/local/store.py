@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _MAKING_NS = 2 * 10**9
 """How long a held ingest may lack files because its writer is just making or removing them."""
 _LABELS_FIELD = "labels"
+MAX_TOTAL = (1 << 63) - 1
+"""The largest total, bytes: what containerd's int64 and a file's size can be."""
 
 
 class LocalStore:
@@ -230,8 +232,8 @@ class LocalStore:
         labels: Mapping[str, str] | None = None,
     ) -> LocalWriter:
         _check_ref(ref)
-        if total < 0:
-            raise InvalidArgument(f"a total of {total} bytes can't be")
+        if not 0 <= total <= MAX_TOTAL:
+            raise InvalidArgument(f"total must be between 0 and 2^63-1 bytes: {total}")
         labels = checked_labels(labels or {})
         self._prepare()
         from contentui.stores.local.writer import LocalWriter

@@ -214,6 +214,7 @@ class LocalWriter:
         if not found.damage:
             self._open_data(0)
             self._started_ns = found.started_ns or self._started_ns
+            self._updated_ns = found.updated_ns
             self._declared = self._expected or found.expected
             contradicted = bool(self._total and found.total and self._total != found.total)
             self._total = self._total or found.total
@@ -347,7 +348,7 @@ class LocalWriter:
             self._check_bytes()
         digest = self._checked_digest(expected)
         os.fchmod(self._fd, found.st_mode & 0o444)
-        os.utime(self._fd)
+        _set_commit_time(self._fd)
         os.fsync(self._fd)
         committed_ns = os.fstat(self._fd).st_mtime_ns
         try:
@@ -379,11 +380,6 @@ class LocalWriter:
             raise FailedPrecondition(
                 f"unexpected commit digest {digest}, expected {expected}",
                 advice="the ingest is kept and marked as poisoned: abort or truncate it",
-            )
-        if expected is None and self._refused == digest:
-            raise FailedPrecondition(
-                f"these bytes were refused before: they are {digest}, which was not expected",
-                advice="abort or truncate the ingest, or commit it with that very digest",
             )
         return digest
 
@@ -469,3 +465,12 @@ class LocalWriter:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._directory = -1
+
+
+def _set_commit_time(fd: int) -> None:
+    """Let the file's times be now, to the nanosecond: the kernel's own "now" may lag by a tick."""
+    now = time.time_ns()
+    try:
+        os.utime(fd, ns=(now, now))
+    except PermissionError:  # another user's file, which only its owner may give a chosen time
+        os.utime(fd)
