@@ -14,24 +14,29 @@ from contentui.content.digest import HEX_LENGTHS, Digest
 from contentui.content.errors import (
     AlreadyExists,
     Changed,
+    ContentError,
     DataLoss,
     FailedPrecondition,
     NotFound,
     OutOfRange,
+    ResourceExhausted,
+    Unavailable,
 )
 from contentui.content.model import Info
 from contentui.stores.local import files
+from contentui.stores.local.blob_names import BlobNames, Unnamed, UnnamedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.stores.local.labels import AllLabels, Labels
+    from contentui.stores.local.naming import NamingLock
 
-_FRESH_NS = 120 * 10**9
-"""A name younger than this may not be durable yet: its maker may have died before its sync."""
 GROUP_SIZE = 256
 """Unnamed files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""
 
+_ROUNDS = 100
+"""Times that content is stored anew because others delete it."""
 _HEX_DIGITS = "0123456789abcdef"
 _TYPE = 0o170000
 _LOOKS_AT_ONCE = 512
@@ -90,31 +95,18 @@ class FileReader:
 class Blobs:
     """The blobs of one store."""
 
-    def __init__(self, root: files.Directory, ours: files.Directory, labels: Labels) -> None:
-        self.directory = files.Directory(root, "blobs")
+    def __init__(
+        self, root: files.Directory, ours: files.Directory, labels: Labels, naming: NamingLock
+    ) -> None:
+        self.names = BlobNames(root, ours, labels, naming)
         self._ours = ours
         self._labels = labels
-        self._by_algorithm = {name: files.Directory(self.directory, name) for name in HEX_LENGTHS}
-
-    def of(self, algorithm: str) -> files.Directory:
-        return self._by_algorithm[algorithm]
-
-    def path(self, digest: Digest) -> str:
-        return f"{self.of(digest.algorithm).path}/{digest.encoded}"
-
-    def stat(self, digest: Digest) -> os.stat_result | None:
-        """The blob's file; None when no regular file is there."""
-        try:
-            directory = self.of(digest.algorithm).fd()
-            found = os.stat(digest.encoded, dir_fd=directory, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        return found if stat.S_ISREG(found.st_mode) else None
+        self._naming = naming
 
     def info(self, digest: Digest, labels: AllLabels | None = None) -> Info:
         """Raises NotFound."""
         with files.told(f"looking at {digest}"):
-            found = self.stat(digest)
+            found = self.names.stat(digest)
         if found is None:
             raise _missing(digest)
         return _info(digest, found, self._labels.get(digest) if labels is None else labels)
@@ -157,7 +149,7 @@ class Blobs:
         found = []
         for algorithm, names, directory in self._names():
             known = set(names)
-            base = self.of(algorithm).path
+            base = self.names.of(algorithm).path
             found += [f"{base}/{name}" for name in os.listdir(directory) if name not in known]
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
@@ -168,18 +160,13 @@ class Blobs:
 
     def version(self) -> Hashable:
         """A token that differs after blobs came or went."""
-        token = []
-        for algorithm, directory in self._by_algorithm.items():
-            with contextlib.suppress(OSError):
-                found = os.fstat(directory.fd())
-                token.append((algorithm, found.st_ino, found.st_mtime_ns, found.st_nlink))
-        return tuple(token)
+        return self.names.version()
 
     def reader(self, digest: Digest) -> FileReader:
         """Raises NotFound; FailedPrecondition when no regular file is there."""
         with files.told(f"opening {digest}"):
             try:
-                directory = self.of(digest.algorithm).fd()
+                directory = self.names.of(digest.algorithm).fd()
                 fd = os.open(digest.encoded, files.READ, dir_fd=directory)
             except FileNotFoundError:
                 raise _missing(digest) from None
@@ -190,19 +177,32 @@ class Blobs:
         return FileReader(fd, found.st_size, digest)
 
     def delete(self, digest: Digest, seen: Info | None) -> None:
-        """Raises NotFound, Changed."""
-        with files.told(f"deleting {digest}"), self._labels.removing(digest):
-            found = self.stat(digest)
+        """Raises NotFound, Changed.
+
+        The file goes first, so that a disk without a free block can be freed; labels that can't
+        be removed there stay as a row without a blob, which counts for nothing.
+        """
+        with files.told(f"deleting {digest}"):
+            if not self._labels.having_rows([digest]):
+                self._unlink(digest, seen)
+                return
+            with self.names.alone_if_there_is_room():
+                self._unlink(digest, seen)
+                with contextlib.suppress(ContentError, OSError):
+                    self._labels.write([], [digest], 0)
+
+    def update(
+        self, digest: Digest, change: Mapping[str, str | None] | None, new: Mapping[str, str]
+    ) -> Info:
+        """Change labels; see `Labels.replace`. Raises NotFound, FailedPrecondition."""
+        with files.told(f"labelling {digest}"), self._naming.held():
+            found = self.names.stat(digest)
             if found is None:
                 raise _missing(digest)
-            if seen is not None and (found.st_size, found.st_mtime_ns) != (
-                seen.size,
-                seen.committed_ns,
-            ):
-                raise Changed(f"{digest} is not the blob that was shown: it was stored anew since")
-            directory = self.of(digest.algorithm).fd()
-            os.unlink(digest.encoded, dir_fd=directory)
-            os.fsync(directory)
+            now = time.time_ns()
+            labels = self._labels.replace(digest, change, new, now)
+        committed = found.st_mtime_ns
+        return Info(digest, found.st_size, committed, max(now, committed), labels)
 
     def adopt_file(
         self,
@@ -216,31 +216,27 @@ class Blobs:
 
         Raises:
             FileExistsError: the blob is there; nothing has changed.
-            OSError, ContentError: nothing durable has changed.
+            OSError, ContentError: the file has its old name, and no blob was made.
         """
-        directory = self.of(digest.algorithm).fd_or_make()
-        with self._labelled([(digest, labels)], committed_ns):
+        directory = self.names.of(digest.algorithm).fd_or_make()
+
+        def rename() -> None:
             files.rename_new(name, source, digest.encoded, directory)
 
-    def sync(self, algorithm: str) -> None:
-        """Make the names of an algorithm's blobs durable. Raises OSError."""
-        os.fsync(self.of(algorithm).fd())
+        if self.names.give([Unnamed(digest, labels, rename)], committed_ns):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), digest)
+        try:
+            self.names.sync([digest])
+        except (OSError, ContentError):
+            files.rename_new(digest.encoded, directory, name, source)
+            raise
 
     def put(self, data: bytes, expected: Digest | None, labels: Mapping[str, str] | None) -> Info:
         """Store content from memory; see `contentui.content.store.Store.put`."""
         digest = Digest.of(data, expected.algorithm if expected else "sha256")
         if expected is not None and digest != expected:
             raise FailedPrecondition(f"unexpected digest {digest}, expected {expected}")
-        with files.told(f"storing {digest}"):
-            if self.is_there(digest, len(data)):
-                return self.info(digest)
-            directory = self.of(digest.algorithm).fd_or_make()
-            with _Unnamed(data, directory, self._ours) as unnamed:
-                os.fsync(unnamed.fd)
-                with self._labelled([(digest, labels or {})]):
-                    self._name(unnamed, digest, len(data))
-            os.fsync(directory)
-        return self._put_info(digest, len(data), labels)
+        return self._put({digest: data}, labels or {})[digest]
 
     def put_many(self, items: Iterable[bytes], labels: Mapping[str, str] | None) -> list[Info]:
         """Store contents in groups that share their syncs."""
@@ -249,103 +245,142 @@ class Blobs:
         for item in items:
             group.append(item)
             if len(group) == GROUP_SIZE:
-                done += self._put_group(group, labels)
+                done += self._put_group(group, labels or {})
                 group = []
-        return done + self._put_group(group, labels)
+        return done + self._put_group(group, labels or {})
 
     def close(self) -> None:
-        for directory in (*self._by_algorithm.values(), self.directory):
-            directory.close()
+        self.names.close()
 
     def _names(self) -> Iterator[tuple[str, list[str], int]]:
         """Each algorithm, the names in it that can be blobs, and its descriptor."""
         for algorithm, length in HEX_LENGTHS.items():
             try:
-                directory = self.of(algorithm).fd()
+                directory = self.names.of(algorithm).fd()
                 listed = os.listdir(directory)
             except FileNotFoundError:
                 continue
             yield algorithm, _hex_names(listed, length), directory
 
     def is_there(self, digest: Digest, size: int | None) -> bool:
-        """Whether the blob exists, durably. Raises DataLoss when what is there can't be it."""
-        found = self.stat(digest)
-        if found is None:
+        """Whether the blob exists, durably.
+
+        Raises:
+            DataLoss: what is there can't be it.
+            FailedPrecondition: what is there is not a regular file.
+        """
+        try:
+            directory = self.names.of(digest.algorithm).fd()
+            found = os.stat(digest.encoded, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
             return False
-        if abs(time.time_ns() - found.st_ctime_ns) < _FRESH_NS:
-            self.sync(digest.algorithm)
+        if not stat.S_ISREG(found.st_mode):
+            raise _blocked(digest)
+        if files.is_young(found):
+            self.names.sync([digest])
         if size is not None and found.st_size != size:
             raise DataLoss(
-                f"the stored {digest} is damaged: {found.st_size} bytes where {size} belong",
+                f"the stored {digest} is damaged: {found.st_size} bytes instead of {size}",
                 advice=f"run 'contentui delete {digest}', then store it again",
             )
         return True
 
-    @contextlib.contextmanager
-    def _labelled(
-        self, labels: Sequence[tuple[Digest, Mapping[str, str]]], updated_ns: int = 0
-    ) -> Iterator[None]:
-        """Write labels down, then give the blobs their names in the block.
+    # -- names
 
-        In this order none is ever seen without its labels; alone, because the labels must be
-        those of whoever wins the name, and a blob that exists keeps its own.
-        """
-        rows = [row for row in labels if self._labels.needs_row(row[1])]
-        if not rows:
-            yield
-            return
-        with self._labels.alone():
-            rows = [row for row in rows if self.stat(row[0]) is None]
-            if rows:
-                self._labels.set_many(rows, updated_ns or time.time_ns())
-            yield
-
-    def _put_group(self, group: list[bytes], labels: Mapping[str, str] | None) -> list[Info]:
-        with files.told(f"storing {len(group)} blobs"):
-            try:
-                return self._put_at_once(group, labels)
-            except OSError as error:
-                if error.errno != errno.EMFILE or len(group) == 1:
-                    raise
-        half = len(group) // 2
-        return self._put_group(group[:half], labels) + self._put_group(group[half:], labels)
-
-    def _put_at_once(self, group: list[bytes], labels: Mapping[str, str] | None) -> list[Info]:
-        digests = [Digest.of(data) for data in group]
-        with contextlib.ExitStack() as stack:
-            directory = self.of("sha256").fd_or_make()
-            new: dict[Digest, _Unnamed] = {}
-            for digest, data in zip(digests, group, strict=True):
-                if digest not in new and not self.is_there(digest, len(data)):
-                    new[digest] = stack.enter_context(_Unnamed(data, directory, self._ours))
-                    files.start_writeback(new[digest].fd)
-            for unnamed in new.values():
-                os.fsync(unnamed.fd)
-            with self._labelled([(digest, labels or {}) for digest in new]):
-                for digest, data in zip(digests, group, strict=True):
-                    if digest in new:
-                        self._name(new[digest], digest, len(data))
-            if new:
-                os.fsync(directory)
-        return [
-            self._put_info(digest, len(data), labels) if digest in new else self.info(digest)
-            for digest, data in zip(digests, group, strict=True)
-        ]
-
-    def _name(self, unnamed: _Unnamed, digest: Digest, size: int) -> None:
-        """Make a file the blob. A name that is taken must be taken by the same blob."""
+    def _unlink(self, digest: Digest, seen: Info | None) -> None:
+        found = self.names.stat(digest)
+        if found is None:
+            raise _missing(digest)
+        if seen is not None and (found.st_size, found.st_mtime_ns) != (
+            seen.size,
+            seen.committed_ns,
+        ):
+            raise Changed(f"{digest} is not the blob that was shown: it was stored anew since")
+        directory = self.names.of(digest.algorithm).fd()
         try:
-            unnamed.link(digest.encoded)
-        except FileExistsError:
-            if not self.is_there(digest, size):
-                raise in_the_way(digest) from None
+            os.unlink(digest.encoded, dir_fd=directory)
+        except FileNotFoundError:
+            raise _missing(digest) from None
+        os.fsync(directory)
 
-    def _put_info(self, digest: Digest, size: int, labels: Mapping[str, str] | None) -> Info:
-        if labels:
-            return self.info(digest)
-        found = self.stat(digest)
-        committed = found.st_mtime_ns if found else 0
-        return Info(digest, size, committed, committed, {})
+    # -- content from memory
+
+    def _put_group(self, group: list[bytes], labels: Mapping[str, str]) -> list[Info]:
+        digests = [Digest.of(data) for data in group]
+        try:
+            done = self._put(dict(zip(digests, group, strict=True)), labels)
+        except ResourceExhausted as error:
+            cause = error.__cause__
+            if not (isinstance(cause, OSError) and cause.errno == errno.EMFILE) or len(group) == 1:
+                raise
+            half = len(group) // 2
+            return self._put_group(group[:half], labels) + self._put_group(group[half:], labels)
+        return [done[digest] for digest in digests]
+
+    def _put(
+        self, contents: Mapping[Digest, bytes], labels: Mapping[str, str]
+    ) -> dict[Digest, Info]:
+        """Store contents; those that others delete meanwhile are stored anew."""
+        done: dict[Digest, Info] = {}
+        what = next(iter(contents)) if len(contents) == 1 else f"{len(contents)} blobs"
+        with files.told(f"storing {what}"):
+            for _ in range(_ROUNDS):
+                missing: dict[Digest, bytes] = {}
+                for digest, data in contents.items():
+                    if digest in done:
+                        continue
+                    if (there := self._stored(digest, len(data))) is not None:
+                        done[digest] = there
+                    else:
+                        missing[digest] = data
+                if not missing:
+                    return done
+                done.update(self._put_once(missing, labels))
+        raise Unavailable(
+            f"storing {what}: other processes store and delete it all the time",
+            advice="try again when they are done",
+        )
+
+    def _stored(self, digest: Digest, size: int) -> Info | None:
+        """The blob, durable; None when it isn't there."""
+        try:
+            return self.info(digest) if self.is_there(digest, size) else None
+        except NotFound:
+            return None
+
+    def _put_once(
+        self, contents: Mapping[Digest, bytes], labels: Mapping[str, str]
+    ) -> dict[Digest, Info]:
+        """Store contents that were missing; those that came meanwhile are left out."""
+        several = len(contents) > 1
+        with contextlib.ExitStack() as stack:
+            new: list[Unnamed] = []
+            unnamed: dict[Digest, UnnamedFile] = {}
+            for digest, data in contents.items():
+                directory = self.names.of(digest.algorithm)
+                file = stack.enter_context(UnnamedFile(data, directory, self._ours))
+                if several:
+                    files.start_writeback(file.fd)
+                unnamed[digest] = file
+                new.append(Unnamed(digest, labels, functools.partial(file.link, digest.encoded)))
+            for file in unnamed.values():
+                os.fsync(file.fd)
+            now = time.time_ns()
+            existed = self.names.give(new, now)
+            made = [digest for digest in contents if digest not in existed]
+            try:
+                self.names.sync(made)
+            except (OSError, ContentError):
+                for digest in made:
+                    unnamed[digest].unlink(digest.encoded)
+                raise
+            done = {}
+            for digest in made:
+                found = os.fstat(unnamed[digest].fd)
+                committed = found.st_mtime_ns
+                updated = max(now, committed) if labels else committed
+                done[digest] = Info(digest, found.st_size, committed, updated, dict(labels))
+            return done
 
 
 def _hex_names(names: list[str], length: int) -> list[str]:
@@ -371,60 +406,15 @@ def _looks(
                     yield (name,), (look(name),)
 
 
-class _Unnamed:
-    """A file with content and no name yet, which vanishes unless `link` gives it one."""
-
-    def __init__(self, data: bytes, directory: int, ours: files.Directory) -> None:
-        self._directory = directory
-        self._temporary = ""
-        self._linked = False
-        self._ours = ours
-        try:
-            self.fd = os.open(
-                ".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o444, dir_fd=directory
-            )
-        except OSError:
-            # A file system without O_TMPFILE: a name in our own directory, never among the blobs.
-            self._temporary = f"put-{os.urandom(16).hex()}"
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-            self.fd = os.open(self._temporary, flags, 0o444, dir_fd=ours.fd_or_make())
-        try:
-            files.write_all(self.fd, data)
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def link(self, name: str) -> None:
-        """Give it its name; FileExistsError when that is taken, twice is fine. Raises OSError."""
-        if self._linked:
-            return
-        if self._temporary:
-            ours = self._ours.fd()
-            os.link(self._temporary, name, src_dir_fd=ours, dst_dir_fd=self._directory)
-        else:
-            files.link_open_file(self.fd, name, self._directory)
-        self._linked = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        os.close(self.fd)
-        if self._temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary, dir_fd=self._ours.fd())
-
-
 def already_exists(digest: Digest) -> AlreadyExists:
     """The error for a blob that is there."""
     return AlreadyExists(f"content {digest} already exists")
 
 
-def in_the_way(digest: Digest) -> FailedPrecondition:
-    """The error for a blob in whose place stands something that is no file."""
+def _blocked(digest: Digest) -> FailedPrecondition:
     return FailedPrecondition(
-        f"something that is no file stands where {digest} belongs",
-        advice="move it away: a container daemon stumbles over it as well",
+        f"the path of {digest} is not a regular file",
+        advice="remove it: a container daemon fails on it as well",
     )
 
 

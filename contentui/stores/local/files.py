@@ -8,6 +8,7 @@ import functools
 import os
 import stat
 import threading
+import time
 from typing import Any
 
 from contentui.content.errors import (
@@ -19,6 +20,7 @@ from contentui.content.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from contentui.stores.local import forks
 from contentui.text import visible
 
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -26,9 +28,17 @@ READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a disk without a free block or inode answers."""
+_COPY_PIECE = 1 << 20
 _REMOVAL_ROUNDS = 20
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
+_NOT_A_WRITEBACK_ERROR = frozenset({errno.EINVAL, errno.ENOSYS, errno.ESPIPE, errno.EBADF})
+"""What sync_file_range answers where it isn't implemented: nothing failed to reach the disk."""
+_YOUNG_NS = 120 * 10**9
+"""A name younger than this may not be durable yet: its maker may have died before its sync."""
+_SHARED = stat.S_ISGID | stat.S_IWGRP
 
 _ADVICE: dict[int, tuple[type[ContentError], str]] = {
     errno.ENOSPC: (ResourceExhausted, "free some space on that file system"),
@@ -46,6 +56,10 @@ _ADVICE: dict[int, tuple[type[ContentError], str]] = {
     # Not DataLoss: a network's or a cable's error passes, and the bytes may be all right.
     errno.EIO: (Unavailable, "the disk reports errors: see 'dmesg'"),
     errno.ENAMETOOLONG: (FailedPrecondition, ""),
+    errno.ENOLCK: (
+        Unavailable,
+        "the file system can't lock files: on NFS start its lock service, or use another directory",
+    ),
 }
 
 
@@ -73,6 +87,52 @@ class told:  # noqa: N801 - reads as the words of a sentence: with told("writing
             raise content_error(error, self._doing) from error
 
 
+def exists(path: str, directory: int | None = None) -> bool:
+    """Whether something has this name, links included.
+
+    Only "no such file" means that it is missing. Raises OSError when it can't be told: whoever
+    takes an error for "missing" overwrites what is there.
+    """
+    try:
+        os.stat(path, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_young(found: os.stat_result) -> bool:
+    """Whether a name was made so recently that its directory may not have been synced since."""
+    return abs(time.time_ns() - found.st_ctime_ns) < _YOUNG_NS
+
+
+def is_shared(found: os.stat_result) -> bool:
+    """Whether a store's directory is shared in its group: setgid and writable for the group."""
+    return found.st_mode & _SHARED == _SHARED
+
+
+def open_private(name: str, flags: int, directory: int) -> int:
+    """Open a file of ours that is locked, made where it is missing; see `private_mode`.
+
+    Also one that an earlier version made readable for all: whoever may read a file can keep a
+    read lock on it, and with that stop every writer. Raises OSError.
+    """
+    mode = private_mode(directory)
+    fd = os.open(name, flags | os.O_CREAT, mode, dir_fd=directory)
+    try:
+        found = os.fstat(fd)
+        if stat.S_IMODE(found.st_mode) != mode and os.geteuid() in {0, found.st_uid}:
+            os.fchmod(fd, mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def private_mode(directory: int) -> int:
+    """The mode of files that are locked: 0600, or 0660 in a store that is shared in its group."""
+    return 0o660 if is_shared(os.fstat(directory)) else 0o600
+
+
 def read_file(path: str, directory: int, limit: int) -> bytes:
     """At most ``limit`` bytes of a file below the descriptor ``directory``. Raises OSError."""
     fd = os.open(path, READ, dir_fd=directory)
@@ -82,15 +142,34 @@ def read_file(path: str, directory: int, limit: int) -> bytes:
         os.close(fd)
 
 
-def write_file(name: str, data: bytes, directory: int, *, sync: bool = False) -> None:
-    """Create or overwrite a small file. Raises OSError."""
+def write_file(
+    name: str, data: bytes, directory: int, *, sync: bool = False, shared: bool = False
+) -> None:
+    """Create or overwrite a small file, ``shared``: for the group too. Raises OSError."""
     fd = os.open(name, CREATE, 0o644, dir_fd=directory)
     try:
+        if shared:
+            share_file(fd)
         write_all(fd, data)
         if sync:
             os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def share_file(fd: int, mode: int = 0o664) -> None:
+    """Open a file that we own to the group, whatever the umask is. Raises OSError."""
+    found = os.fstat(fd)
+    if stat.S_IMODE(found.st_mode) != mode and os.geteuid() in {0, found.st_uid}:
+        os.fchmod(fd, mode)
+
+
+def make_directory(name: str, directory: int, *, shared: bool = False) -> None:
+    """mkdir, ``shared``: for the group too. Raises OSError."""
+    os.mkdir(name, 0o775 if shared else 0o755, dir_fd=directory)
+    if shared:
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(name, 0o2775, dir_fd=directory)  # noqa: S103 - a group shares it
 
 
 def replace_file(name: str, data: bytes, directory: int) -> None:
@@ -107,6 +186,17 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         written += os.write(fd, memoryview(data)[written:])
 
 
+def copy_bytes(source: int, target: int, size: int) -> None:
+    """Copy the first ``size`` bytes from one open file to another, empty one. Raises OSError."""
+    offset = 0
+    while offset < size:
+        piece = os.pread(source, min(size - offset, _COPY_PIECE), offset)
+        if not piece:
+            raise OSError(errno.EIO, "the file became shorter while it was copied")
+        write_all(target, piece)
+        offset += len(piece)
+
+
 def sync_path(name: str, directory: int) -> None:
     """Sync one file below ``directory``; one that isn't there has nothing to lose."""
     with contextlib.suppress(FileNotFoundError):
@@ -118,12 +208,20 @@ def sync_path(name: str, directory: int) -> None:
 
 
 def start_writeback(fd: int, offset: int = 0, size: int = 0) -> None:
-    """Let the kernel begin to write a range out; a hint that shortens the fsync to come."""
+    """Let the kernel begin to write a range out, which shortens the fsync to come.
+
+    Raises:
+        OSError: some of it could not be written: what was not synced before is not to be trusted.
+    """
     import ctypes
 
     call = _libc_function("sync_file_range")
-    if call is not None:
-        call(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
+    if call is None:
+        return
+    if call(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE):
+        code = ctypes.get_errno()
+        if code not in _NOT_A_WRITEBACK_ERROR:
+            raise OSError(code, os.strerror(code))
 
 
 def rename_new(source: str, source_dir: int, target: str, target_dir: int) -> None:
@@ -179,9 +277,17 @@ class Directory:
         self.parent = parent
         self.name = name
         self.path: str = name if parent is None else f"{parent.path}/{name}"
+        self.shared = False
+        """Whether what is made here is for the group too; known once it was opened."""
         self._fd = -1
         self._identity = (0, 0)
+        self._durable = False
         self._replaced: list[int] = []
+        self._mutex = threading.Lock()
+        forks.reset_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: a thread of the parent may have had the mutex."""
         self._mutex = threading.Lock()
 
     def fd(self) -> int:
@@ -194,15 +300,20 @@ class Directory:
 
     def fd_or_make(self) -> int:
         """As `fd`; makes the directory, and durably so, where it is missing. Raises OSError."""
-        if self._is_current():
+        if self._is_current() and self._durable:
             return self._fd
         above = None if self.parent is None else self.parent.fd_or_make()
         with self._mutex:
             try:
-                return self._reopen(above)
+                fd = self._fd if self._is_current() else self._reopen(above)
             except FileNotFoundError:
                 self._make(above)
-                return self._reopen(above)
+                fd = self._reopen(above)
+            # Whoever made it may have died before it was synced.
+            if above is not None and is_young(os.fstat(fd)):
+                os.fsync(above)
+            self._durable = True
+            return fd
 
     def close(self) -> None:
         with self._mutex:
@@ -232,28 +343,43 @@ class Directory:
             # Another thread may be using it: closed now, its number could become another file.
             self._replaced.append(self._fd)
         self._fd, self._identity = fd, (found.st_ino, found.st_dev)
+        self._durable = False
+        self.shared = is_shared(found)
         return fd
 
     def _make(self, above: int | None) -> None:
+        """Make the directory and sync its name; without the sync it is not made."""
+        if above is None or self.parent is None:
+            _make_path(self.path)
+            return
         with contextlib.suppress(FileExistsError):
-            if above is None:
-                _make_path(self.path)
-            else:
-                os.mkdir(self.name, 0o755, dir_fd=above)
-        if above is not None:
+            make_directory(self.name, above, shared=self.parent.shared)
+        try:
             os.fsync(above)
+        except OSError:
+            # The error is reported once: a later sync would succeed, and prove nothing.
+            with contextlib.suppress(OSError):
+                os.rmdir(self.name, dir_fd=above)
+            raise
 
 
 def _make_path(path: str) -> None:
-    """``mkdir -p``, each new directory's entry synced."""
+    """``mkdir -p``, each new directory's name synced, or it is removed again."""
     parent = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(parent):
-        with contextlib.suppress(FileExistsError):  # another process was quicker
-            _make_path(parent)
-    os.mkdir(path, 0o755)
+        _make_path(parent)
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:  # another process was quicker
+        if not os.path.isdir(path):
+            raise
     fd = os.open(parent, DIRECTORY & ~os.O_NOFOLLOW)
     try:
         os.fsync(fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+        raise
     finally:
         os.close(fd)
 

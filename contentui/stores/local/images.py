@@ -7,8 +7,6 @@ told, never replaced. A store that never named an image has none of it.
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +15,22 @@ from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.content.model import Descriptor, Image
 from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.local import files
-from contentui.stores.local.labels import checked_labels, connect, database_error
-from contentui.text import visible
+from contentui.stores.local.database import Database
+from contentui.stores.local.labels import checked_labels
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping
 
-    from contentui.stores.local.labels import Labels
+    from contentui.stores.local.naming import NamingLock
 
     _Rows = list[Any]
 
-_FILE = "images.db"
-_NEW = "images.db.new"
-_SCHEMA = """
-CREATE TABLE images (
-    name TEXT PRIMARY KEY, media_type TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
-    labels TEXT NOT NULL, created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
+_TABLES = {
+    "images": "name TEXT PRIMARY KEY, media_type TEXT NOT NULL, digest TEXT NOT NULL, "
+    "size INTEGER NOT NULL, labels TEXT NOT NULL, created_ns INTEGER NOT NULL, "
+    "updated_ns INTEGER NOT NULL"
+}
 _SELECT = "SELECT name, media_type, digest, size, labels, created_ns, updated_ns FROM images"
 _BROKEN = (
     "the database of image names (.contentui/images.db) is broken: restore it, or move it away "
@@ -47,16 +42,25 @@ class LocalImages:
     """See `contentui.content.store.ImageNames`. Any number of processes may share it."""
 
     def __init__(
-        self, directory: files.Directory, labels: Labels, prepare: Callable[[], None]
+        self,
+        directory: files.Directory,
+        naming: NamingLock,
+        prepare: Callable[[], None],
+        *,
+        recovers: bool,
     ) -> None:
-        """``prepare`` is called before a change, and raises ReadOnly where none is allowed."""
-        self._directory = directory
-        self._labels = labels
+        """``prepare`` is called before a change, and raises ReadOnly where none is allowed.
+
+        ``recovers``: a change that a crash cut in half may be undone even when only reading.
+        """
+        self._database = Database(directory, "images.db", _TABLES, _BROKEN)
+        self._naming = naming
         self._prepare = prepare
+        self._recovers = recovers
 
     @property
     def path(self) -> str:
-        return f"{self._directory.path}/{_FILE}"
+        return self._database.path
 
     def list(self) -> list[Image]:
         """All of them, by name. Raises FailedPrecondition when they can't be read."""
@@ -97,68 +101,43 @@ class LocalImages:
             connection.execute("DELETE FROM images WHERE name = ?", (_text(name),))
 
     def _exists(self) -> bool:
-        """Raises FailedPrecondition for what isn't a file: a FIFO would be waited for."""
         with files.told("looking for the names of images"):
-            try:
-                found = os.stat(self.path, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-        if not stat.S_ISREG(found.st_mode):
-            raise FailedPrecondition(f"{visible(self.path)} is not a file", advice=_BROKEN)
-        return True
+            return self._database.exists()
 
     def _rows(self, query: str, *arguments: str) -> _Rows:
         if not self._exists():
             return []
-        with files.told("reading the names of images"), _told("reading the names of images"):
+        doing = "reading the names of images"
+        with files.told(doing), self._database.told(doing):
             return self._query(query, arguments)
 
     def _query(self, query: str, arguments: tuple[str, ...]) -> _Rows:
         import sqlite3
 
         try:
-            with contextlib.closing(connect(self.path, "ro")) as connection:
-                return connection.execute(query, arguments).fetchall()
+            return self._ask(query, arguments, writable=False)
         except sqlite3.Error:
-            if not (self._labels.recovers and os.path.lexists(self.path + "-journal")):
+            if not (self._recovers and self._database.has_journal()):
                 raise
         # A writer was killed amidst a change: only whoever may write can undo its half.
-        with contextlib.closing(connect(self.path, "rw")) as connection:
-            return connection.execute(query, arguments).fetchall()
+        return self._ask(query, arguments, writable=True)
+
+    def _ask(self, query: str, arguments: tuple[str, ...], *, writable: bool) -> _Rows:
+        database = self._database
+        with contextlib.closing(database.connect(writable=writable)) as connection:
+            return database.patiently(lambda: connection.execute(query, arguments).fetchall())
 
     @contextlib.contextmanager
     def _transaction(self, *, make: bool) -> Iterator[sqlite3.Connection]:
-        with _told("writing the names of images"), self._labels.alone():
-            if make and not self._exists():
-                self._make()
-            with contextlib.closing(connect(self.path, "rw")) as connection:
-                # EXTRA: see Labels, whose promises these are too.
-                connection.execute("PRAGMA synchronous = EXTRA")
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection  # closing without COMMIT undoes what was done
-                connection.execute("COMMIT")
-
-    def _make(self) -> None:
-        """It gets its name when it is whole: others, and we after a crash, see all or nothing."""
-        directory = self._directory.fd()
-        for name in (_NEW, _NEW + "-journal"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
-        with contextlib.closing(connect(f"{self._directory.path}/{_NEW}", "rwc")) as connection:
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
-        os.rename(_NEW, _FILE, src_dir_fd=directory, dst_dir_fd=directory)
-        os.fsync(directory)
-
-
-@contextlib.contextmanager
-def _told(doing: str) -> Iterator[None]:
-    import sqlite3
-
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise database_error(error, doing, _BROKEN) from error
+        database = self._database
+        with database.told("writing the names of images"), self._naming.held():
+            if make:
+                database.make(lambda _new: None)
+            with (
+                contextlib.closing(database.connect(writable=True)) as connection,
+                database.transaction(connection),
+            ):
+                yield connection
 
 
 def _text(name: str) -> str:

@@ -12,14 +12,12 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from contentui.stores.local import files
-from contentui.stores.local.watch import altered
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from hashlib import _Hash
 
     from contentui.content.store import Progress
-    from contentui.stores.local.watch import Watch
+    from contentui.stores.local.data import IngestData
 
 PIECE = 1 << 20
 """Bytes that are read, and hashed, at once."""
@@ -43,22 +41,33 @@ class SourceFailed(Exception):
 
 
 class Inflow:
-    """One run of appending a source to the open ``data`` file ``fd`` behind ``offset``."""
+    """One run of appending a source to an ingest's data."""
 
     def __init__(
-        self, fd: int, offset: int, hash_: _Hash, progress: Progress | None, watch: Watch
+        self, data: IngestData, hash_: _Hash, offset: int, progress: Progress | None
     ) -> None:
-        self._fd = fd
-        self._watch = watch
+        """``hash_``: of the first ``offset`` bytes; it is this run's own."""
+        self._data = data
         self._hash = hash_
         self._progress = progress
+        self._hasher: _Hasher | None = None
         self.offset = offset
-        """Bytes stored and hashed; what lies behind it in the file doesn't count."""
+        """Bytes stored and hashed; what is behind it in the file doesn't count."""
+
+    @property
+    def state(self) -> tuple[_Hash, int]:
+        """Hash and offset; they agree once `join` has returned."""
+        return self._hash, self.offset
+
+    def join(self) -> None:
+        """Wait until the second thread has hashed what was stored."""
+        if self._hasher is not None:
+            self._hasher.join()
 
     def run(self, source: BinaryIO) -> None:
         """Append all that ``source`` yields. Raises OSError, DataLoss, whatever the source raises.
 
-        However it ends, `offset` and the hash agree.
+        However it ends, `state` agrees after `join`.
         """
         fd = _descriptor(source)
         if fd is not None and stat.S_ISREG(os.fstat(fd).st_mode) and _is_plain(source):
@@ -75,32 +84,29 @@ class Inflow:
         copied = 0
         ends: SimpleQueue[int | None] = SimpleQueue()
         lead = threading.Semaphore(_LEAD // _COPY)
-        hasher = _Hasher(lambda: self._hash_stored(ends, lead))
+        hasher = self._hasher = _Hasher(
+            lambda: self._hash_stored(ends, lead), lambda: ends.put(None)
+        )
         try:
             while True:
-                self._watch.check(first + copied)
                 try:
-                    count = os.copy_file_range(
-                        source, self._fd, _COPY, start + copied, first + copied
-                    )
+                    count = self._data.copy_in(source, start + copied, first + copied, _COPY)
                 except OSError:
                     if copied:
                         raise
                     return 0  # not between these file systems: the other way will do
-                self._watch.wrote()
                 if not count:
                     break
                 copied += count
-                files.start_writeback(self._fd, first + copied - count, count)
+                self._data.start_writeback(first + copied - count, count)
                 while not lead.acquire(timeout=1):
                     hasher.check()
                 ends.put(first + copied)
                 if self._progress:
                     self._progress(self.offset)
             if copied >= _SYNC_FROM:
-                os.fsync(self._fd)
+                self._data.sync_early()
         finally:
-            ends.put(None)
             hasher.join()
         hasher.check()
         if self._progress:
@@ -111,9 +117,10 @@ class Inflow:
         buffer = memoryview(bytearray(PIECE))
         while (end := ends.get()) is not None:
             while self.offset < end:
-                count = os.preadv(self._fd, [buffer[: end - self.offset]], self.offset)
+                count = os.preadv(self._data.fd, [buffer[: end - self.offset]], self.offset)
                 if not count:
-                    raise altered("it was truncated while it was written")
+                    self._data.check_size(end)  # it was truncated while it was written
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
                 self._hash.update(buffer[:count])
                 self.offset += count
             lead.release()
@@ -135,25 +142,13 @@ class Inflow:
             self._pump(reader, [(second, count)], first)
 
     def _append(self, piece: memoryview) -> None:
-        written = self._write(piece, self.offset)
+        written = self._data.write_at(piece, self.offset)
         self._hash.update(piece[:written])
         self.offset += written
         if written < len(piece):
-            self._write(piece[written:], self.offset)  # says why
+            self._data.write_at(piece[written:], self.offset)  # says why
         if self._progress:
             self._progress(self.offset)
-
-    def _write(self, piece: memoryview, at: int) -> int:
-        """Write as much as goes; raises OSError only when nothing does."""
-        self._watch.check(at)
-        done = os.pwrite(self._fd, piece, at)
-        while done < len(piece):
-            try:
-                done += os.pwrite(self._fd, piece[done:], at + done)
-            except OSError:
-                break
-        self._watch.wrote()
-        return done
 
     def _pump(
         self, reader: _PieceReader, ready: list[tuple[memoryview, int]], spare: memoryview
@@ -163,24 +158,25 @@ class Inflow:
         free.put(spare)
         for _ in range(_RING - 2):
             free.put(memoryview(bytearray(PIECE)))
-        hasher = _Hasher(lambda: self._hash_pieces(todo, free))
+        hasher = self._hasher = _Hasher(
+            lambda: self._hash_pieces(todo, free), lambda: todo.put(None)
+        )
         stored = begun = self.offset
         try:
             while ready or (ready := reader.next(free)):
                 buffer, count = ready.pop(0)
-                written = self._write(buffer[:count], stored)
+                written = self._data.write_at(buffer[:count], stored)
                 todo.put((buffer, written))
-                files.start_writeback(self._fd, stored, written)
+                self._data.start_writeback(stored, written)
                 stored += written
                 if written < count:
-                    self._write(buffer[written:count], stored)  # says why
+                    self._data.write_at(buffer[written:count], stored)  # says why
                 hasher.check()
                 if self._progress:
                     self._progress(self.offset)
             if stored - begun >= _SYNC_FROM:
-                os.fsync(self._fd)
+                self._data.sync_early()
         finally:
-            todo.put(None)
             hasher.join()
         hasher.check()
         if self._progress:
@@ -258,9 +254,11 @@ class _PieceReader:
 class _Hasher:
     """The second thread; an error in it is raised in the first one by `check`."""
 
-    def __init__(self, work: Any) -> None:
+    def __init__(self, work: Callable[[], None], end: Callable[[], None]) -> None:
+        """``work`` ends after ``end`` was called, once it has done what came before."""
         self._error: BaseException | None = None
         self._work = work
+        self._end = end
         self._thread = threading.Thread(target=self._run, name="hash", daemon=True)
         self._thread.start()
 
@@ -269,6 +267,8 @@ class _Hasher:
             raise self._error
 
     def join(self) -> None:
+        """Wait until all that was handed over is hashed. Twice is fine."""
+        self._end()
         self._thread.join()
 
     def _run(self) -> None:

@@ -111,13 +111,16 @@ def refreshed(seen: Status, directory: int) -> Status | None:
     )
 
 
-def mark_refused(data: int, directory: int, size: int, digest: Digest) -> None:
+def mark_refused(
+    data: int, directory: int, size: int, digest: Digest, *, shared: bool = False
+) -> None:
     """Note, durably, that all ``size`` bytes of ``data`` hash to ``digest``, a wrong one.
 
     Raises:
         OSError: that can't be written.
     """
-    write_file("refused", b"%d %s" % (size, digest.encode()), directory, sync=True)
+    text = b"%d %s" % (size, digest.encode())
+    write_file("refused", text, directory, sync=True, shared=shared)
     mode = stat.S_IMODE(os.fstat(data).st_mode)
     os.fchmod(data, mode | REFUSED)
     os.fsync(data)

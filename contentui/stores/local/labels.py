@@ -9,22 +9,13 @@ about every blob: one without a row has no labels. One that was made later says 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import stat
 import threading
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contentui.content.errors import (
-    ContentError,
-    FailedPrecondition,
-    InvalidArgument,
-    PermissionDenied,
-    ResourceExhausted,
-    Unavailable,
-)
-from contentui.text import visible
+from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument
+from contentui.stores.local import forks
+from contentui.stores.local.database import Database, is_busy
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,25 +28,26 @@ LABEL_LIMIT = 4096
 """Bytes that a label's key and value may have together (content-store.md 1.3)."""
 ALL_LABELS_LIMIT = 4 << 20
 """Bytes that all labels of a blob may have together: it must fit into a message of a listing."""
-_BUSY_TIMEOUT_S = 30.0
-_NEW = "labels.db.new"
 _BROKEN = (
     "the label database (.contentui/labels.db) is broken: move it away, and the labels of the "
     "blobs there are unknown from then on"
 )
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS labels (
-    digest TEXT PRIMARY KEY, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
+_TABLES = {
+    "labels": "digest TEXT PRIMARY KEY, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL",
+    "meta": "key TEXT PRIMARY KEY, value INTEGER NOT NULL",
+}
+_ONE = "SELECT digest, updated_ns, labels FROM labels WHERE digest = ?"
+_ALL = "SELECT digest, updated_ns, labels FROM labels"
+_DIGESTS = "SELECT digest FROM labels"
+_AT_ONCE = 256
+"""Digests that one question names."""
 
 
 class Labelled(NamedTuple):
     """A blob's labels and when they changed last, nanoseconds."""
 
-    labels: Mapping[str, str]
+    labels: Mapping[str, str] | None
+    """None: the row makes no sense, so they are unknown."""
     updated_ns: int
 
 
@@ -105,61 +97,69 @@ def checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     return {key: value for key, value in labels.items() if value}
 
 
+def masked_changes(
+    digest: Digest, labels: Mapping[str, str], mask: Sequence[str]
+) -> dict[str, str | None] | None:
+    """What a field mask changes, key by key; None: all labels are replaced.
+
+    Raises InvalidArgument for another path (content-store.md 4.4).
+    """
+    changes: dict[str, str | None] = {}
+    for path in mask:
+        field, _, key = path.partition(".")
+        if field != "labels" or (not key and "." in path):
+            raise InvalidArgument(f"cannot update {path!r} field on content info {digest}")
+        changes[key] = labels.get(key) or None
+    if "" in changes:  # the whole field is named
+        return None
+    return changes if mask else None
+
+
 class Labels:
-    """The label database of one store, shared by all processes that open it."""
+    """The label database of one store, shared by all processes that open it.
+
+    What changes it is called under the store's naming lock.
+    """
 
     def __init__(self, directory: Directory, *, recovers: bool = True) -> None:
         """``recovers``: a change that a crash cut in half may be undone even when only reading."""
-        self._directory = directory
         self.recovers = recovers
+        self._database = Database(directory, "labels.db", _TABLES, _BROKEN)
         self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._writable = False
         self._complete = False
+        forks.reset_in_child(self)
 
     @property
     def path(self) -> str:
-        return self._directory.path + "/labels.db"
+        return self._database.path
 
     def version(self) -> Hashable:
-        """A cheap token that differs after labels changed."""
+        """A cheap token that differs after labels changed; None without a database."""
         try:
             found = os.stat(self.path, follow_symlinks=False)
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
+    def exists(self) -> bool:
+        """Whether there is a database. Raises OSError when that can't be told."""
+        return self._database.exists()
+
     def get(self, digest: Digest) -> AllLabels:
         """What is known about one blob's labels."""
-        return self._read("SELECT digest, updated_ns, labels FROM labels WHERE digest = ?", digest)
+        return self._read(_ONE, digest)
 
     def all(self) -> AllLabels:
         """What is known about every blob's labels."""
-        return self._read("SELECT digest, updated_ns, labels FROM labels")
+        return self._read(_ALL)
 
     def create(self, *, complete: bool) -> None:
-        """Make the database where it is missing. ``complete``: no blob was there before.
-
-        It gets its name when it is whole: others, and we after a crash, see all of it or none.
-        """
-        with self.alone(), self._mutex, self._told("making the label database"):
+        """Make the database where it is missing. ``complete``: no blob was there before."""
+        with self._mutex, self._told("making the label database"):
             self._make(complete=complete)
-
-    def _make(self, *, complete: bool) -> None:
-        if not self._exists():
-            directory = self._directory.fd()
-            for name in (_NEW, _NEW + "-journal"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=directory)
-            connection = connect(f"{self._directory.path}/{_NEW}", "rwc")
-            with contextlib.closing(connection):
-                connection.execute("PRAGMA synchronous = EXTRA")
-                connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
-                connection.execute("INSERT INTO meta VALUES ('complete', ?)", (int(complete),))
-                connection.execute("COMMIT")
-            os.rename(_NEW, "labels.db", src_dir_fd=directory, dst_dir_fd=directory)
-            os.fsync(directory)
 
     def needs_row(self, labels: Mapping[str, str]) -> bool:
         """Whether a new blob with these labels must be written down to be known."""
@@ -170,17 +170,58 @@ class Labels:
                 return False
             try:
                 return self._reader() is not None and not self._complete
-            except (ContentError, OSError):
+            except ContentError:  # unknown labels: nothing that is written could change that
                 return False
 
-    def set_many(self, labels: Iterable[tuple[Digest, Mapping[str, str]]], updated_ns: int) -> None:
-        """Write labels down, durably; only to be called `alone`.
+    def having_rows(self, digests: Sequence[str]) -> set[str]:
+        """Those that have a row; empty when the database is broken, or kept busy.
+
+        Raises OSError when it can't be told whether there is one.
+        """
+        import sqlite3
+
+        found: set[str] = set()
+        with self._mutex:
+            try:
+                connection = self._reader()
+                if connection is None:
+                    return found
+                for start in range(0, len(digests), _AT_ONCE):
+                    some = digests[start : start + _AT_ONCE]
+                    among = f"{_DIGESTS} WHERE digest IN ({_marks(some)})"
+                    found.update(row[0] for row in connection.execute(among, some))
+            except ContentError:
+                return found
+            except sqlite3.Error as error:
+                if not is_busy(error):
+                    self._drop_connection()
+        return found
+
+    def digests(self) -> list[str]:
+        """The digests of all rows, hostile text. Raises ContentError when they can't be read."""
+        with self._mutex, self._told("reading the label database"):
+            connection = self._reader()
+            if connection is None:
+                return []
+            return [str(row[0]) for row in connection.execute(_DIGESTS)]
+
+    def write(
+        self,
+        labels: Iterable[tuple[Digest, Mapping[str, str]]],
+        without: Iterable[str],
+        updated_ns: int,
+    ) -> None:
+        """Write labels down, and drop the rows of ``without``, durably, in one step.
 
         Raises ResourceExhausted, FailedPrecondition and the like.
         """
         rows = [(digest, updated_ns, _encode(one)) for digest, one in labels]
-        with self._mutex, self._told("writing labels"), self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", rows)
+        gone = [(digest,) for digest in without]
+        with self._mutex, self._told("writing labels"):
+            connection = self._writer()
+            with self._database.transaction(connection):
+                connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", rows)
+                connection.executemany("DELETE FROM labels WHERE digest = ?", gone)
 
     def replace(
         self,
@@ -194,202 +235,140 @@ class Labels:
         Raises:
             FailedPrecondition: single keys of labels that are unknown.
         """
-        with (
-            self.alone(),
-            self._mutex,
-            self._told("writing labels"),
-            self._transaction() as connection,
-        ):
-            if change is not None:
-                row = connection.execute(
-                    "SELECT labels FROM labels WHERE digest = ?", (digest,)
-                ).fetchone()
-                if row is None and not self._complete:
-                    raise FailedPrecondition(
-                        f"the labels of {digest} are unknown",
-                        advice="replace all of them at once, or leave them alone",
-                    )
-                new = dict(_decode(row[0]) if row else {})
-                for key, value in change.items():
-                    if value:
-                        new[key] = value
-                    else:
-                        new.pop(key, None)
-                if any(change.values()):
-                    checked_labels(new)
-            connection.execute(
-                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
-                (digest, updated_ns, _encode(new)),
-            )
-            return new
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep all others from giving and taking labelled names meanwhile.
-
-        Raises:
-            Unavailable: another process, perhaps a stopped one, kept us out for 30 s.
-            OSError: the lock can't be made.
-        """
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open("naming", flags, 0o644, dir_fd=self._directory.fd_or_make())
-        try:
-            self._lock(fd)
-            try:
-                yield
-            finally:
-                fcntl.flock(fd, fcntl.LOCK_UN)  # said aloud: a forked child may hold a copy
-        finally:
-            os.close(fd)
-
-    def _lock(self, fd: int) -> None:
-        deadline, pause = time.monotonic() + _BUSY_TIMEOUT_S, 0.0005
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Unavailable(
-                        f"another process keeps {visible(self._directory.path)}/naming locked",
-                        advice="'fuser' on that file names it: let it go on, or end it",
-                    ) from None
-            time.sleep(pause)
-            pause = min(pause * 2, 0.02)
-
-    @contextlib.contextmanager
-    def removing(self, digest: Digest) -> Iterator[None]:
-        """Drop a blob's labels if the block succeeds: they outlive the blob, never the reverse."""
-        if not self._exists():
-            yield
-            return
-        with (
-            self.alone(),
-            self._mutex,
-            self._told("removing labels"),
-            self._transaction() as connection,
-        ):
-            connection.execute("DELETE FROM labels WHERE digest = ?", (digest,))
-            yield
+        with self._mutex, self._told("writing labels"):
+            connection = self._writer()
+            with self._database.transaction(connection):
+                if change is not None:
+                    new = self._changed(connection, digest, change)
+                connection.execute(
+                    "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
+                    (digest, updated_ns, _encode(new)),
+                )
+        return new
 
     def close(self) -> None:
         with self._mutex:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._drop_connection()
 
-    def _exists(self) -> bool:
-        return self.version() is not None
+    def after_fork(self) -> None:
+        """In a forked child: a connection of SQLite's must not be used or closed in both."""
+        self._mutex = threading.RLock()
+        if self._connection is not None:
+            _parents_connections.append(self._connection)
+            self._connection = None
+
+    def _changed(
+        self, connection: sqlite3.Connection, digest: Digest, change: Mapping[str, str | None]
+    ) -> Mapping[str, str]:
+        row = connection.execute(_ONE, (digest,)).fetchone()
+        old = _decode(row[2]) if row else ({} if self._complete else None)
+        if old is None:
+            raise FailedPrecondition(
+                f"the labels of {digest} are unknown",
+                advice="replace all of them at once, or leave them alone",
+            )
+        new = dict(old)
+        for key, value in change.items():
+            if value:
+                new[key] = value
+            else:
+                new.pop(key, None)
+        return checked_labels(new) if any(change.values()) else new
+
+    def _make(self, *, complete: bool) -> None:
+        row = ("complete", int(complete))
+        self._database.make(lambda new: new.execute("INSERT INTO meta VALUES (?, ?)", row))
 
     def _read(self, query: str, *arguments: str) -> AllLabels:
         rows = self._rows(query, arguments, writable=False)
-        if rows is None and self.recovers and os.path.lexists(self.path + "-journal"):
-            # A writer was killed amidst a change: only whoever may write can undo its half.
-            rows = self._rows(query, arguments, writable=True)
+        try:
+            if rows is None and self.recovers and self._database.has_journal():
+                # A writer was killed amidst a change: only whoever may write can undo its half.
+                rows = self._rows(query, arguments, writable=True)
+        except OSError:
+            return UNKNOWN
         if rows is None:
             return UNKNOWN
-        try:
-            found = {digest: Labelled(_decode(text), updated) for digest, updated, text in rows}
-        except (ValueError, TypeError, AttributeError):
-            return UNKNOWN
+        found = {
+            digest: Labelled(_decode(text), updated if isinstance(updated, int) else 0)
+            for digest, updated, text in rows
+        }
         return AllLabels(found, self._complete)
 
     def _rows(self, query: str, arguments: Sequence[str], *, writable: bool) -> list[Any] | None:
         """The answer; None when there is none to be had."""
+        import sqlite3
+
         with self._mutex:
             try:
-                if not self._exists():
-                    self.close()
+                if not self._database.exists():
+                    self._drop_connection()
                     return None
-                import sqlite3
-
-                try:
-                    return self._open(writable=writable).execute(query, arguments).fetchall()
-                except (sqlite3.Error, UnicodeError):
-                    self.close()
-            except (ContentError, OSError):
-                pass
-        return None
+                with self._told("reading labels"):
+                    connection = self._open(writable=writable)
+                    return self._database.patiently(
+                        lambda: connection.execute(query, arguments).fetchall()
+                    )
+            except (ContentError, OSError, UnicodeError, sqlite3.Error):
+                return None
 
     def _reader(self) -> sqlite3.Connection | None:
-        if not self._exists():
-            self.close()
+        if not self._database.exists():
+            self._drop_connection()
             return None
         return self._open(writable=False)
 
+    def _writer(self) -> sqlite3.Connection:
+        self._make(complete=False)
+        return self._open(writable=True)
+
     def _open(self, *, writable: bool) -> sqlite3.Connection:
         """Open the database; raises ContentError or OSError when it is no good."""
-        import sqlite3
-
-        identity = _identity(self.path)
+        identity = self._database.identity()
         if (
             self._connection is not None
             and identity == self._identity
             and (self._writable or not writable)
         ):
             return self._connection
-        self.close()
-        try:
-            connection = connect(self.path, "rw" if writable else "ro")
-        except sqlite3.Error as error:
-            raise database_error(error, "opening the label database") from error
-        try:
-            if writable:
-                # EXTRA: the directory is synced too once the journal is gone, or a power cut
-                # could bring the journal back and with it undo what was acknowledged.
-                connection.execute("PRAGMA synchronous = EXTRA")
-            row = connection.execute("SELECT value FROM meta WHERE key = 'complete'").fetchone()
-            self._complete = bool(row and row[0])
-        except sqlite3.Error as error:
-            connection.close()
-            raise database_error(error, "opening the label database") from error
-        self._connection, self._writable = connection, writable
-        self._identity = identity
+        self._drop_connection()
+        with self._told("opening the label database"):
+            connection = self._database.connect(writable=writable)
+            try:
+                row = self._database.patiently(
+                    lambda: connection.execute(
+                        "SELECT value FROM meta WHERE key = 'complete'"
+                    ).fetchone()
+                )
+            except BaseException:
+                connection.close()
+                raise
+        self._complete = bool(row and row[0])
+        self._connection, self._writable, self._identity = connection, writable, identity
         return connection
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._make(complete=False)
-        connection = self._open(writable=True)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     @contextlib.contextmanager
     def _told(self, doing: str) -> Iterator[None]:
-        import sqlite3
-
+        """Raise SQLite's errors in our words, and begin with a new connection after any."""
         try:
-            yield
-        except sqlite3.Error as error:
-            self.close()
-            raise database_error(error, doing) from error
+            with self._database.told(doing):
+                yield
+        except BaseException:
+            self._drop_connection()
+            raise
 
 
-def connect(path: str, mode: str) -> sqlite3.Connection:
-    """Open a database in which statements are transactions of their own. Raises sqlite3.Error."""
-    import sqlite3
-    from urllib.parse import quote
-
-    return sqlite3.connect(
-        f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}",
-        uri=True,
-        timeout=_BUSY_TIMEOUT_S,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+_parents_connections: list[sqlite3.Connection] = []
+"""Kept so that nothing closes them: closing could undo what the parent is about to commit."""
 
 
-def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path, follow_symlinks=False)
-    if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for
-        raise FailedPrecondition(f"{visible(path)} is not a file", advice=_BROKEN)
-    return found.st_dev, found.st_ino
+def _marks(values: Sequence[str]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _encode(labels: Mapping[str, str]) -> str:
@@ -398,23 +377,18 @@ def _encode(labels: Mapping[str, str]) -> str:
     return json.dumps(dict(labels), separators=(",", ":"))
 
 
-def _decode(text: str) -> dict[str, str]:
+def _decode(text: object) -> dict[str, str] | None:
+    """A row's labels; None when it makes no sense, as one that we never wrote may."""
     import json
 
-    labels = json.loads(text)
-    return {str(key): str(value) for key, value in labels.items()}
-
-
-def database_error(error: sqlite3.Error, doing: str, broken: str = _BROKEN) -> ContentError:
-    """The error to raise for ``error``; ``broken`` is the advice for a database that is no good."""
-    code = getattr(error, "sqlite_errorname", "") or ""
-    if code.startswith("SQLITE_FULL") or "disk I/O" in str(error):
-        return ResourceExhausted(f"{doing}: {error}", advice="free some space")
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return PermissionDenied(f"{doing}: {error}", advice="run as the owner of the store")
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return Unavailable(f"{doing}: another process keeps it busy", advice="try again")
-    return FailedPrecondition(
-        f"{doing}: {error}",
-        advice=broken,
-    )
+    if not isinstance(text, str):
+        return None
+    try:
+        labels = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(labels, dict):
+        return None
+    if not all(type(value) is str for value in labels.values()):
+        return None
+    return labels

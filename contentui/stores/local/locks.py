@@ -17,16 +17,15 @@ import os
 import struct
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import Locked
 from contentui.content.model import Holder
-from contentui.stores.local import files
+from contentui.stores.local import files, forks, proc_locks
 from contentui.text import human_duration, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from contentui.content.model import IngestId
 
@@ -98,7 +97,8 @@ class RefLocks:
 
     def __init__(self, directory: files.Directory) -> None:
         self._directory = directory
-        self._mutex = threading.Lock()
+        # Reentrant: a `RefLock` that nobody has any more may be collected within a call here.
+        self._mutex = threading.RLock()
         self._held: dict[int, int] = {}  # base of each range this object holds -> since, ns
         self._fd = -1
         self._identity = (0, 0)
@@ -107,7 +107,7 @@ class RefLocks:
         self._records = -1
         self._records_writable = False
         self._self: _Self | None = None
-        _all_locks.add(self)
+        forks.reset_in_child(self)
 
     def acquire(self, ingest: IngestId) -> RefLock:
         """Take the ref's lock, now or not at all.
@@ -120,45 +120,74 @@ class RefLocks:
         with self._mutex:
             if base in self._held:
                 raise _locked(self._own_holder(base))
-            while True:
-                fd = self._fd if self._fd >= 0 and self._writable else self._open(for_writing=True)
-                me = self._me()
-                request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, base, me.pid, 0)
-                try:
-                    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
-                except (BlockingIOError, PermissionError):
-                    raise _locked(self._look(base)) from None
-                if self._is_current():
-                    break
-                self._close_locks()  # the file was replaced between opening and locking
-            since_ns = time.time_ns()
-            self._held[base] = since_ns
-            self._record(base, me, since_ns)
-        return RefLock(self, base)
+            if self._fd < 0 or not self._writable:
+                self._open(for_writing=True)
+            # Both exist before the kernel's lock does: whoever drops them, also an interruption,
+            # lets go of it.
+            lock = RefLock(self, base)
+            self._held[base] = time.time_ns()
+            try:
+                self._lock(base)
+            except BaseException:
+                lock.release()
+                raise
+            self._record(base, self._me(), self._held[base])
+        return lock
+
+    def _lock(self, base: int) -> None:
+        request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, base, self._me().pid, 0)
+        while True:
+            try:
+                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+            except (BlockingIOError, PermissionError):
+                raise _locked(self._look(base)) from None
+            if self._is_current():
+                return
+            self._open(for_writing=True)  # it was replaced between opening and locking
+
+    def none(self) -> RefLock:
+        """No lock, where none can be made."""
+        return RefLock(self, -1)
 
     def release(self, base: int) -> None:
         with self._mutex:
-            if self._held.pop(base, None) is None or self._fd < 0:
+            if base not in self._held:
                 return
-            request = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, base, 1 << _PID_BITS, 0)
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+            if self._fd >= 0:
+                request = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, base, 1 << _PID_BITS, 0)
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+            self._held.pop(base, None)
 
     def holders(self, ids: Iterable[IngestId]) -> dict[IngestId, Holder] | None:
         """Who holds which; looking never takes a lock. None where no lock table was ever made."""
         with self._mutex:
+            look: Callable[[int], Holder | None] = self._look
             try:
                 if self._open(for_writing=False) < 0:
                     return None
+            except PermissionError:
+                listed = self._listed()
+                if listed is None:
+                    return None
+                look = listed.get
             except OSError:
                 return None
             found = {}
             for ingest in ids:
                 base = _base(ingest)
-                holder = self._own_holder(base) if base in self._held else self._look(base)
+                holder = self._own_holder(base) if base in self._held else look(base)
                 if holder is not None:
                     found[ingest] = holder
             return found
+
+    def _listed(self) -> dict[int, Holder] | None:
+        """All holders as /proc/locks lists them, for those who may not open the lock file."""
+        try:
+            locks = proc_locks.locks_on(os.stat(self._path))
+        except OSError:
+            return None
+        return {lock.start: self._holder(lock.start, lock.length) for lock in locks if lock.writes}
 
     def close(self) -> None:
         with self._mutex:
@@ -168,9 +197,9 @@ class RefLocks:
                 os.close(self._records)
                 self._records = -1
 
-    def forget_after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In a forked child: the parent's locks must not outlive the parent in us."""
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._self = None
         self._held = {}
         self._close_locks()
@@ -185,16 +214,13 @@ class RefLocks:
         if self._fd >= 0 and (self._writable or not for_writing) and self._is_current():
             return self._fd
         if for_writing:
-            directory = self._directory.fd_or_make()
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            fd = files.open_private("locks", flags, self._directory.fd_or_make())
         else:
-            flags = files.READ
             try:
-                directory = self._directory.fd()
-                os.stat("locks", dir_fd=directory, follow_symlinks=False)
+                fd = os.open("locks", files.READ, dir_fd=self._directory.fd())
             except FileNotFoundError:
                 return -1
-        fd = os.open("locks", flags, 0o644, dir_fd=directory)
         if self._held and self._fd >= 0:
             # Locks we hold live on the old description: it must stay open until we end.
             _orphans.append(self._fd)
@@ -245,6 +271,8 @@ class RefLocks:
                     0o644,
                     dir_fd=self._directory.fd(),
                 )
+                if for_writing and self._directory.shared:
+                    files.share_file(fd)
                 if self._records >= 0:
                     os.close(self._records)
                 self._records, self._records_writable = fd, for_writing
@@ -282,17 +310,20 @@ class RefLocks:
 
 
 class RefLock:
-    """A held lock; releasing twice is fine."""
+    """A held lock; releasing twice is fine, and dropping it releases it."""
 
     def __init__(self, locks: RefLocks, base: int) -> None:
-        self._locks = locks
+        self._locks: RefLocks | None = locks
         self._base = base
-        self._released = False
 
     def release(self) -> None:
-        if not self._released:
-            self._released = True
-            self._locks.release(self._base)
+        locks = self._locks
+        if locks is not None:
+            locks.release(self._base)
+            self._locks = None
+
+    def __del__(self) -> None:
+        self.release()
 
     def __enter__(self) -> RefLock:
         return self
@@ -319,13 +350,4 @@ def _locked(holder: Holder | None) -> Locked:
     return Locked(f"the ref is locked by {describe(holder, time.time_ns())}", holder=holder)
 
 
-_all_locks: weakref.WeakSet[RefLocks] = weakref.WeakSet()
 _orphans: list[int] = []
-
-
-def _after_fork() -> None:
-    for locks in _all_locks:
-        locks.forget_after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -24,12 +25,13 @@ from contentui.content.model import (
     ref_bytes,
 )
 from contentui.content.store import Capability
-from contentui.stores.local import files, ingests
+from contentui.stores.local import files, forks, ingests
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
 from contentui.stores.local.keeping import Keeping, client_status
-from contentui.stores.local.labels import Labels, checked_labels
+from contentui.stores.local.labels import Labels, checked_labels, masked_changes
 from contentui.stores.local.locks import RefLock, RefLocks
 from contentui.stores.local.marks import OURS
+from contentui.stores.local.naming import NamingLock
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
 _MAKING_NS = 2 * 10**9
 """How long a held ingest may lack files because its writer is just making or removing them."""
-_LABELS_FIELD = "labels"
 MAX_TOTAL = (1 << 63) - 1
 """The largest total, bytes: what containerd's int64 and a file's size can be."""
 
@@ -74,10 +75,12 @@ class LocalStore:
         self._ours = files.Directory(self._root, OURS)
         self._ingests = files.Directory(self._root, "ingest")
         self._labels = Labels(self._ours, recovers=not read_only)
-        self._blobs = Blobs(self._root, self._ours, self._labels)
+        self._naming = NamingLock(self._ours)
+        self._blobs = Blobs(self._root, self._ours, self._labels, self._naming)
         self._locks = RefLocks(self._ours)
         self._prepared = False
         self._mutex = threading.Lock()
+        forks.reset_in_child(self)
         self._keeping = Keeping(path, claim)
         self._check_root(create=create and not read_only)
 
@@ -120,7 +123,7 @@ class LocalStore:
     def images(self) -> LocalImages:
         from contentui.stores.local.images import LocalImages
 
-        return LocalImages(self._ours, self._labels, self._prepare)
+        return LocalImages(self._ours, self._naming, self._prepare, recovers=self._labels.recovers)
 
     def usage(self) -> Usage | None:
         try:
@@ -135,6 +138,10 @@ class LocalStore:
         self._blobs.close()
         for directory in (self._ingests, self._ours, self._root):
             directory.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: a thread of the parent may have had the mutex."""
+        self._mutex = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +189,7 @@ class LocalStore:
     def path(self, digest: Digest) -> str:
         """Where the blob's file is. Raises NotFound."""
         self._blobs.info(digest)
-        return self._blobs.path(digest)
+        return self._blobs.names.path(digest)
 
     def strays(self) -> list[str]:
         """Paths of foreign files among the blobs, hostile text."""
@@ -192,12 +199,19 @@ class LocalStore:
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
         self._check_writable()
         self._blobs.info(digest)
-        change = _label_changes(digest, labels, mask)
+        change = masked_changes(digest, labels, mask)
         new = checked_labels(labels if change is None else {k: v or "" for k, v in change.items()})
         self._prepare()
-        with files.told(f"labelling {digest}"):
-            self._labels.replace(digest, change, new, time.time_ns())
-        return self._blobs.info(digest)
+        return self._blobs.update(digest, change, new)
+
+    def orphan_labels(self) -> list[str]:
+        """Digests, hostile text, that have labels and no blob."""
+        return self._blobs.names.orphan_labels()
+
+    def drop_orphan_labels(self, digests: Iterable[str]) -> list[str]:
+        """Remove the labels of those that have no blob; returns whose they were."""
+        self._check_writable()
+        return self._blobs.names.drop_orphan_labels(digests)
 
     def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
         self._check_writable()
@@ -241,21 +255,16 @@ class LocalStore:
         with files.told(f"opening ingest {ref}"):
             if expected is not None and self._blobs.is_there(expected, None):
                 raise already_exists(expected)
-            lock = self._lock(ingest_id(ref), ref)
-            try:
-                return LocalWriter(
-                    ref,
-                    ingest_id(ref),
-                    self._ingests,
-                    self._blobs,
-                    lock,
-                    total=total,
-                    expected=expected,
-                    labels=labels,
-                )
-            except BaseException:
-                lock.release()
-                raise
+            return LocalWriter(
+                ref,
+                ingest_id(ref),
+                self._ingests,
+                self._blobs,
+                self._lock(ingest_id(ref), ref),
+                total=total,
+                expected=expected,
+                labels=labels,
+            )
 
     def status(self, ref: str) -> Status:
         found = self._status(ingest_id(ref))
@@ -330,7 +339,7 @@ class LocalStore:
 
     def watch_paths(self) -> list[str]:
         """Directories in which the kernel can announce changes; those that exist."""
-        paths = (self._ingests.path, self._blobs.directory.path)
+        paths = (self._ingests.path, self._blobs.names.directory.path)
         return [path for path in paths if os.path.isdir(path)]
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
@@ -344,23 +353,21 @@ class LocalStore:
         name = visible(_name(ref), 160)
         with files.told(f"aborting ingest {name}"):
             self._present(ingest, name)
-            held = False
-            try:
-                lock: RefLock | None = self._lock(ingest, ref)
-            except Locked:
-                if not force:
-                    raise
-                lock, held = None, True
-            try:
+            with contextlib.ExitStack() as stack:
+                held = False
+                try:
+                    stack.enter_context(self._lock_if_there_is_room(ingest, ref))
+                except Locked:
+                    if not force:
+                        raise
+                    held = True
                 self._compare(ingest, name, seen, held=held)
                 directory = self._ingests.fd()
-                files.remove_tree(ingest, directory)
+                try:
+                    files.remove_tree(ingest, directory)
+                except FileNotFoundError:
+                    raise NotFound(f"ingest {name} is gone already") from None
                 os.fsync(directory)
-            except FileNotFoundError:
-                raise NotFound(f"ingest {name} is gone already") from None
-            finally:
-                if lock is not None:
-                    lock.release()
 
     def truncate(self, ref: str, *, seen: Status | None = None) -> None:
         from contentui.stores.local.writer import LocalWriter
@@ -370,7 +377,7 @@ class LocalStore:
         name = visible(_name(ref), 160)
         with files.told(f"truncating ingest {name}"):
             self._present(ingest, name)
-            with self._lock(ingest, ref) as lock:
+            with self._lock_if_there_is_room(ingest, ref) as lock:
                 found = self._compare(ingest, name, seen, held=False)
                 # A writer truncates, so that there is one way to do it; without the rehash of
                 # bytes that are about to go, which is why the file is emptied first.
@@ -380,7 +387,7 @@ class LocalStore:
                         advice=f"run 'contentui abort id:{visible(ingest)}'",
                     )
                 _empty(ingest, self._ingests.fd())
-                writer = LocalWriter(
+                with LocalWriter(
                     found.ref,
                     ingest,
                     self._ingests,
@@ -389,9 +396,8 @@ class LocalStore:
                     total=found.total,
                     expected=None,
                     labels=None,
-                )
-                writer.truncate(0)
-                writer.close()
+                ) as writer:
+                    writer.truncate(0)
 
     def probe(self, ref: str, *, seen: Status) -> Probe:
         from contentui.content.model import Liveness, Probe
@@ -444,8 +450,10 @@ class LocalStore:
             return
         with self._mutex, files.told(f"preparing {self._path}"):
             self._ours.fd_or_make()
-            if self._labels.version() is None:
-                self._labels.create(complete=not self._blobs.digests())
+            if not self._labels.exists():
+                with self._naming.held():
+                    self._labels.create(complete=not self._blobs.digests())
+            self._blobs.names.recover()
             self._prepared = True
 
     def _lock(self, ingest: IngestId, ref: str) -> RefLock:
@@ -458,6 +466,15 @@ class LocalStore:
                 holder=error.holder,
                 advice=error.advice or "wait until it ends, or end that process",
             ) from None
+
+    def _lock_if_there_is_room(self, ingest: IngestId, ref: str) -> RefLock:
+        """As `_lock`; on a full disk that has no room for a lock table nobody can hold a lock."""
+        try:
+            return self._lock(ingest, ref)
+        except OSError as error:
+            if error.errno not in files.NO_ROOM:
+                raise
+            return self._locks.none()
 
     def _status(self, ingest: IngestId) -> Status | None:
         if "/" in ingest or ingest in (".", "..", "") or "\0" in ingest:
@@ -570,18 +587,3 @@ def _empty(ingest: IngestId, directory: int) -> None:
             os.close(fd)
     finally:
         os.close(above)
-
-
-def _label_changes(
-    digest: Digest, labels: Mapping[str, str], mask: Sequence[str]
-) -> dict[str, str | None] | None:
-    """What a field mask changes, key by key; None: all labels are replaced (4.4)."""
-    changes: dict[str, str | None] = {}
-    for path in mask:
-        field, _, key = path.partition(".")
-        if field != _LABELS_FIELD or (not key and "." in path):
-            raise InvalidArgument(f"cannot update {path!r} field on content info {digest}")
-        changes[key] = labels.get(key) or None
-    if "" in changes:  # the whole field is named
-        return None
-    return changes if mask else None

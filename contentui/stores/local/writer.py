@@ -8,40 +8,38 @@ import stat
 import time
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import (
+    AlreadyExists,
     ContentError,
     DataLoss,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    ResourceExhausted,
 )
-from contentui.content.model import Info, Status, ref_bytes
-from contentui.stores.local import files, ingests
-from contentui.stores.local.blobs import already_exists, in_the_way
-from contentui.stores.local.inflow import Inflow, SourceFailed
+from contentui.content.model import Info, Status
+from contentui.stores.local import files, forks, ingests
+from contentui.stores.local.blobs import already_exists
+from contentui.stores.local.data import IngestData
+from contentui.stores.local.inflow import SourceFailed
+from contentui.stores.local.ingest_dir import IngestDirectory
 from contentui.stores.local.labels import checked_labels
-from contentui.stores.local.timestamps import format_timestamp
-from contentui.stores.local.watch import Watch, altered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from contentui.content.digest import Digest
     from contentui.content.model import IngestId
     from contentui.content.store import Progress
     from contentui.stores.local.blobs import Blobs
     from contentui.stores.local.locks import RefLock
 
-_REHASH_PIECE = 1 << 20
-_WRITEBACK_FROM = 64 << 10
-"""Bytes that are worth sending to the disk while they are hashed."""
-_FILES = ("data", "ref", "startedat", "updatedat", "total", "expected", "refused")
-"""All that a sound ingest can hold."""
-
 
 class LocalWriter:
-    """See `contentui.content.store.Writer`. Made by `LocalStore.writer` with its ref locked."""
+    """See `contentui.content.store.Writer`. Made by `LocalStore.writer` with its ref locked.
+
+    One that is dropped without `close` lets go of its ref and descriptors; its bytes stay. In a
+    forked child it can only be closed, which does nothing there.
+    """
 
     def __init__(
         self,
@@ -55,28 +53,27 @@ class LocalWriter:
         expected: Digest | None,
         labels: Mapping[str, str] | None,
     ) -> None:
-        """Raises OSError, FailedPrecondition; the lock is then the caller's to release."""
+        """Raises OSError, FailedPrecondition; the lock is released then as well."""
+        self._closed = False
+        self._generation = forks.generation
+        self._resources = contextlib.ExitStack()
+        self._resources.callback(lock.release)
         self._ref = ref
         self._id = ingest
         self._parent = parent
         self._blobs = blobs
-        self._lock = lock
         self._expected = expected
         self._declared = expected
         """The last digest that any session wanted: shown, but binding only for its own."""
         self._labels = labels or {}
-        self._hash = new_hash(expected.algorithm if expected else "sha256")
-        self._offset = 0
+        self._algorithm = expected.algorithm if expected else "sha256"
         self._refused: Digest | None = None
         self._total = total
         self._started_ns = self._updated_ns = time.time_ns()
-        self._closed = False
-        self._directory = self._fd = -1
-        self._place = (0, 0)
         try:
             self._open()
         except BaseException:
-            self._close_files()
+            self._end()
             raise
 
     @property
@@ -85,15 +82,15 @@ class LocalWriter:
 
     @property
     def offset(self) -> int:
-        return self._offset
+        return self._data.offset
 
     def digest(self) -> Digest:
-        return Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
+        return self._data.digest()
 
     def status(self) -> Status:
         return Status(
             self._ref,
-            self._offset,
+            self.offset,
             self._total,
             self._started_ns,
             self._updated_ns,
@@ -104,42 +101,24 @@ class LocalWriter:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._check_open("write to")
-        self._forget_refusal()
-        view = memoryview(data).cast("B")
         with files.told(f"writing ingest {self._ref}"):
-            self._check_file()
-            written = 0
+            self._forget_refusal()
             try:
-                while written < len(view):
-                    written += os.pwrite(self._fd, view[written:], self._offset + written)
+                self._data.append(memoryview(data).cast("B"))
             finally:
-                self._watch.wrote()
-                if written >= _WRITEBACK_FROM:
-                    files.start_writeback(self._fd, self._offset, written)
-                self._hash.update(view[:written])
-                self._offset += written
                 self._updated_ns = time.time_ns()
 
     def append_from(self, source: BinaryIO, progress: Progress | None = None) -> int:
         self._check_open("write to")
         self._forget_refusal()
-        before = self._offset
-        inflow = Inflow(self._fd, before, self._hash, progress, self._watch)
+        before = self.offset
         try:
             with files.told(f"writing ingest {self._ref}"):
-                inflow.run(source)
-        except BaseException as error:
-            self._offset = inflow.offset
-            if not isinstance(error, DataLoss):
-                with contextlib.suppress(OSError):  # stored, but not hashed: it never was
-                    os.ftruncate(self._fd, self._offset)
-                    self._watch.wrote()
-            if isinstance(error, SourceFailed):
-                raise error.error from None
-            raise
-        self._offset = inflow.offset
+                self._data.append_from(source, progress)
+        except SourceFailed as error:
+            raise error.error from None
         self._updated_ns = time.time_ns()
-        return self._offset - before
+        return self.offset - before
 
     def truncate(self, size: int) -> None:
         self._check_open("truncate")
@@ -159,9 +138,14 @@ class LocalWriter:
         try:
             with files.told(f"committing ingest {self._ref}"):
                 return self._commit(size, expected or self._expected, labels)
-        except ResourceExhausted:
+        except (AlreadyExists, DataLoss, NotFound):
+            raise
+        except ContentError:
             with contextlib.suppress(OSError, ContentError):
                 self._keep()
+            raise
+        except BaseException:
+            self._tidy_after_interruption()
             raise
         finally:
             self._end()
@@ -170,8 +154,9 @@ class LocalWriter:
         if self._closed:
             return
         try:
-            with files.told(f"closing ingest {self._ref}"):
-                self._keep()
+            if self._generation == forks.generation:
+                with files.told(f"closing ingest {self._ref}"):
+                    self._keep()
         finally:
             self._end()
 
@@ -181,38 +166,31 @@ class LocalWriter:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self._end()
+
     # -- opening
 
     def _open(self) -> None:
-        parent = self._parent.fd_or_make()
-        try:
-            os.mkdir(self._id, 0o755, dir_fd=parent)
-        except FileExistsError:
-            self._open_directory(parent)
-            self._resume(parent)
+        self._directory = IngestDirectory(self._id, self._parent)
+        self._resources.callback(self._directory.close)
+        if self._directory.is_new:
+            self._take(self._directory.make(self._ref, self._started_ns, self._total))
+            self._write_expected()
         else:
-            self._open_directory(parent)
-            self._begin()
+            self._resume()
 
-    def _open_directory(self, parent: int) -> None:
-        self._directory = os.open(self._id, files.DIRECTORY, dir_fd=parent)
-        found = os.fstat(self._directory)
-        self._place = (found.st_ino, found.st_dev)
+    def _take(self, fd: int) -> None:
+        self._data = IngestData(fd, self._algorithm)
+        self._resources.callback(self._data.close)
 
-    def _begin(self) -> None:
-        """Write down a new ingest, in containerd's order: ``data`` comes last."""
-        files.write_file("ref", ref_bytes(self._ref), self._directory)
-        self._write_times()
-        self._write_total()
-        self._open_data(os.O_CREAT | os.O_EXCL)
-        self._write_expected()
-
-    def _resume(self, parent: int) -> None:
-        found = ingests.read_status(self._id, parent)
+    def _resume(self) -> None:
+        found = ingests.read_status(self._id, self._parent.fd())
         if found is None:
             raise NotFound(f"ingest {self._ref} vanished while it was opened")
         if not found.damage:
-            self._open_data(0)
+            self._take(self._directory.open_data())
             self._started_ns = found.started_ns or self._started_ns
             self._updated_ns = found.updated_ns
             self._declared = self._expected or found.expected
@@ -222,9 +200,9 @@ class LocalWriter:
             if contradicted:
                 self._restart()  # another total is another content
             else:
-                self._rehash()
+                self._data.load(self._algorithm)
             if self._total != found.total:
-                self._write_total()
+                self._directory.write_total(self._total)
         else:
             self._heal(found)
         if self._declared != found.expected:
@@ -232,66 +210,17 @@ class LocalWriter:
 
     def _heal(self, found: Status) -> None:
         """Make a damaged ingest sound again. Bytes stay only when they surely are this ref's."""
-        data_is_ours = found.ref == self._ref
-        with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(self._look("data").st_mode):
-                raise FailedPrecondition(
-                    f"the ingest's 'data' is not a file ({found.damage})",
-                    advice=f"run 'contentui abort id:{self._id}'",
-                )
-        for name in _FILES[1:]:
-            with contextlib.suppress(FileNotFoundError):
-                files.remove_tree(name, self._directory)
-        self._open_data(os.O_CREAT)
-        if data_is_ours:
-            self._rehash()
+        data = self._directory.open_data(makes=True)
+        self._take(data)
+        self._directory.clear_facts()
+        if found.ref == self._ref:
+            self._data.load(self._algorithm)
         else:
             self._restart()
-        files.write_file("ref", ref_bytes(self._ref), self._directory)
-        self._write_times()
-        self._write_total()
-
-    def _open_data(self, flags: int) -> None:
-        wanted = flags | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            self._fd = os.open("data", wanted, 0o644, dir_fd=self._directory)
-        except PermissionError:
-            # A commit that was cut short had made it read-only already.
-            os.chmod("data", 0o644, dir_fd=self._directory)
-            self._fd = os.open("data", wanted, 0o644, dir_fd=self._directory)
-        if not flags & os.O_EXCL:
-            self._take_found_data(wanted)
-        self._watch = Watch(self._fd)
-
-    def _take_found_data(self, wanted: int) -> None:
-        """See that data which was there can be written into."""
-        found = os.fstat(self._fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise FailedPrecondition("the ingest's 'data' is not a file")
-        if found.st_nlink > 1:
-            # The same file has another name, perhaps a blob's: never write into that.
-            os.close(self._fd)
-            os.unlink("data", dir_fd=self._directory)
-            self._fd = os.open(
-                "data", wanted | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=self._directory
-            )
-        elif not found.st_mode & stat.S_IWUSR:
-            os.fchmod(self._fd, found.st_mode | stat.S_IWUSR)
-
-    def _rehash(self) -> None:
-        self._watch.trust()
-        buffer = memoryview(bytearray(_REHASH_PIECE))
-        offset = 0
-        while count := os.preadv(self._fd, [buffer], offset):
-            self._hash.update(buffer[:count])
-            offset += count
-        self._offset = offset
+        self._directory.write_facts(self._ref, self._started_ns, self._total)
 
     def _restart(self) -> None:
-        os.ftruncate(self._fd, 0)
-        self._watch.trust()
-        self._hash = new_hash(self._hash.name)
-        self._offset = 0
+        self._data.restart()
         self._updated_ns = time.time_ns()
         self._drop_refusal()
 
@@ -303,78 +232,61 @@ class LocalWriter:
     def _drop_refusal(self) -> None:
         """Also a mark that we can't see, as it was made for more bytes: they may come again."""
         self._refused = None
-        self._mark(ingests.REFUSED, False)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink("refused", dir_fd=self._directory)
-
-    def _write_times(self) -> None:
-        """One inode under both names; containerd parts them when it replaces one."""
-        now = format_timestamp(self._started_ns)
-        files.write_file("startedat", now, self._directory)
-        try:
-            os.link(
-                "startedat", "updatedat", src_dir_fd=self._directory, dst_dir_fd=self._directory
-            )
-        except OSError:
-            files.write_file("updatedat", now, self._directory)
-
-    def _write_total(self) -> None:
-        if self._total:
-            files.write_file("total", b"%d" % self._total, self._directory)
+        self._mark(ingests.REFUSED, on=False)
+        self._directory.remove_fact("refused")
 
     def _write_expected(self) -> None:
-        """Keep the wanted digest; a file of its own is made where the ref doesn't tell it."""
-        if self._expected is None:
-            return
-        if self._expected != Digest.found_in(self._ref):
-            files.write_file("expected", self._expected.encode(), self._directory)
-        else:
-            with contextlib.suppress(FileNotFoundError):  # what an earlier session wanted
-                os.unlink("expected", dir_fd=self._directory)
-        self._mark(ingests.EXPECTED, True)
+        if self._expected is not None:
+            self._directory.write_expected(self._expected, self._ref)
+            self._mark(ingests.EXPECTED, on=True)
 
-    def _mark(self, bit: int, on: bool) -> None:
-        mode = stat.S_IMODE(os.fstat(self._fd).st_mode)
-        if bool(mode & bit) != on:
-            os.fchmod(self._fd, mode ^ bit)
+    def _mark(self, bit: int, *, on: bool) -> None:
+        mode = stat.S_IMODE(os.fstat(self._data.fd).st_mode)
+        self._data.set_mode(mode | bit if on else mode & ~bit)
 
     # -- ending
 
     def _commit(self, size: int | None, expected: Digest | None, labels: Mapping[str, str]) -> Info:
-        found = self._check_place()
-        if size is not None and size != self._offset:
-            raise FailedPrecondition(f"unexpected commit size {self._offset}, expected {size}")
-        if self._watch.doubted:
-            self._check_bytes()
+        found = self._data.check()
+        self._directory.check_place(found)
+        offset = self._data.offset
+        if size is not None and size != offset:
+            raise FailedPrecondition(f"unexpected commit size {offset}, expected {size}")
+        self._data.confirm()
         digest = self._checked_digest(expected)
-        os.fchmod(self._fd, found.st_mode & 0o444)
-        _set_commit_time(self._fd)
-        os.fsync(self._fd)
-        committed_ns = os.fstat(self._fd).st_mtime_ns
+        mode = stat.S_IMODE(found.st_mode)
         try:
-            self._blobs.adopt_file(digest, "data", self._directory, labels, committed_ns)
-        except FileExistsError:
-            os.fchmod(self._fd, found.st_mode)
-            if not self._blobs.is_there(digest, self._offset):
-                raise in_the_way(digest) from None
-            self._remove()
-            raise already_exists(digest) from None
-        except BaseException:
+            # In this order: the sync brings mode and time to the disk as well.
+            self._data.set_mode(mode & 0o444)
+            self._data.set_time(time.time_ns())
+            self._data.sync()
+            committed_ns = os.fstat(self._data.fd).st_mtime_ns
+            self._adopt(digest, labels, committed_ns)
+        except (OSError, ContentError):
             with contextlib.suppress(OSError):
-                os.fchmod(self._fd, found.st_mode)
+                self._data.set_mode(mode)
             raise
-        self._closed = True
         with contextlib.suppress(OSError):  # the blob is there: a leftover is no failure
             self._remove(committed=True)
-        self._blobs.sync(digest.algorithm)
-        return Info(digest, self._offset, committed_ns, committed_ns, dict(labels))
+        return Info(digest, offset, committed_ns, committed_ns, dict(labels))
+
+    def _adopt(self, digest: Digest, labels: Mapping[str, str], committed_ns: int) -> None:
+        """Make ``data`` the blob. Raises AlreadyExists, the ingest is removed then."""
+        while True:
+            try:
+                self._blobs.adopt_file(digest, "data", self._directory.fd, labels, committed_ns)
+                return
+            except FileExistsError:
+                if self._blobs.is_there(digest, self._data.offset):
+                    break
+                # deleted meanwhile: then these bytes are the blob
+        self._remove()
+        raise already_exists(digest)
 
     def _checked_digest(self, expected: Digest | None) -> Digest:
-        digest = self.digest()
-        if expected is not None and expected.algorithm != digest.algorithm:
-            self._hash, self._offset = new_hash(expected.algorithm), 0
-            self._rehash()
-            digest = self.digest()
+        if expected is not None and expected.algorithm != self._data.digest().algorithm:
+            self._data.rehash(expected.algorithm)
+        digest = self._data.digest()
         if expected is not None and digest != expected:
             self._refuse(digest)
             raise FailedPrecondition(
@@ -384,12 +296,12 @@ class LocalWriter:
         return digest
 
     def _refuse(self, digest: Digest) -> None:
-        if self._offset < self._total:
+        if self.offset < self._total:
             return  # not complete: more bytes may yet make it right
         with contextlib.suppress(OSError):
-            ingests.mark_refused(self._fd, self._directory, self._offset, digest)
+            self._data.sync()
+            self._directory.mark_refused(self._data.fd, self.offset, digest)
             self._refused = digest
-            self._keep()
 
     def _keep(self) -> None:
         """Make what is there durable, so that the ingest can be resumed after anything.
@@ -398,79 +310,30 @@ class LocalWriter:
         counts where it is the later one (content-store.md 1).
         """
         with contextlib.suppress(NotFound):  # aborted under us: nothing to keep
-            self._check_place()
-            os.fsync(self._fd)
-            for name in _FILES[1:]:
-                files.sync_path(name, self._directory)
-            os.fsync(self._directory)
-            os.fsync(self._parent.fd())
+            self._directory.check_place(self._data.check())
+            self._data.sync()
+            self._data.record_sync()
+            self._directory.sync()
 
-    def _check_file(self) -> os.stat_result:
-        """The file's size must be what was written, or someone else has been at it."""
-        return self._watch.check(self._offset)
-
-    def _check_bytes(self) -> None:
-        """Hash what is stored once more. Raises DataLoss when it is not what was written."""
-        written = self.digest()
-        self._hash = new_hash(written.algorithm)
-        self._rehash()
-        if self.digest() != written:
-            raise altered(f"it hashes to {self.digest()} where {written} was written")
-
-    def _check_place(self) -> os.stat_result:
-        """The open file must be the one at its path, whole. Raises NotFound, DataLoss."""
-        try:
-            place = os.stat(self._id, dir_fd=self._parent.fd(), follow_symlinks=False)
-            data = self._look("data")
-        except FileNotFoundError:
-            raise NotFound(
-                "the ingest was removed while it was written: its bytes are gone",
-                advice="start the ingest again",
-            ) from None
-        found = self._check_file()
-        if (place.st_ino, place.st_dev) != self._place or not files.same_file(data, found):
-            raise DataLoss(
-                "other files stand where the ingest's were: something else has replaced them",
-                advice="abort the ingest and start over",
-            )
-        return found
-
-    def _look(self, name: str) -> os.stat_result:
-        return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+    def _tidy_after_interruption(self) -> None:
+        """Ctrl-C within a commit: what became a blob leaves no half of an ingest behind."""
+        with contextlib.suppress(OSError):
+            if not self._directory.has_data():
+                self._remove(committed=True)
 
     def _remove(self, *, committed: bool = False) -> None:
-        """Remove our own directory, the way that costs least when nothing foreign is in it."""
-        parent = self._parent.fd()
         names = ["ref", "startedat", "updatedat"]
-        names += ["total"] * bool(self._total) + ["data"] * (not committed)
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self._directory)
-        try:
-            os.rmdir(self._id, dir_fd=parent)
-        except OSError:  # a rarer file of ours, or something foreign
-            files.remove_tree(self._id, parent)
+        self._directory.remove(names + ["total"] * bool(self._total) + ["data"] * (not committed))
 
     def _check_open(self, doing: str) -> None:
         if self._closed:
             raise FailedPrecondition(f"can't {doing} a closed writer")
+        if self._generation != forks.generation:
+            raise FailedPrecondition(
+                f"can't {doing} a writer of the parent process",
+                advice="close it here, and open one in the process that is to write",
+            )
 
     def _end(self) -> None:
+        self._resources.close()
         self._closed = True
-        self._close_files()
-        self._lock.release()
-
-    def _close_files(self) -> None:
-        for fd in (self._fd, self._directory):
-            if fd >= 0:
-                os.close(fd)
-        self._fd = self._directory = -1
-
-
-def _set_commit_time(fd: int) -> None:
-    """Let the file's times be now, to the nanosecond: the kernel's own "now" may lag by a tick."""
-    now = time.time_ns()
-    try:
-        os.utime(fd, ns=(now, now))
-    except PermissionError:  # another user's file, which only its owner may give a chosen time
-        os.utime(fd)

@@ -1,0 +1,247 @@
+"""How files become blobs: names, each with exactly its labels, and durable."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from contentui.content.digest import HEX_LENGTHS, Digest
+from contentui.content.errors import ContentError
+from contentui.stores.local import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+
+    from contentui.stores.local.labels import Labels
+    from contentui.stores.local.naming import NamingLock
+
+_ASIDE = "renamed-"
+"""A blob's file, for the moment in which its name is made anew: ``renamed-<algorithm>-<hex>``."""
+_NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
+
+
+class Unnamed(NamedTuple):
+    """A file that is to become a blob."""
+
+    digest: Digest
+    labels: Mapping[str, str]
+    give_name: Callable[[], None]
+    """Raises FileExistsError when the name is taken."""
+
+
+class BlobNames:
+    """The names of one store's blobs."""
+
+    def __init__(
+        self, root: files.Directory, ours: files.Directory, labels: Labels, naming: NamingLock
+    ) -> None:
+        self.directory = files.Directory(root, "blobs")
+        self._ours = ours
+        self._labels = labels
+        self._naming = naming
+        self._by_algorithm = {name: files.Directory(self.directory, name) for name in HEX_LENGTHS}
+
+    def of(self, algorithm: str) -> files.Directory:
+        return self._by_algorithm[algorithm]
+
+    def path(self, digest: Digest) -> str:
+        return f"{self.of(digest.algorithm).path}/{digest.encoded}"
+
+    def stat(self, digest: Digest) -> os.stat_result | None:
+        """The blob's file; None when no regular file is there."""
+        try:
+            directory = self.of(digest.algorithm).fd()
+            found = os.stat(digest.encoded, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None
+
+    def version(self) -> Hashable:
+        """A token that differs after blobs came or went."""
+        token = []
+        for algorithm, directory in self._by_algorithm.items():
+            with contextlib.suppress(OSError):
+                found = os.fstat(directory.fd())
+                token.append((algorithm, found.st_ino, found.st_mtime_ns, found.st_nlink))
+        return tuple(token)
+
+    def close(self) -> None:
+        for directory in (*self._by_algorithm.values(), self.directory):
+            directory.close()
+
+    def give(self, new: Sequence[Unnamed], updated_ns: int) -> set[Digest]:
+        """Give files their names, each with exactly its labels; which existed already.
+
+        Labels are written first, so that no blob is ever seen without its own; alone, because
+        they must be those of whoever wins the name, and a blob that exists keeps its own. A row
+        that a dead predecessor left (it was killed before its blob had a name, or the blob was
+        removed with rm) goes. Without labels and without such a row nobody is waited for.
+        """
+        bare = [item.digest for item in new if not self._labels.needs_row(item.labels)]
+        stale = self._labels.having_rows(bare) if bare else set()
+        if len(bare) == len(new) and not stale:
+            return _named(new)
+        with self._naming.held():
+            missing = [item for item in new if self.stat(item.digest) is None]
+            rows = [
+                (item.digest, item.labels)
+                for item in missing
+                if self._labels.needs_row(item.labels)
+            ]
+            stale &= {item.digest for item in missing}
+            if rows or stale:
+                self._labels.write(rows, stale, updated_ns)
+            existed = _named(new)
+            if lost := existed & {digest for digest, _ in rows}:
+                self._labels.write([], lost, 0)  # one without labels was quicker: so has it none
+            return existed
+
+    def sync(self, digests: Sequence[Digest]) -> None:
+        """Make names in the directories of blobs durable.
+
+        The kernel reports that a directory could not be written once, and counts it as clean
+        from then on. So after an error the names are made anew, which makes it dirty again.
+
+        Raises:
+            OSError: that failed as well: the names may not be durable.
+        """
+        for algorithm in {digest.algorithm for digest in digests}:
+            directory = self.of(algorithm).fd()
+            try:
+                os.fsync(directory)
+            except OSError:
+                some = [digest for digest in digests if digest.algorithm == algorithm]
+                with self._naming.held():
+                    for digest in some:
+                        self._rename_twice(digest, directory)
+                    os.fsync(directory)
+
+    def _rename_twice(self, digest: Digest, directory: int) -> None:
+        """Take a blob's name away and give it back; a crash between is undone by `recover`."""
+        ours = self._ours.fd_or_make()
+        aside = _ASIDE + f"{digest.algorithm}-{digest.encoded}"
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            try:
+                os.rename(digest.encoded, aside, src_dir_fd=directory, dst_dir_fd=ours)
+            finally:
+                self._put_back(aside, ours, digest, directory)
+
+    def recover(self) -> None:
+        """Give blobs their names back that a crash within `_rename_twice` took. Raises OSError."""
+        ours = self._ours.fd_or_make()
+        if not any(name.startswith(_ASIDE) for name in os.listdir(ours)):
+            return
+        with self._naming.held():
+            for name in os.listdir(ours):
+                algorithm, _, encoded = name.removeprefix(_ASIDE).partition("-")
+                if name.startswith(_ASIDE) and algorithm in HEX_LENGTHS:
+                    directory = self.of(algorithm).fd_or_make()
+                    self._put_back(name, ours, Digest.parse(f"{algorithm}:{encoded}"), directory)
+                    os.fsync(directory)
+
+    @staticmethod
+    def _put_back(aside: str, ours: int, digest: Digest, directory: int) -> None:
+        try:
+            files.rename_new(aside, ours, digest.encoded, directory)
+        except FileExistsError:  # stored anew meanwhile
+            os.unlink(aside, dir_fd=ours)
+
+    def _names_a_blob(self, text: str) -> bool:
+        try:
+            return self.stat(Digest.parse(text)) is not None
+        except ContentError:
+            return False
+
+    @contextlib.contextmanager
+    def alone_if_there_is_room(self) -> Iterator[None]:
+        """Hold the naming lock, but on a full disk that has no file for it."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._naming.held())
+            except OSError as error:
+                if error.errno not in files.NO_ROOM:
+                    raise
+            yield
+
+    def orphan_labels(self) -> list[str]:
+        """Digests, hostile text, that have labels and no blob. Raises ContentError."""
+        with files.told("looking for labels without blobs"):
+            return [text for text in self._labels.digests() if not self._names_a_blob(text)]
+
+    def drop_orphan_labels(self, digests: Iterable[str]) -> list[str]:
+        """Remove the labels of those that have no blob; returns whose. Raises ContentError."""
+        with files.told("removing labels without blobs"), self._naming.held():
+            gone = [text for text in digests if not self._names_a_blob(text)]
+            if gone:
+                self._labels.write([], gone, 0)
+        return gone
+
+
+def _named(new: Iterable[Unnamed]) -> set[Digest]:
+    """Give files their names; which had theirs already."""
+    existed = set()
+    for item in new:
+        try:
+            item.give_name()
+        except FileExistsError:
+            existed.add(item.digest)
+    return existed
+
+
+class UnnamedFile:
+    """A file with content and no name yet, which vanishes unless `link` gives it one."""
+
+    def __init__(self, data: bytes, directory: files.Directory, ours: files.Directory) -> None:
+        self._directory = directory.fd_or_make()
+        self._temporary = ""
+        self._ours = ours
+        self.fd = -1
+        try:
+            self._open()
+            if directory.shared:
+                files.share_file(self.fd, 0o444)
+            files.write_all(self.fd, data)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        try:
+            self.fd = os.open(".", flags | os.O_TMPFILE, 0o444, dir_fd=self._directory)
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+            # A file system without O_TMPFILE: a name in our own directory, never among the blobs.
+            self._temporary = f"put-{os.urandom(16).hex()}"
+            flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self.fd = os.open(self._temporary, flags, 0o444, dir_fd=self._ours.fd_or_make())
+
+    def link(self, name: str) -> None:
+        """Give it its name. Raises FileExistsError when that is taken, OSError."""
+        if self._temporary:
+            ours = self._ours.fd()
+            os.link(self._temporary, name, src_dir_fd=ours, dst_dir_fd=self._directory)
+        else:
+            files.link_open_file(self.fd, name, self._directory)
+
+    def unlink(self, name: str) -> None:
+        """Take the name away again, as long as it is this file's."""
+        with contextlib.suppress(OSError):
+            now = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+            if files.same_file(now, os.fstat(self.fd)):
+                os.unlink(name, dir_fd=self._directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self.fd)
+        if self._temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._ours.fd())

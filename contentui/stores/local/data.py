@@ -1,0 +1,324 @@
+"""An ingest's open ``data`` file: its bytes, their running hash, and what is surely on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from contentui.content.digest import Digest, new_hash
+from contentui.content.errors import DataLoss
+from contentui.stores.local import files
+from contentui.stores.local.inflow import Inflow
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+    from contentui.content.store import Progress
+
+_PIECE = 1 << 20
+"""Bytes that are read and hashed at once."""
+_WRITEBACK_FROM = 64 << 10
+"""Bytes that are worth sending to the disk while they are hashed."""
+_SYNCED = "user.contentui.synced"
+"""Extended attribute with the size and time of a file that was synced as it is.
+
+A hint, bound to both: without it, or where the file differs, a resumed ingest is synced, dropped
+from the page cache and read from the disk again.
+"""
+
+
+class IngestData:
+    """One open file, written by one thread at a time.
+
+    Hash and offset change together, in one assignment, when the bytes are stored: so an
+    interruption (KeyboardInterrupt at any point) leaves them true, and what was stored beyond
+    the offset is cut off before the file is used again.
+
+    After an error of fsync or of writeback nothing written since the last good sync is trusted:
+    the kernel reports such an error once, and counts the pages as clean from then on.
+    """
+
+    def __init__(self, fd: int, algorithm: str) -> None:
+        """Take over the descriptor of a new, empty file; `load` for one that has bytes."""
+        self._fd = fd
+        self._state: tuple[_Hash, int] = (new_hash(algorithm), 0)
+        self._synced = self._state
+        """The last state that a sync has brought to the disk."""
+        self._unfinished = False
+        """A change began and was interrupted: the file may be longer than the offset."""
+        self._inflow: Inflow | None = None
+        self._lost = False
+        """A sync or writeback failed, and what was written since the last good one is there yet."""
+        self._altered = ""
+        self._doubted = False
+        self._recorded = False
+        self._times = (0, 0)
+        self._note()
+
+    @property
+    def offset(self) -> int:
+        """Bytes stored and hashed."""
+        return self._state[1]
+
+    @property
+    def fd(self) -> int:
+        return self._fd
+
+    def digest(self) -> Digest:
+        hash_ = self._state[0]
+        return Digest(f"{hash_.name}:{hash_.hexdigest()}")
+
+    # -- reading what is there
+
+    def load(self, algorithm: str) -> None:
+        """Hash the bytes that are there, as they are on the disk.
+
+        What cannot be synced is dropped: the ingest then starts over. Raises OSError.
+        """
+        found = os.fstat(self._fd)
+        self._recorded = self._is_recorded(found)
+        if not self._recorded and found.st_size:
+            try:
+                os.fsync(self._fd)
+            except OSError:
+                os.ftruncate(self._fd, 0)
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        self._note()
+        self._doubted = False
+        self._state = self._synced = self._hashed(algorithm)
+
+    def rehash(self, algorithm: str) -> None:
+        """Change the algorithm. Raises OSError, DataLoss."""
+        self.check()
+        self._state = self._hashed(algorithm)
+
+    def check(self) -> os.stat_result:
+        """The file's look now.
+
+        Another size than was written is a foreign change. Another time is a doubt, which
+        `confirm` settles, since some file systems move times on their own. A foreign change
+        between two of ours that keeps the size cannot be seen (docs/architecture.md 3).
+
+        Raises:
+            DataLoss: something else has changed it.
+            OSError: what an interrupted or failed write left cannot be removed.
+        """
+        self._settle()
+        found = os.fstat(self._fd)
+        if found.st_size != self.offset:
+            self._altered = f"it has {found.st_size} bytes where {self.offset} were written"
+        if self._altered:
+            raise altered(self._altered)
+        if (found.st_mtime_ns, found.st_ctime_ns) != self._times:
+            self._doubted = True
+            self._times = (found.st_mtime_ns, found.st_ctime_ns)
+        return found
+
+    def confirm(self) -> None:
+        """On doubt, hash what is stored once more. Raises DataLoss when it was changed."""
+        self.check()
+        if not self._doubted:
+            return
+        written = self.digest()
+        hash_, offset = self._hashed(written.algorithm)
+        if offset != self.offset or hash_.hexdigest() != written.encoded:
+            self._altered = f"it hashes to {hash_.hexdigest()} where {written.encoded} was written"
+            raise altered(self._altered)
+        self._doubted = False
+
+    # -- changing it
+
+    def append(self, view: memoryview) -> None:
+        """Append all of it; on a full disk as much as fits stays. Raises OSError, DataLoss."""
+        self.check()
+        self._forget_record()
+        hash_, offset = self._state
+        hash_ = hash_.copy()
+        self._unfinished = True
+        written = 0
+        try:
+            while written < len(view):
+                written += os.pwrite(self._fd, view[written:], offset + written)
+            if written >= _WRITEBACK_FROM:
+                self.start_writeback(offset, written)
+        finally:
+            hash_.update(view[:written])
+            self._state = (hash_, offset + written)
+            if written == len(view) and not self._lost:
+                self._note()
+                self._unfinished = False
+            else:
+                self._settle()
+
+    def append_from(self, source: BinaryIO, progress: Progress | None) -> None:
+        """Append all that a source yields. Raises OSError, DataLoss, SourceFailed."""
+        self.check()
+        self._forget_record()
+        hash_, offset = self._state
+        self._inflow = Inflow(self, hash_.copy(), offset, progress)
+        try:
+            self._inflow.run(source)
+        except DataLoss as error:
+            self._altered = self._altered or error.message
+            raise
+        finally:
+            self._settle()
+
+    def restart(self) -> None:
+        """Drop all bytes. Raises OSError."""
+        self._stop_inflow()
+        self._forget_record()
+        self._unfinished = True
+        os.ftruncate(self._fd, 0)
+        self._state = self._synced = (new_hash(self._state[0].name), 0)
+        self._lost = self._doubted = self._unfinished = False
+        self._altered = ""
+        self._note()
+
+    def sync(self) -> None:
+        """Bring all bytes to the disk.
+
+        Raises:
+            OSError: that failed, and what was written since the last good sync is dropped.
+        """
+        self._settle()
+        try:
+            os.fsync(self._fd)
+        except OSError:
+            self._lost = True
+            self._settle()
+            raise
+        self._synced = self._state
+
+    def record_sync(self) -> None:
+        """Remember with the file that it was synced as it is now."""
+        found = os.fstat(self._fd)
+        if found.st_size == self._synced[1] == self.offset:
+            with contextlib.suppress(OSError):
+                os.setxattr(self._fd, _SYNCED, _record(found))
+                self._recorded = True
+            self._note()
+
+    def set_mode(self, mode: int) -> None:
+        """Raises OSError."""
+        if stat.S_IMODE(os.fstat(self._fd).st_mode) != mode:
+            os.fchmod(self._fd, mode)
+            self._note()
+
+    def set_time(self, now_ns: int) -> None:
+        """Let the file's times be a given one, the kernel's own may lag a tick. Raises OSError."""
+        os.utime(self._fd, ns=(now_ns, now_ns))
+        self._forget_record()
+        self._note()
+
+    def close(self) -> None:
+        """Twice is fine."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # what was synced is safe, the rest is not trusted
+                os.close(fd)
+
+    # -- for `Inflow`, which appends piece by piece
+
+    def write_at(self, piece: memoryview, at: int) -> int:
+        """Write as much as goes; raises OSError only when nothing does."""
+        self.check_size(at)
+        done = os.pwrite(self._fd, piece, at)
+        while done < len(piece):
+            try:
+                done += os.pwrite(self._fd, piece[done:], at + done)
+            except OSError:
+                break
+        self._note()
+        return done
+
+    def copy_in(self, source: int, start: int, at: int, count: int) -> int:
+        """copy_file_range(2) from a file. Raises OSError."""
+        self.check_size(at)
+        copied = os.copy_file_range(source, self._fd, count, start, at)
+        self._note()
+        return copied
+
+    def check_size(self, size: int) -> None:
+        """Raises DataLoss when the file has another size; a changed time is a doubt."""
+        found = os.fstat(self._fd)
+        if found.st_size != size:
+            raise altered(f"it has {found.st_size} bytes where {size} were written")
+        if (found.st_mtime_ns, found.st_ctime_ns) != self._times:
+            self._doubted = True
+
+    def start_writeback(self, offset: int, size: int) -> None:
+        """Let the kernel begin to write a range out. Raises OSError as `sync` does."""
+        try:
+            files.start_writeback(self._fd, offset, size)
+        except OSError:
+            self._lost = True
+            raise
+
+    def sync_early(self) -> None:
+        """Sync while the last pieces are still being hashed. Raises OSError as `sync` does."""
+        try:
+            os.fsync(self._fd)
+        except OSError:
+            self._lost = True
+            raise
+
+    # -- inside
+
+    def _settle(self) -> None:
+        """Bring file and state together after an interruption or a failure. Raises OSError."""
+        self._stop_inflow()
+        if self._lost:
+            self._state = self._synced
+            self._unfinished = True
+        if self._unfinished:
+            if os.fstat(self._fd).st_size > self.offset:
+                os.ftruncate(self._fd, self.offset)
+            self._note()
+            self._unfinished = self._lost = False
+
+    def _stop_inflow(self) -> None:
+        if self._inflow is not None:
+            self._inflow.join()
+            self._state = self._inflow.state
+            self._unfinished = not self._altered
+            self._inflow = None
+
+    def _note(self) -> None:
+        """To be called after each change that we made."""
+        found = os.fstat(self._fd)
+        self._times = (found.st_mtime_ns, found.st_ctime_ns)
+
+    def _hashed(self, algorithm: str) -> tuple[_Hash, int]:
+        hash_, offset, buffer = new_hash(algorithm), 0, memoryview(bytearray(_PIECE))
+        while count := os.preadv(self._fd, [buffer], offset):
+            hash_.update(buffer[:count])
+            offset += count
+        return hash_, offset
+
+    def _is_recorded(self, found: os.stat_result) -> bool:
+        try:
+            return os.getxattr(self._fd, _SYNCED) == _record(found)
+        except OSError:
+            return False
+
+    def _forget_record(self) -> None:
+        if self._recorded:
+            self._recorded = False
+            with contextlib.suppress(OSError):
+                os.removexattr(self._fd, _SYNCED)
+            self._note()
+
+
+def _record(found: os.stat_result) -> bytes:
+    return b"%d %d" % (found.st_size, found.st_mtime_ns)
+
+
+def altered(how: str) -> DataLoss:
+    """The error for an ingest whose bytes are not those that were written."""
+    return DataLoss(
+        f"something else has changed the ingest's data: {how}",
+        advice="abort the ingest and start over",
+    )

@@ -1,0 +1,282 @@
+"""SQLite databases of ours beside the blobs: opened warily, made whole or not at all.
+
+A database is never opened by anything but SQLite while the program runs: closing any other
+descriptor of the file would drop SQLite's own locks on it (fcntl(2), sqlite.org/howtocorrupt).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from contentui.content.errors import (
+    ContentError,
+    FailedPrecondition,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
+from contentui.stores.local import files
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+_BUSY_S = 0.25
+"""How long SQLite itself waits for a lock; whoever has it is looked at in between."""
+_SIZE_LIMIT = 4 << 30
+"""Bytes that a database may have: a larger one is none of ours."""
+_VALUE_LIMIT = 32 << 20
+"""Bytes that one value in it may have: the labels of a blob, each character escaped."""
+_STEPS = 1_000_000
+"""Instructions of SQLite between two chances for a signal's handler to run."""
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+
+
+class Database:
+    """One database file in ``.contentui``: where it is, what is in it, what to say of it."""
+
+    def __init__(
+        self, directory: files.Directory, name: str, tables: Mapping[str, str], broken: str
+    ) -> None:
+        """``tables``: each table's columns in SQL; ``broken``: advice for one that is no good."""
+        self.directory = directory
+        self.name = name
+        self._tables = tables
+        self._broken = broken
+
+    @property
+    def path(self) -> str:
+        return f"{self.directory.path}/{self.name}"
+
+    def exists(self) -> bool:
+        """Raises OSError when that can't be told, FailedPrecondition for what is no file."""
+        try:
+            found = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        self._check_file(found, self.path)
+        return True
+
+    def identity(self) -> tuple[int, int]:
+        """Which file it is. Raises OSError, FailedPrecondition when SQLite must not open it."""
+        found = os.stat(self.path, follow_symlinks=False)
+        self._check_file(found, self.path)
+        for suffix in _SIDE_FILES:
+            with contextlib.suppress(FileNotFoundError):
+                side = self.path + suffix
+                self._check_file(os.stat(side, follow_symlinks=False), side)
+        return found.st_dev, found.st_ino
+
+    def has_journal(self) -> bool:
+        """Whether a change was cut in half: only whoever may write can undo its half."""
+        return files.exists(self.path + "-journal")
+
+    def connect(self, *, writable: bool) -> sqlite3.Connection:
+        """Open it, in a mode in which statements are transactions of their own.
+
+        Raises:
+            OSError, sqlite3.Error: it can't be opened.
+            FailedPrecondition: it isn't one that we made.
+        """
+        self.identity()
+        if writable:
+            self._close_to_readers()
+        connection = _connect(self.path, "rw" if writable else "ro")
+        try:
+            _guard(connection)
+            if writable:
+                # EXTRA: the directory is synced too once the journal is gone, or a power cut
+                # could bring the journal back and with it undo what was acknowledged.
+                self.patiently(lambda: connection.execute("PRAGMA synchronous = EXTRA"))
+            self._check_schema(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def make(self, fill: Callable[[sqlite3.Connection], object]) -> None:
+        """Make it where it is missing; to be called under the naming lock.
+
+        It gets its name when it is whole: others, and we after a crash, see all of it or none.
+        What has the name already stays. Raises OSError, sqlite3.Error, FailedPrecondition.
+        """
+        if self.exists():
+            return
+        directory, new = self.directory.fd_or_make(), self.name + ".new"
+        for name in (new, new + "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+        flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        os.close(files.open_private(new, flags, directory))
+        try:
+            with contextlib.closing(_connect(f"{self.directory.path}/{new}", "rw")) as connection:
+                connection.execute("PRAGMA synchronous = EXTRA")
+                connection.execute("BEGIN IMMEDIATE")
+                for table, columns in self._tables.items():
+                    connection.execute(f"CREATE TABLE {table} ({columns}) WITHOUT ROWID")
+                fill(connection)
+                connection.execute("COMMIT")
+            files.rename_new(new, directory, self.name, directory)
+        except FileExistsError:
+            return
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(new, dir_fd=directory)
+        try:
+            os.fsync(directory)
+        except OSError:
+            # Reported once: a later sync would succeed, and prove nothing about this name.
+            os.unlink(self.name, dir_fd=directory)
+            raise
+
+    @contextlib.contextmanager
+    def transaction(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        """All of the block, durably, or nothing. Raises sqlite3.Error, ContentError."""
+        try:
+            if connection.in_transaction:  # an interruption had left it open
+                connection.execute("ROLLBACK")
+            self.patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            yield connection
+            self.patiently(lambda: connection.execute("COMMIT"))
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def patiently(self, statement: Callable[[], T]) -> T:
+        """Run a statement again while another process has the database locked.
+
+        Raises:
+            Unavailable: for too long, or that process is stopped; it is named.
+            sqlite3.Error: for any other reason.
+        """
+        import sqlite3
+
+        from contentui.stores.local.naming import Patience
+
+        patience: Patience | None = None
+        while True:
+            try:
+                return statement()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+            patience = patience or Patience(os.stat(self.path), self.path)
+            patience.check()
+
+    @contextlib.contextmanager
+    def told(self, doing: str) -> Iterator[None]:
+        """Raise SQLite's errors in our words; an interrupted statement is KeyboardInterrupt."""
+        import sqlite3
+
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+                raise KeyboardInterrupt from error
+            raise self.error(error, doing) from error
+
+    def error(self, error: sqlite3.Error, doing: str) -> ContentError:
+        """The error to raise for one of SQLite's; ``doing`` says what failed."""
+        code = getattr(error, "sqlite_errorname", "") or ""
+        message = f"{doing}: {visible(str(error), 160)}"
+        if code.startswith("SQLITE_FULL"):
+            return ResourceExhausted(message, advice="free some space on that file system")
+        if code.startswith("SQLITE_IOERR"):
+            return Unavailable(
+                message, advice="the disk reports errors, or is full: see 'df' and 'dmesg'"
+            )
+        if code.startswith("SQLITE_CANTOPEN"):
+            return self._cannot_open(message)
+        if code.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+            return PermissionDenied(message, advice="run as the owner of the store")
+        if code.startswith("SQLITE_NOMEM"):
+            return ResourceExhausted(message, advice="the machine has no memory left for it")
+        if is_busy(error):
+            return Unavailable(f"{doing}: another process keeps it busy", advice="try again")
+        return FailedPrecondition(message, advice=self._broken)
+
+    def _cannot_open(self, message: str) -> ContentError:
+        """SQLite tells a missing permission, inode or descriptor in the same words: ask again."""
+        try:
+            probe = os.open(
+                ".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self.directory.fd()
+            )
+            os.close(probe)
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
+                return files.content_error(error, message)
+        return PermissionDenied(message, advice="run as the owner of the store")
+
+    def _check_file(self, found: os.stat_result, path: str) -> None:
+        if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for, a link followed
+            raise FailedPrecondition(f"{visible(path)} is not a file", advice=self._broken)
+        if found.st_size > _SIZE_LIMIT:
+            raise FailedPrecondition(
+                f"{visible(path)} has {found.st_size} bytes, more than it can have",
+                advice=self._broken,
+            )
+
+    def _check_schema(self, connection: sqlite3.Connection) -> None:
+        """Views and triggers that somebody planted would run inside our own statements."""
+        rows = self.patiently(
+            lambda: connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        )
+        found = {name for kind, name, sql in rows if kind == "table" and _is_table(sql)}
+        if len(rows) != len(found) or found != set(self._tables):
+            raise FailedPrecondition(
+                f"{visible(self.path)} is not a database that contentui made", advice=self._broken
+            )
+
+    def _close_to_readers(self) -> None:
+        """Whoever may read it can keep it locked; earlier versions let everybody read it."""
+        directory = self.directory.fd()
+        mode = files.private_mode(directory)
+        found = os.stat(self.name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_IMODE(found.st_mode) != mode and os.geteuid() in {0, found.st_uid}:
+            os.chmod(self.name, mode, dir_fd=directory)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another process has the database locked."""
+    code = getattr(error, "sqlite_errorname", "") or ""
+    return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def _is_table(sql: Any) -> bool:
+    return isinstance(sql, str) and sql.startswith("CREATE TABLE ")
+
+
+def _connect(path: str, mode: str) -> sqlite3.Connection:
+    import sqlite3
+    from urllib.parse import quote
+
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}",
+        uri=True,
+        timeout=_BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _guard(connection: sqlite3.Connection) -> None:
+    """Bound what a planted database can do to us, and let signals end a long statement."""
+    import sqlite3
+
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_LIMIT)
+    connection.set_progress_handler(_go_on, _STEPS)
+    connection.execute("PRAGMA trusted_schema = OFF")
+
+
+def _go_on() -> int:
+    """Python runs the handlers of signals that came; one that raises ends the statement."""
+    return 0
