@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol, cast
 
 from contentui.content.digest import new_hash
 from contentui.content.errors import AlreadyExists, DataLoss, InvalidArgument, Locked, NotFound
+from contentui.content.model import Info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from contentui.content.digest import Digest
-    from contentui.content.model import Info
     from contentui.content.store import Progress, Store, Writer
 
 MIB = 1024 * 1024
@@ -120,22 +120,24 @@ def write_blob(
     feed = _feed(source)
     size = feed.size if size is None else size
     try:
-        if expected is not None and (there := _existing(store, expected)) is not None:
-            return Written(there, "existed", 0)
+        if expected is not None and not _is_begun(store, ref):
+            there = _existing(store, expected)
+            if there is not None:
+                return Written(there, "existed", 0)
         writer = open_writer(
             store, ref, total=size or 0, expected=expected, labels=labels, wait_s=wait_s
         )
     except AlreadyExists:
         if expected is None:
             raise
-        return Written(store.info(expected), "existed", 0)
+        return Written(_existing_info(store, expected, size), "existed", 0)
     with writer:
         kept = _fill(writer, feed, size, expected, progress)
         digest = expected or writer.digest()
         try:
             info = writer.commit(size, expected, labels)
         except AlreadyExists:
-            return Written(store.info(digest), "existed", kept)
+            return Written(_existing_info(store, digest, writer.offset), "existed", kept)
     return Written(info, "resumed" if kept else "created", kept)
 
 
@@ -195,6 +197,21 @@ def _existing(store: Store, digest: Digest) -> Info | None:
         return store.info(digest)
     except NotFound:
         return None
+
+
+def _existing_info(store: Store, digest: Digest, size: int | None) -> Info:
+    """A blob that was there at the commit, even where another process has deleted it since."""
+    found = _existing(store, digest)
+    return found if found is not None else Info(digest, size or 0, 0, 0, None)
+
+
+def _is_begun(store: Store, ref: str) -> bool:
+    """Whether there is an ingest; opening its writer also ends what a killed one left."""
+    try:
+        store.status(ref)
+    except NotFound:
+        return False
+    return True
 
 
 def _fill(

@@ -78,9 +78,8 @@ class FileReader:
         return None
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        files.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -103,12 +102,16 @@ class Blobs:
         self._labels = labels
         self._naming = naming
 
-    def info(self, digest: Digest, labels: AllLabels | None = None) -> Info:
-        """Raises NotFound."""
+    def info(
+        self, digest: Digest, labels: AllLabels | None = None, *, durable: bool = False
+    ) -> Info:
+        """Raises NotFound. ``durable``: what is told to exist has a name that is synced."""
         with files.told(f"looking at {digest}"):
             found = self.names.stat(digest)
-        if found is None:
-            raise _missing(digest)
+            if found is None:
+                raise _missing(digest)
+            if durable and files.is_young(found):
+                self.names.sync([digest])
         return _info(digest, found, self._labels.get(digest) if labels is None else labels)
 
     def digests(self) -> list[Digest]:
@@ -170,11 +173,14 @@ class Blobs:
                 fd = os.open(digest.encoded, files.READ, dir_fd=directory)
             except FileNotFoundError:
                 raise _missing(digest) from None
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(fd)
-            raise FailedPrecondition(f"{digest} is not a file in the store")
-        return FileReader(fd, found.st_size, digest)
+            try:
+                found = os.fstat(fd)
+                if not stat.S_ISREG(found.st_mode):
+                    raise FailedPrecondition(f"{digest} is not a file in the store")
+                return FileReader(fd, found.st_size, digest)
+            except BaseException:
+                files.close(fd)
+                raise
 
     def delete(self, digest: Digest, seen: Info | None) -> None:
         """Raises NotFound, Changed.

@@ -216,9 +216,7 @@ class IngestData:
     def close(self) -> None:
         """Twice is fine."""
         fd, self._fd = self._fd, -1
-        if fd >= 0:
-            with contextlib.suppress(OSError):  # what was synced is safe, the rest is not trusted
-                os.close(fd)
+        files.close(fd)  # what was synced is safe, and the rest is not trusted
 
     # -- for `Inflow`, which appends piece by piece
 

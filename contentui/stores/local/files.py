@@ -157,6 +157,13 @@ def write_file(
         os.close(fd)
 
 
+def close(fd: int) -> None:
+    """Close a descriptor of which nothing unsynced counts; -1 is none."""
+    if fd >= 0:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
 def share_file(fd: int, mode: int = 0o664) -> None:
     """Open a file that we own to the group, whatever the umask is. Raises OSError."""
     found = os.fstat(fd)
@@ -317,11 +324,9 @@ class Directory:
 
     def close(self) -> None:
         with self._mutex:
-            for fd in (self._fd, *self._replaced):
-                if fd >= 0:
-                    os.close(fd)
-            self._fd = -1
-            self._replaced.clear()
+            fds, self._fd, self._replaced = [self._fd, *self._replaced], -1, []
+            for fd in fds:
+                close(fd)
 
     def _is_current(self) -> bool:
         """Whether our descriptor is what stands at the path. Whatever links that path has got
@@ -338,7 +343,11 @@ class Directory:
     def _reopen(self, above: int | None) -> int:
         flags = DIRECTORY if above is not None else DIRECTORY & ~os.O_NOFOLLOW
         fd = os.open(self.name, flags, dir_fd=above)
-        found = os.fstat(fd)
+        try:
+            found = os.fstat(fd)
+        except BaseException:
+            os.close(fd)
+            raise
         if self._fd >= 0:
             # Another thread may be using it: closed now, its number could become another file.
             self._replaced.append(self._fd)

@@ -116,6 +116,8 @@ class IngestDirectory:
         try:
             fd = os.open("data", flags | _DATA, 0o644, dir_fd=self.fd)
         except PermissionError:
+            if not files.exists("data", self.fd):
+                raise
             # A commit that was cut short had made it read-only already.
             os.chmod("data", 0o644, dir_fd=self.fd)
             fd = os.open("data", flags | _DATA, 0o644, dir_fd=self.fd)
@@ -210,9 +212,7 @@ class IngestDirectory:
     def close(self) -> None:
         """Twice is fine."""
         fd, self.fd = self.fd, -1
-        if fd >= 0:
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        files.close(fd)
 
     def _write(self, name: str, data: bytes) -> None:
         files.write_file(name, data, self.fd, shared=self._parent.shared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from hashlib import sha256
@@ -27,6 +28,10 @@ EXPECTED = stat.S_IXGRP
 """The writer wants a digest: the one in ``expected``, else the one that the ref names."""
 
 _BOTH_NAMES = 2
+_LOOKS = 3
+_CHANGING = "it was changing"
+_DAMAGE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
+"""What opening a file answers that is missing, or is none."""
 _USUAL_REF = 512
 """Bytes within which nearly all refs end: a buffer of `REF_LIMIT` costs more than the read."""
 _new_status: Callable[..., Status] = tuple.__new__
@@ -79,6 +84,30 @@ def read_status(name: str, directory: int, *, no_link: bool = False) -> Status |
             "",
         ),
     )
+
+
+def read_sound_status(name: str, directory: int) -> Status | None:
+    """As `read_status`, for whoever is about to change the ingest.
+
+    Damage is what is missing or makes no sense. What can't be read now (no descriptor left, an
+    error of the disk) may be sound: it is raised, so that nothing is mended over it.
+
+    Raises:
+        OSError: a part of it can't be read.
+    """
+    for _ in range(_LOOKS):
+        found = read_status(name, directory)
+        if found is None or not found.damage:
+            return found
+        for file in ("ref", "startedat", "updatedat", "total", "data"):
+            try:
+                os.close(os.open(f"{name}/{file}", READ, dir_fd=directory))
+            except OSError as error:
+                if error.errno not in _DAMAGE:
+                    raise
+        if found.damage != _CHANGING:
+            return found
+    return found
 
 
 def refreshed(seen: Status, directory: int) -> Status | None:
@@ -195,9 +224,7 @@ def _damaged_status(name: str, directory: int) -> Status | None:
     if not wrong and not _still_there(name, found, directory):
         return None
     updated = max(times[1], modified) or found.st_mtime_ns
-    return _damaged(
-        name, ref, size, total, times[0], updated, "; ".join(wrong) or "it was changing"
-    )
+    return _damaged(name, ref, size, total, times[0], updated, "; ".join(wrong) or _CHANGING)
 
 
 def _damaged(

@@ -193,9 +193,8 @@ class RefLocks:
         with self._mutex:
             self._held.clear()
             self._close_locks()
-            if self._records >= 0:
-                os.close(self._records)
-                self._records = -1
+            records, self._records = self._records, -1
+            files.close(records)
 
     def after_fork(self) -> None:
         """In a forked child: the parent's locks must not outlive the parent in us."""
@@ -221,12 +220,16 @@ class RefLocks:
                 fd = os.open("locks", files.READ, dir_fd=self._directory.fd())
             except FileNotFoundError:
                 return -1
+        try:
+            found = os.fstat(fd)
+        except BaseException:
+            os.close(fd)
+            raise
         if self._held and self._fd >= 0:
             # Locks we hold live on the old description: it must stay open until we end.
             _orphans.append(self._fd)
             self._fd = -1
         self._close_locks()
-        found = os.fstat(fd)
         self._fd, self._writable = fd, for_writing
         self._identity = (found.st_ino, found.st_dev)
         return fd
@@ -239,9 +242,8 @@ class RefLocks:
         return (now.st_ino, now.st_dev) == self._identity
 
     def _close_locks(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        files.close(fd)
 
     def _look(self, base: int) -> Holder | None:
         request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, base, 1 << _PID_BITS, 0)
@@ -273,8 +275,7 @@ class RefLocks:
                 )
                 if for_writing and self._directory.shared:
                     files.share_file(fd)
-                if self._records >= 0:
-                    os.close(self._records)
+                files.close(self._records)
                 self._records, self._records_writable = fd, for_writing
         return self._records
 

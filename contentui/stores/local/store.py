@@ -82,7 +82,11 @@ class LocalStore:
         self._mutex = threading.Lock()
         forks.reset_in_child(self)
         self._keeping = Keeping(path, claim)
-        self._check_root(create=create and not read_only)
+        try:
+            self._check_root(create=create and not read_only)
+        except BaseException:
+            self._root.close()
+            raise
 
     # -- what it is
 
@@ -152,7 +156,8 @@ class LocalStore:
     # -- blobs
 
     def info(self, digest: Digest) -> Info:
-        return self._blobs.info(digest)
+        # Who asks may have been about to store it, and goes on as if it had.
+        return self._blobs.info(digest, durable=not self.read_only_reason)
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
         matches = None
@@ -254,6 +259,7 @@ class LocalStore:
 
         with files.told(f"opening ingest {ref}"):
             if expected is not None and self._blobs.is_there(expected, None):
+                self._remove_leftover(ingest_id(ref))
                 raise already_exists(expected)
             return LocalWriter(
                 ref,
@@ -343,9 +349,10 @@ class LocalStore:
         return [path for path in paths if os.path.isdir(path)]
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
-        if self._keeping.writes_by_itself:
-            return self._keeping.daemons_holders(ids)
-        return self._locks.holders(ids)
+        with files.told(f"looking at the locks of {self._path}"):
+            if self._keeping.writes_by_itself:
+                return self._keeping.daemons_holders(ids)
+            return self._locks.holders(ids)
 
     def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
         self._check_writable()
@@ -453,6 +460,8 @@ class LocalStore:
             if not self._labels.exists():
                 with self._naming.held():
                     self._labels.create(complete=not self._blobs.digests())
+            elif files.is_young(os.stat(self._labels.path)):
+                os.fsync(self._ours.fd())  # its maker may have died before
             self._blobs.names.recover()
             self._prepared = True
 
@@ -466,6 +475,15 @@ class LocalStore:
                 holder=error.holder,
                 advice=error.advice or "wait until it ends, or end that process",
             ) from None
+
+    def _remove_leftover(self, ingest: IngestId) -> None:
+        """Remove what a writer left that was killed after its blob had got its name."""
+        with contextlib.suppress(OSError, Locked):
+            directory = self._ingests.fd()
+            if files.exists(ingest, directory):
+                with self._locks.acquire(ingest):
+                    if not files.exists(f"{ingest}/data", directory):
+                        files.remove_tree(ingest, directory)
 
     def _lock_if_there_is_room(self, ingest: IngestId, ref: str) -> RefLock:
         """As `_lock`; on a full disk that has no room for a lock table nobody can hold a lock."""
@@ -533,6 +551,8 @@ class LocalStore:
         A held one moves between any two looks: there only its beginning counts.
         """
         found = ingests.read_status(ingest, self._ingests.fd())
+        if found is not None and found.damage and (seen is None or not seen.damage):
+            found = ingests.read_sound_status(ingest, self._ingests.fd())
         if found is None:
             raise NotFound(f"ingest {name} is gone already")
         if seen is None:

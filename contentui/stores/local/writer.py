@@ -186,7 +186,7 @@ class LocalWriter:
         self._resources.callback(self._data.close)
 
     def _resume(self) -> None:
-        found = ingests.read_status(self._id, self._parent.fd())
+        found = ingests.read_sound_status(self._id, self._parent.fd())
         if found is None:
             raise NotFound(f"ingest {self._ref} vanished while it was opened")
         if not found.damage:
@@ -288,20 +288,23 @@ class LocalWriter:
             self._data.rehash(expected.algorithm)
         digest = self._data.digest()
         if expected is not None and digest != expected:
-            self._refuse(digest)
             raise FailedPrecondition(
                 f"unexpected commit digest {digest}, expected {expected}",
-                advice="the ingest is kept and marked as poisoned: abort or truncate it",
+                advice=f"the ingest is kept{self._refuse(digest)}: abort or truncate it",
             )
         return digest
 
-    def _refuse(self, digest: Digest) -> None:
+    def _refuse(self, digest: Digest) -> str:
+        """Mark complete bytes as wrong; in words, what became of that."""
         if self.offset < self._total:
-            return  # not complete: more bytes may yet make it right
-        with contextlib.suppress(OSError):
+            return ""  # not complete: more bytes may yet make it right
+        try:
             self._data.sync()
             self._directory.mark_refused(self._data.fd, self.offset, digest)
-            self._refused = digest
+        except OSError as error:
+            return f", but could not be marked as poisoned ({error.strerror})"
+        self._refused = digest
+        return " and marked as poisoned"
 
     def _keep(self) -> None:
         """Make what is there durable, so that the ingest can be resumed after anything.
