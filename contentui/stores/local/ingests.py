@@ -140,6 +140,22 @@ def refreshed(seen: Status, directory: int) -> Status | None:
     )
 
 
+def difference(seen: Status, found: Status, *, held: bool) -> str:
+    """How an ingest differs from what was shown, in words; empty when it doesn't.
+
+    One that is held moves between any two looks: there only its beginning counts.
+    """
+    if (found.id, found.ref, found.started_ns) != (seen.id, seen.ref, seen.started_ns):
+        return "it was begun anew"
+    if held:
+        return ""
+    if found.offset != seen.offset:
+        return f"its offset went from {seen.offset} to {found.offset}"
+    if found.damage != seen.damage:
+        return f"it is {found.damage or 'sound now'}"
+    return "it was opened or written to" if found.updated_ns != seen.updated_ns else ""
+
+
 def mark_refused(
     data: int, directory: int, size: int, digest: Digest, *, shared: bool = False
 ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
 from typing import TYPE_CHECKING
 
-from contentui.stores.local import files
+from contentui.stores.local import files, forks, proc_locks
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ ADOPTED = "adopted"
 OWNER = "owner"
 DEDICATED = "containerd"
 _LIMIT = 16 * 1024
+_UNREADABLE = "(its socket can't be read)"
 _FLOCK = struct.Struct("@hhqqi4x")
 _WHOLE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
@@ -32,6 +34,12 @@ class Claim:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        forks.reset_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: the claim is the parent's, and must not outlive it in us."""
+        fd, self._fd = self._fd, -1
+        files.close(fd)
 
     @property
     def is_held(self) -> bool:
@@ -58,11 +66,11 @@ class Claim:
 def lock_owner_mark(root: str) -> int:
     """The owner's mark, open and locked; -1 when somebody has it. Raises OSError."""
     ours = files.Directory(files.Directory(None, root), OURS)
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         while True:
             directory = ours.fd_or_make()
-            fd = os.open(OWNER, flags, 0o644, dir_fd=directory)
+            fd = files.open_private(OWNER, flags, directory)
             try:
                 fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE)
                 if files.same_file(os.stat(OWNER, dir_fd=directory), os.fstat(fd)):
@@ -78,10 +86,16 @@ def lock_owner_mark(root: str) -> int:
 
 
 def service_socket(root: str) -> str:
-    """The URL of our service that owns ``root``, while it runs; else empty."""
+    """The URL of our service that owns ``root``, while it runs; else empty.
+
+    Raises OSError when it can't be told whether there is one.
+    """
     try:
-        fd = os.open(os.path.join(root, OURS, OWNER), files.READ)
-    except OSError:
+        fd = _open_mark(root, OWNER)
+    except PermissionError:
+        locks = proc_locks.locks_on(os.stat(os.path.join(root, OURS, OWNER)))
+        return _UNREADABLE if locks else ""
+    if fd is None:
         return ""
     try:
         if not _is_owned(fd):
@@ -95,21 +109,17 @@ def service_socket(root: str) -> str:
 
     try:
         return visible(str(json.loads(raw)["socket"]))
-    except (ValueError, KeyError, TypeError):
-        return "(its socket can't be read)"
-
-
-def _is_owned(fd: int) -> bool:
-    """Whether somebody holds the mark: a look, which takes nothing."""
-    kind: int = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WHOLE))[0]
-    return kind != fcntl.F_UNLCK
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return _UNREADABLE
 
 
 def dedicated_to(root: str) -> str:
-    """The root of the containerd whose content our service keeps in ``root``; else empty."""
-    try:
-        fd = os.open(os.path.join(root, OURS, DEDICATED), files.READ)
-    except OSError:
+    """The root of the containerd whose content our service keeps in ``root``; else empty.
+
+    Raises OSError when it can't be told.
+    """
+    fd = _open_mark(root, DEDICATED)
+    if fd is None:
         return ""
     try:
         raw = os.read(fd, _LIMIT)
@@ -118,3 +128,19 @@ def dedicated_to(root: str) -> str:
     finally:
         os.close(fd)
     return raw.removesuffix(b"\n").decode("utf-8", "surrogateescape") or "(can't be read)"
+
+
+def _open_mark(root: str, name: str) -> int | None:
+    """None: there is none, or a symbolic link, which is never ours. Raises OSError."""
+    try:
+        return os.open(os.path.join(root, OURS, name), files.READ)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP}:
+            return None
+        raise
+
+
+def _is_owned(fd: int) -> bool:
+    """Whether somebody holds the mark: a look, which takes nothing."""
+    kind: int = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WHOLE))[0]
+    return kind != fcntl.F_UNLCK

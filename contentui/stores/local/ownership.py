@@ -9,7 +9,7 @@ import time
 from enum import Enum
 
 from contentui.content.errors import FailedPrecondition, ReadOnly
-from contentui.stores.local import files
+from contentui.stores.local import files, proc_locks
 from contentui.stores.local.marks import (
     ADOPTED,
     DEDICATED,
@@ -49,19 +49,24 @@ def kept(root: str, *, claimed: bool = False) -> Kept:
     """
     if claimed:
         return Kept.BY_NOBODY
-    if is_containerds(root):
-        adopted = os.path.lexists(os.path.join(root, OURS, ADOPTED))
-        meta_db = _meta_db(root)
-        dead = adopted and (meta_db is None or not _is_locked(meta_db))
-        return Kept.BY_NOBODY if dead else Kept.BY_CONTAINERD
-    return Kept.FOR_CONTAINERD if dedicated_to(root) else Kept.BY_NOBODY
+    try:
+        if is_containerds(root):
+            meta_db = _meta_db(root)
+            dead = _is_adopted(root) and (meta_db is None or not _is_locked(meta_db))
+            return Kept.BY_NOBODY if dead else Kept.BY_CONTAINERD
+        return Kept.FOR_CONTAINERD if dedicated_to(root) else Kept.BY_NOBODY
+    except OSError:  # then it is read-only, and `read_only_reason` says why
+        return Kept.BY_NOBODY
 
 
 def daemon_pid(root: str) -> int:
     """The pid of the containerd that runs on ``root``; 0 when there is none that we see."""
     from contentui.stores.daemon import process_holding
 
-    meta_db = _meta_db(root)
+    try:
+        meta_db = _meta_db(root)
+    except OSError:
+        return 0
     return process_holding(meta_db) if meta_db is not None else 0
 
 
@@ -70,12 +75,23 @@ def read_only_reason(root: str, *, claimed: bool = False) -> str:
 
     ``claimed``: by our service that has the `Claim` on it.
     """
+    try:
+        return _read_only_reason(root, claimed=claimed)
+    except OSError as error:
+        # Only "no such file" means that nobody has it.
+        return (
+            f"whether a containerd or a service owns this directory can't be told "
+            f"({error.strerror}: {visible(str(error.filename or root), 160)})"
+        )
+
+
+def _read_only_reason(root: str, *, claimed: bool) -> str:
     if not claimed and (reason := _service_reason(root)):
         return reason
     meta_db = _meta_db(root)
     if meta_db is None:
         return _MOUNTED_ALONE if _is_mounted_alone(root) else ""
-    adopted = os.path.lexists(os.path.join(root, OURS, ADOPTED))
+    adopted = _is_adopted(root)
     if _is_locked(meta_db) or (adopted and _is_locked_elsewhere(meta_db)):
         return (
             "a running containerd owns this directory: only it may change it (watching is safe); "
@@ -89,8 +105,12 @@ def read_only_reason(root: str, *, claimed: bool = False) -> str:
     )
 
 
+def _is_adopted(root: str) -> bool:
+    return files.exists(os.path.join(root, OURS, ADOPTED))
+
+
 def is_containerds(root: str) -> bool:
-    """Whether a containerd writes, or wrote, in this directory."""
+    """Whether a containerd writes, or wrote, in this directory. Raises OSError if unknown."""
     return _meta_db(root) is not None or _is_mounted_alone(root)
 
 
@@ -103,10 +123,11 @@ def adopt(root: str) -> None:
         FailedPrecondition: nobody owns it, or the daemon or the service lives.
         NotFound, PermissionDenied, ReadOnly: the mark can't be written.
     """
-    meta_db = _meta_db(root)
-    if dedicated_to(root):
-        _undedicate(root)
-        return
+    with files.told(f"looking who owns {root}"):
+        meta_db = _meta_db(root)
+        if dedicated_to(root):
+            _undedicate(root)
+            return
     if meta_db is None:
         if _is_mounted_alone(root):
             raise FailedPrecondition(f"{visible(root)} can't be adopted", advice=_MOUNTED_ALONE)
@@ -132,7 +153,7 @@ def adopt(root: str) -> None:
 def _meta_db(root: str) -> str | None:
     """The database of the containerd that owns ``root``, when there is one beside it."""
     path = os.path.join(os.path.dirname(os.path.realpath(root)), _META_DB)
-    return path if os.path.lexists(path) else None
+    return path if files.exists(path) else None
 
 
 def _is_in_use(meta_db: str) -> bool:
@@ -142,10 +163,8 @@ def _is_in_use(meta_db: str) -> bool:
 def _is_locked(path: str) -> bool:
     """Whether a process holds a lock on ``path``, told without taking one (/proc/locks)."""
     try:
-        inode = os.stat(path).st_ino
-        with open("/proc/locks", "rb") as file:
-            return any(line.split()[-3].endswith(b":%d" % inode) for line in file)
-    except (OSError, IndexError):
+        return bool(proc_locks.locks_on(os.stat(path)))
+    except OSError:
         return True  # can't be told: then it may be alive
 
 
@@ -254,7 +273,8 @@ def dedicate(root: str, daemon_root: str) -> None:
         NotFound, PermissionDenied, ReadOnly: the mark can't be written.
     """
     wanted = os.path.realpath(daemon_root)
-    known = dedicated_to(root)
+    with files.told(f"looking who owns {root}"):
+        known = dedicated_to(root)
     if known == wanted:
         return
     why = "its collector deletes every blob that it doesn't know"
@@ -282,12 +302,12 @@ def dedicate(root: str, daemon_root: str) -> None:
 
 
 def _check_empty(root: str, why: str) -> None:
-    if is_containerds(root):
-        raise FailedPrecondition(
-            f"{visible(root)} is a containerd's own content",
-            advice="name a new directory for the service",
-        )
     with files.told(f"looking into {root}"):
+        if is_containerds(root):
+            raise FailedPrecondition(
+                f"{visible(root)} is a containerd's own content",
+                advice="name a new directory for the service",
+            )
         for name in ("ingest", "blobs/sha256", "blobs/sha384", "blobs/sha512"):
             with contextlib.suppress(FileNotFoundError):
                 if os.listdir(os.path.join(root, name)):
@@ -305,7 +325,7 @@ def _undedicate(root: str) -> None:
     """
     owner = service_socket(root)
     meta_db = os.path.join(dedicated_to(root), _META_DB)
-    if owner or (os.path.lexists(meta_db) and _is_in_use(meta_db)):
+    if owner or (files.exists(meta_db) and _is_in_use(meta_db)):
         raise FailedPrecondition(
             f"{visible(root)} is in use by {owner or 'a running containerd'}",
             advice="stop that first; adopting is for the directory of a dead node",

@@ -557,28 +557,9 @@ class LocalStore:
             raise NotFound(f"ingest {name} is gone already")
         if seen is None:
             return found
-        facts = _beginning if held else _all_facts
-        if facts(found) != facts(seen):
-            raise Changed(f"ingest {name} changed since it was shown: {_difference(seen, found)}")
+        if difference := ingests.difference(seen, found, held=held):
+            raise Changed(f"ingest {name} changed since it was shown: {difference}")
         return found
-
-
-def _beginning(status: Status) -> tuple[object, ...]:
-    return status.id, status.ref, status.started_ns
-
-
-def _all_facts(status: Status) -> tuple[object, ...]:
-    return (*_beginning(status), status.offset, status.updated_ns, status.damage)
-
-
-def _difference(seen: Status, found: Status) -> str:
-    if found.started_ns != seen.started_ns:
-        return "it was begun anew"
-    if found.offset != seen.offset:
-        return f"its offset went from {seen.offset} to {found.offset}"
-    if found.damage != seen.damage:
-        return f"it is {found.damage or 'sound now'}"
-    return "it was opened or written to"
 
 
 def _name(ref: str) -> str:
