@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from typing import TYPE_CHECKING, Any
 
 from contentui.content.errors import (
@@ -19,7 +20,7 @@ from contentui.content.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from contentui.stores.local import files
+from contentui.stores.local import files, forks
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _BUSY_S = 0.25
 """How long SQLite itself waits for a lock; whoever has it is looked at in between."""
+_FORK_WAIT_S = 5.0
 _SIZE_LIMIT = 4 << 30
 """Bytes that a database may have: a larger one is none of ours."""
 _VALUE_LIMIT = 32 << 20
@@ -49,8 +51,24 @@ class Database:
         """``tables``: each table's columns in SQL; ``broken``: advice for one that is no good."""
         self.directory = directory
         self.name = name
+        self.mutex = threading.RLock()
+        """Held while SQLite is at work: a fork in between would break it in the child."""
+        self._is_paused = False
+        forks.pause_for_forks(self)
         self._tables = tables
         self._broken = broken
+
+    def before_fork(self) -> None:
+        """Wait, though not for ever, until no thread is within SQLite."""
+        self._is_paused = self.mutex.acquire(timeout=_FORK_WAIT_S)
+
+    def after_fork_in_parent(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self.mutex.release()
+
+    def after_fork(self) -> None:
+        self.mutex = threading.RLock()
 
     @property
     def path(self) -> str:
@@ -214,7 +232,9 @@ class Database:
         except OSError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
                 return files.content_error(error, message)
-        return PermissionDenied(message, advice="run as the owner of the store")
+        if not os.access(self.path, os.R_OK) or not os.access(self.directory.path, os.W_OK):
+            return PermissionDenied(message, advice="run as the owner of the store")
+        return Unavailable(message, advice="try again; else see 'dmesg' for errors of the disk")
 
     def _check_file(self, found: os.stat_result, path: str) -> None:
         if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for, a link followed

@@ -14,21 +14,50 @@ class Resettable(Protocol):
         """Called in the child, where no other thread runs. Must not raise."""
 
 
+class Pausable(Resettable, Protocol):
+    """One whose work must not be cut in two by a fork."""
+
+    def before_fork(self) -> None:
+        """Called in the parent: wait until no thread is at work. Must not raise."""
+
+    def after_fork_in_parent(self) -> None:
+        """Called in the parent: let threads go on."""
+
+
 generation = 0
 """How many forks lie between this process and the one that imported this module first."""
-_objects: weakref.WeakSet[Any] = weakref.WeakSet()
+_resettable: weakref.WeakSet[Any] = weakref.WeakSet()
+_pausable: weakref.WeakSet[Any] = weakref.WeakSet()
+_paused: list[Pausable] = []
 
 
 def reset_in_child(resource: Resettable) -> None:
     """Call ``resource.after_fork()`` in every forked child, as long as it lives."""
-    _objects.add(resource)
+    _resettable.add(resource)
 
 
-def _after_fork() -> None:
+def pause_for_forks(resource: Pausable) -> None:
+    """Let every fork wait until ``resource`` is not at work, and reset it in the child."""
+    _pausable.add(resource)
+
+
+def _before() -> None:
+    _paused[:] = list(_pausable)
+    for resource in _paused:
+        resource.before_fork()
+
+
+def _in_parent() -> None:
+    while _paused:
+        _paused.pop().after_fork_in_parent()
+
+
+def _in_child() -> None:
     global generation
     generation += 1
-    for resource in list(_objects):
+    _paused.clear()
+    for resource in [*_pausable, *_resettable]:
         resource.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

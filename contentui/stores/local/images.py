@@ -124,13 +124,20 @@ class LocalImages:
 
     def _ask(self, query: str, arguments: tuple[str, ...], *, writable: bool) -> _Rows:
         database = self._database
-        with contextlib.closing(database.connect(writable=writable)) as connection:
+        with (
+            database.mutex,
+            contextlib.closing(database.connect(writable=writable)) as connection,
+        ):
             return database.patiently(lambda: connection.execute(query, arguments).fetchall())
 
     @contextlib.contextmanager
     def _transaction(self, *, make: bool) -> Iterator[sqlite3.Connection]:
         database = self._database
-        with database.told("writing the names of images"), self._naming.held():
+        with (
+            database.told("writing the names of images"),
+            self._naming.held(),
+            database.mutex,
+        ):
             if make:
                 database.make(lambda _new: None)
             with (

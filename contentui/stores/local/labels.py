@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument
@@ -125,7 +124,6 @@ class Labels:
         """``recovers``: a change that a crash cut in half may be undone even when only reading."""
         self.recovers = recovers
         self._database = Database(directory, "labels.db", _TABLES, _BROKEN)
-        self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._writable = False
@@ -158,14 +156,14 @@ class Labels:
 
     def create(self, *, complete: bool) -> None:
         """Make the database where it is missing. ``complete``: no blob was there before."""
-        with self._mutex, self._told("making the label database"):
+        with self._database.mutex, self._told("making the label database"):
             self._make(complete=complete)
 
     def needs_row(self, labels: Mapping[str, str]) -> bool:
         """Whether a new blob with these labels must be written down to be known."""
         if labels:
             return True
-        with self._mutex:
+        with self._database.mutex:
             if self._complete:
                 return False
             try:
@@ -181,7 +179,7 @@ class Labels:
         import sqlite3
 
         found: set[str] = set()
-        with self._mutex:
+        with self._database.mutex:
             try:
                 connection = self._reader()
                 if connection is None:
@@ -199,7 +197,7 @@ class Labels:
 
     def digests(self) -> list[str]:
         """The digests of all rows, hostile text. Raises ContentError when they can't be read."""
-        with self._mutex, self._told("reading the label database"):
+        with self._database.mutex, self._told("reading the label database"):
             connection = self._reader()
             if connection is None:
                 return []
@@ -217,7 +215,7 @@ class Labels:
         """
         rows = [(digest, updated_ns, _encode(one)) for digest, one in labels]
         gone = [(digest,) for digest in without]
-        with self._mutex, self._told("writing labels"):
+        with self._database.mutex, self._told("writing labels"):
             connection = self._writer()
             with self._database.transaction(connection):
                 connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", rows)
@@ -235,7 +233,7 @@ class Labels:
         Raises:
             FailedPrecondition: single keys of labels that are unknown.
         """
-        with self._mutex, self._told("writing labels"):
+        with self._database.mutex, self._told("writing labels"):
             connection = self._writer()
             with self._database.transaction(connection):
                 if change is not None:
@@ -247,12 +245,11 @@ class Labels:
         return new
 
     def close(self) -> None:
-        with self._mutex:
+        with self._database.mutex:
             self._drop_connection()
 
     def after_fork(self) -> None:
         """In a forked child: a connection of SQLite's must not be used or closed in both."""
-        self._mutex = threading.RLock()
         if self._connection is not None:
             _parents_connections.append(self._connection)
             self._connection = None
@@ -299,7 +296,7 @@ class Labels:
         """The answer; None when there is none to be had."""
         import sqlite3
 
-        with self._mutex:
+        with self._database.mutex:
             try:
                 if not self._database.exists():
                     self._drop_connection()

@@ -54,9 +54,11 @@ class NamingLock:
                 return
             finally:
                 # Explicit, before closing: a forked child may have a copy of the descriptor.
-                with contextlib.suppress(OSError):
-                    fcntl.flock(fd, fcntl.LOCK_UN)
-                os.close(fd)
+                try:
+                    with contextlib.suppress(OSError):
+                        fcntl.flock(fd, fcntl.LOCK_UN)
+                finally:
+                    files.close(fd)
 
     @staticmethod
     def _is_current(fd: int, directory: int) -> bool:

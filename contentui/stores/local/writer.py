@@ -167,7 +167,7 @@ class LocalWriter:
         self.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
+        if hasattr(self, "_resources"):
             self._end()
 
     # -- opening
@@ -338,5 +338,5 @@ class LocalWriter:
             )
 
     def _end(self) -> None:
+        self._closed = True  # first: what an interruption leaves open is closed with the object
         self._resources.close()
-        self._closed = True
