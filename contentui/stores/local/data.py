@@ -41,7 +41,7 @@ class IngestData:
     """
 
     def __init__(self, fd: int, algorithm: str) -> None:
-        """Take over the descriptor of a new, empty file; `load` for one that has bytes."""
+        """Of a new, empty file; `load` for one that has bytes. The caller closes ``fd``."""
         self._fd = fd
         self._state: tuple[_Hash, int] = (new_hash(algorithm), 0)
         self._synced = self._state
@@ -212,11 +212,6 @@ class IngestData:
         os.utime(self._fd, ns=(now_ns, now_ns))
         self._forget_record()
         self._note()
-
-    def close(self) -> None:
-        """Twice is fine."""
-        fd, self._fd = self._fd, -1
-        files.close(fd)  # what was synced is safe, and the rest is not trusted
 
     # -- for `Inflow`, which appends piece by piece
 

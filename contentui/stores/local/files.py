@@ -382,15 +382,16 @@ def _make_path(path: str) -> None:
     except FileExistsError:  # another process was quicker
         if not os.path.isdir(path):
             raise
-    fd = os.open(parent, DIRECTORY & ~os.O_NOFOLLOW)
     try:
-        os.fsync(fd)
+        fd = os.open(parent, DIRECTORY & ~os.O_NOFOLLOW)
+        try:
+            os.fsync(fd)
+        finally:
+            close(fd)
     except OSError:
         with contextlib.suppress(OSError):
             os.rmdir(path)
         raise
-    finally:
-        os.close(fd)
 
 
 def remove_tree(name: str, directory: int) -> None:

@@ -168,13 +168,13 @@ class Labels:
                 return False
             try:
                 return self._reader() is not None and not self._complete
-            except ContentError:  # unknown labels: nothing that is written could change that
+            except FailedPrecondition:  # broken: nothing that is written could change that
                 return False
 
     def having_rows(self, digests: Sequence[str]) -> set[str]:
         """Those that have a row; empty when the database is broken, or kept busy.
 
-        Raises OSError when it can't be told whether there is one.
+        Raises OSError, ContentError when it can't be told.
         """
         import sqlite3
 
@@ -188,11 +188,15 @@ class Labels:
                     some = digests[start : start + _AT_ONCE]
                     among = f"{_DIGESTS} WHERE digest IN ({_marks(some)})"
                     found.update(row[0] for row in connection.execute(among, some))
-            except ContentError:
+            except FailedPrecondition:
                 return found
             except sqlite3.Error as error:
-                if not is_busy(error):
-                    self._drop_connection()
+                if is_busy(error):
+                    return found  # whoever has no labels waits for nobody
+                self._drop_connection()
+                refusal = self._database.error(error, "looking for labels")
+                if not isinstance(refusal, FailedPrecondition):
+                    raise refusal from error
         return found
 
     def digests(self) -> list[str]:

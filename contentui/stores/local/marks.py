@@ -104,7 +104,7 @@ def service_socket(root: str) -> str:
     except OSError:
         raw = b""
     finally:
-        os.close(fd)
+        files.close(fd)
     import json
 
     try:
@@ -126,7 +126,7 @@ def dedicated_to(root: str) -> str:
     except OSError:
         raw = b""
     finally:
-        os.close(fd)
+        files.close(fd)
     return raw.removesuffix(b"\n").decode("utf-8", "surrogateescape") or "(can't be read)"
 
 

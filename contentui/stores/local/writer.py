@@ -182,8 +182,8 @@ class LocalWriter:
             self._resume()
 
     def _take(self, fd: int) -> None:
+        self._resources.callback(files.close, fd)
         self._data = IngestData(fd, self._algorithm)
-        self._resources.callback(self._data.close)
 
     def _resume(self) -> None:
         found = ingests.read_sound_status(self._id, self._parent.fd())
