@@ -64,6 +64,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "around them": {
         "serve": Command("serve", "serve a directory over gRPC, as containerd's content service"),
         "journal": Command("journal", "what was aborted, truncated and deleted from here"),
+        "init": Command("init", "make a store, also one that a group of users shares"),
         "adopt": Command("adopt", "make a copied directory writable"),
         "completion": Command("completion", "a completion script for your shell"),
     },

@@ -36,6 +36,11 @@ def open_store(source: str, *, read_only: bool = False, create: bool = False) ->
     return LocalStore(content_root(source), create=create, read_only=read_only)
 
 
+def names_directory(source: str) -> bool:
+    """Whether ``source`` names a directory, which need not be there."""
+    return bool(source) and "://" not in source and not is_socket(source)
+
+
 def parse_socket_url(url: str) -> tuple[str, tuple[str, ...]]:
     """The path and the namespaces in ``unix:///PATH?namespace=a,b``; no namespaces mean all.
 

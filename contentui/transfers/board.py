@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
 from contentui.content.model import Descriptor
+from contentui.stores.local.files import share_as_parent
 from contentui.transfers.model import Part, Phase, Transfer
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Notice:
     def __enter__(self) -> Self:
         with suppress(OSError):
             os.makedirs(self._board, 0o755, exist_ok=True)
+            share_as_parent(self._board)
             _sweep(self._board)
             path = os.path.join(self._board, f"{self._name}.lock")
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

@@ -171,6 +171,14 @@ def share_file(fd: int, mode: int = 0o664) -> None:
         os.fchmod(fd, mode)
 
 
+def share_as_parent(path: str) -> None:
+    """Open a directory of ours to the group where the one above is. Raises OSError."""
+    found = os.stat(path)
+    is_ours = os.geteuid() in {0, found.st_uid}
+    if is_ours and is_shared(os.stat(os.path.dirname(path))) and not is_shared(found):
+        os.chmod(path, 0o2775)  # noqa: S103 - a group shares it
+
+
 def make_directory(name: str, directory: int, *, shared: bool = False) -> None:
     """mkdir, ``shared``: for the group too. Raises OSError."""
     os.mkdir(name, 0o775 if shared else 0o755, dir_fd=directory)
@@ -445,8 +453,12 @@ def _open_for_removal(name: str, directory: int) -> int:
         finally:
             os.close(fd)
         return os.open(name, DIRECTORY, dir_fd=directory)
-    mode = os.fstat(fd).st_mode
-    if mode & 0o300 != 0o300:
-        with contextlib.suppress(PermissionError):
-            os.fchmod(fd, stat.S_IMODE(mode) | 0o700)
+    try:
+        mode = os.fstat(fd).st_mode
+        if mode & 0o300 != 0o300:
+            with contextlib.suppress(PermissionError):
+                os.fchmod(fd, stat.S_IMODE(mode) | 0o700)
+    except BaseException:
+        close(fd)
+        raise
     return fd

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument
 from contentui.stores.local import forks
-from contentui.stores.local.database import Database, is_busy
+from contentui.stores.local.database import Database
+from contentui.stores.local.naming import HolderStopped
 
 if TYPE_CHECKING:
     import sqlite3
@@ -163,41 +164,43 @@ class Labels:
         """Whether a new blob with these labels must be written down to be known."""
         if labels:
             return True
-        with self._database.mutex:
+        database = self._database
+        with database.mutex, database.waiting_for_none_that_is_stopped():
             if self._complete:
                 return False
             try:
                 return self._reader() is not None and not self._complete
             except FailedPrecondition:  # broken: nothing that is written could change that
                 return False
+            except HolderStopped:  # unknown labels: those of the blobs without a row are, too
+                return False
 
     def having_rows(self, digests: Sequence[str]) -> set[str]:
-        """Those that have a row; empty when the database is broken, or kept busy.
+        """Those that have a row.
+
+        None when the database is broken: what is in it is unknown anyway. None as well while
+        another process is stopped within it: who has no labels to write waits for nobody.
 
         Raises OSError, ContentError when it can't be told.
         """
-        import sqlite3
-
         found: set[str] = set()
-        with self._database.mutex:
+        database = self._database
+        with database.mutex, database.waiting_for_none_that_is_stopped():
             try:
                 connection = self._reader()
                 if connection is None:
                     return found
-                for start in range(0, len(digests), _AT_ONCE):
-                    some = digests[start : start + _AT_ONCE]
-                    among = f"{_DIGESTS} WHERE digest IN ({_marks(some)})"
-                    found.update(row[0] for row in connection.execute(among, some))
-            except FailedPrecondition:
+                with self._told("looking for labels"):
+                    for start in range(0, len(digests), _AT_ONCE):
+                        found |= self._among(connection, digests[start : start + _AT_ONCE])
+            except (FailedPrecondition, HolderStopped):
                 return found
-            except sqlite3.Error as error:
-                if is_busy(error):
-                    return found  # whoever has no labels waits for nobody
-                self._drop_connection()
-                refusal = self._database.error(error, "looking for labels")
-                if not isinstance(refusal, FailedPrecondition):
-                    raise refusal from error
         return found
+
+    def _among(self, connection: sqlite3.Connection, digests: Sequence[str]) -> set[str]:
+        among = f"{_DIGESTS} WHERE digest IN ({_marks(digests)})"
+        rows = self._database.patiently(lambda: connection.execute(among, digests).fetchall())
+        return {row[0] for row in rows}
 
     def digests(self) -> list[str]:
         """The digests of all rows, hostile text. Raises ContentError when they can't be read."""

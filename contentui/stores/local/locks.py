@@ -155,8 +155,15 @@ class RefLocks:
                 return
             if self._fd >= 0:
                 request = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, base, 1 << _PID_BITS, 0)
-                with contextlib.suppress(OSError):
+                try:
                     fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+                except OSError:
+                    if len(self._held) == 1:
+                        self._close_locks()  # which frees it as well
+                except BaseException:  # interrupted, perhaps before it was done
+                    fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+                    self._held.pop(base, None)
+                    raise
             self._held.pop(base, None)
 
     def holders(self, ids: Iterable[IngestId]) -> dict[IngestId, Holder] | None:

@@ -28,6 +28,10 @@ _LOOK_S = 0.25
 _FILE = "naming"
 
 
+class HolderStopped(Unavailable):
+    """Whoever has the lock is stopped, and may be for ever."""
+
+
 class NamingLock:
     """The lock of one store, for all its processes and threads."""
 
@@ -122,9 +126,11 @@ class _Waiter:
 class Patience:
     """How long to wait for whoever has a file locked."""
 
-    def __init__(self, found: os.stat_result, path: str) -> None:
+    def __init__(self, found: os.stat_result, path: str, stopped_s: float | None = None) -> None:
+        """``stopped_s``: how long to wait for one that is stopped; None: `STOPPED_S`."""
         self._found = found
         self._path = path
+        self._stopped_s = STOPPED_S if stopped_s is None else stopped_s
         self._begun = time.monotonic()
         self._stopped_since: float | None = None
 
@@ -137,7 +143,7 @@ class Patience:
             self._stopped_since = None
         elif self._stopped_since is None:
             self._stopped_since = now
-        if self._stopped_since is not None and now - self._stopped_since > STOPPED_S:
+        if self._stopped_since is not None and now - self._stopped_since >= self._stopped_s:
             raise self.error(pid, stopped=True)
         if now - self._begun > WAIT_S:
             raise self.error(pid, stopped=False)
@@ -155,7 +161,7 @@ class Patience:
         command = visible(process_command(pid), 120)
         who = f"pid {pid} ({command})" if command else f"pid {pid}"
         if stopped:
-            return Unavailable(
+            return HolderStopped(
                 f"{who} keeps {path} locked, and is stopped",
                 advice=f"continue it with 'kill -CONT {pid}', or end it with 'kill -KILL {pid}'",
             )

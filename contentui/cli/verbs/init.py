@@ -1,0 +1,66 @@
+"""Make a store, for oneself or for a group of users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.cli.exits import Exit
+from contentui.content.errors import InvalidArgument, ReadOnly
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from contentui.cli.context import Context
+
+EXAMPLES = """
+  contentui --store /srv/content init
+  sudo contentui --store /srv/content init --shared ops
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument(
+        "--shared",
+        metavar="GROUP",
+        help="let all members of GROUP (a name or a number) use the store; also one that exists",
+    )
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Make the directory, and open it to the group."""
+    from contentui.stores.local import ownership, sharing
+    from contentui.stores.open import names_directory
+    from contentui.text import visible
+
+    source = context.source
+    if not names_directory(source):
+        raise InvalidArgument(
+            f"{visible(source)} is not a directory",
+            advice="only a store in a directory can be made from here: name it with --store",
+        )
+    reason = ownership.read_only_reason(source)
+    if context.read_only or reason:
+        raise ReadOnly(
+            f"{visible(source)} is read-only here",
+            advice=reason or "it was opened read-only (--read-only)",
+        )
+    group = None if args.shared is None else _group(args.shared)
+    sharing.make(source, group)
+    shared = "" if group is None else f", shared with group {visible(args.shared)}"
+    context.out.line(f"{visible(source)} is a content store{shared}")
+    return Exit.DONE
+
+
+def _group(text: str) -> int:
+    """The id of a group. Raises InvalidArgument."""
+    import grp
+
+    try:
+        return int(text) if text.isascii() and text.isdigit() else grp.getgrnam(text).gr_gid
+    except (KeyError, ValueError):
+        from contentui.text import visible
+
+        raise InvalidArgument(
+            f"there is no group {visible(text, 64)}", advice="'getent group' lists them"
+        ) from None

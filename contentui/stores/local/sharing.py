@@ -1,0 +1,97 @@
+"""A store that the members of a group share: docs/sharing.md.
+
+Its directories are setgid and writable for the group; that is also how it is known
+(`files.is_shared`), so a directory that was prepared so with chmod and chgrp is one as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from contentui.stores.local import files
+from contentui.stores.local.marks import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DIRECTORY = 0o2775
+_FILE = 0o664
+_PRIVATE = frozenset({"locks", "naming", "owner"})
+_DATABASES = (".db", ".db-journal")
+
+
+def make(root: str, group: int | None) -> None:
+    """Make the store ``root`` where it is missing, and share it with a group, by its id.
+
+    One that exists is opened to the group as it is, with all that is in it. Live writers go on.
+
+    Raises:
+        PermissionDenied: it, or a part of it, is another user's.
+        FailedPrecondition, ReadOnly, ResourceExhausted, Unavailable: as the file system refuses.
+    """
+    with files.told(f"making {root}"):
+        top = files.Directory(None, root)
+        try:
+            fd = top.fd_or_make()
+            for name in ("blobs", "ingest", OURS):
+                files.Directory(top, name).fd_or_make()
+            if group is not None:
+                _share(fd, group)
+        finally:
+            top.close()
+
+
+def _share(root: int, group: int) -> None:
+    _open_up(root, group, _DIRECTORY)
+    for name in ("ingest", "blobs"):
+        for above, entries in _folders(name, root, group):
+            for entry in entries:
+                # A blob stays read-only: only who may read it changes.
+                _open_file(entry, above, group, None if name == "blobs" else _FILE)
+    for above, entries in _folders(OURS, root, group):
+        for entry in entries:
+            private = entry in _PRIVATE or entry.endswith(_DATABASES)
+            _open_file(entry, above, group, 0o660 if private else _FILE)
+
+
+def _folders(name: str, above: int, group: int) -> Iterator[tuple[int, list[str]]]:
+    """A directory and those in it, each shared, open, and with the names of its files."""
+    try:
+        fd = os.open(name, files.DIRECTORY, dir_fd=above)
+    except FileNotFoundError:
+        return
+    try:
+        _open_up(fd, group, _DIRECTORY)
+        entries = []
+        for entry in os.listdir(fd):
+            with contextlib.suppress(FileNotFoundError):
+                mode = os.stat(entry, dir_fd=fd, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    yield from _folders(entry, fd, group)
+                elif stat.S_ISREG(mode):
+                    entries.append(entry)
+        yield fd, entries
+    finally:
+        files.close(fd)
+
+
+def _open_file(name: str, above: int, group: int, mode: int | None) -> None:
+    # By its name: a database must not be opened by anything but SQLite (see `database`).
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        wanted = stat.S_IMODE(found.st_mode) if mode is None else mode
+        if found.st_gid != group:
+            os.chown(name, -1, group, dir_fd=above, follow_symlinks=False)
+        if stat.S_IMODE(found.st_mode) != wanted:
+            os.chmod(name, wanted, dir_fd=above)
+
+
+def _open_up(fd: int, group: int, mode: int) -> None:
+    found = os.fstat(fd)
+    if found.st_gid != group:
+        os.fchown(fd, -1, group)
+    if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
+        os.fchmod(fd, mode)
