@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DIRECTORY = 0o2775
-_FILE = 0o664
+_FILE = 0o060
+"""Bits that a file gets; two others on ``data`` have a meaning (docs/architecture.md)."""
+_BLOB = 0
 _PRIVATE = frozenset({"locks", "naming", "owner"})
 _DATABASES = (".db", ".db-journal")
 
@@ -49,12 +51,11 @@ def _share(root: int, group: int) -> None:
     for name in ("ingest", "blobs"):
         for above, entries in _folders(name, root, group):
             for entry in entries:
-                # A blob stays read-only: only who may read it changes.
-                _open_file(entry, above, group, None if name == "blobs" else _FILE)
+                _open_file(entry, above, group, _BLOB if name == "blobs" else _FILE)
     for above, entries in _folders(OURS, root, group):
         for entry in entries:
             private = entry in _PRIVATE or entry.endswith(_DATABASES)
-            _open_file(entry, above, group, 0o660 if private else _FILE)
+            _open_file(entry, above, group, _FILE, without=0o007 if private else 0)
 
 
 def _folders(name: str, above: int, group: int) -> Iterator[tuple[int, list[str]]]:
@@ -78,11 +79,11 @@ def _folders(name: str, above: int, group: int) -> Iterator[tuple[int, list[str]
         files.close(fd)
 
 
-def _open_file(name: str, above: int, group: int, mode: int | None) -> None:
+def _open_file(name: str, above: int, group: int, bits: int, *, without: int = 0) -> None:
     # By its name: a database must not be opened by anything but SQLite (see `database`).
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=above, follow_symlinks=False)
-        wanted = stat.S_IMODE(found.st_mode) if mode is None else mode
+        wanted = (stat.S_IMODE(found.st_mode) | bits) & ~without
         if found.st_gid != group:
             os.chown(name, -1, group, dir_fd=above, follow_symlinks=False)
         if stat.S_IMODE(found.st_mode) != wanted:
