@@ -76,13 +76,8 @@ class Database:
         return f"{self.directory.path}/{self.name}"
 
     def exists(self) -> bool:
-        """Raises OSError when that can't be told, FailedPrecondition for what is no file."""
-        try:
-            found = os.stat(self.path, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        self._check_file(found, self.path)
-        return True
+        """Whether something has its name, whatever it is. Raises OSError when it can't be told."""
+        return files.exists(self.path)
 
     def identity(self) -> tuple[int, int]:
         """Which file it is. Raises OSError, FailedPrecondition when SQLite must not open it."""

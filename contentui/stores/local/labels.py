@@ -144,7 +144,7 @@ class Labels:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def exists(self) -> bool:
-        """Whether there is a database. Raises OSError when that can't be told."""
+        """Whether there is a database, good or not. Raises OSError when that can't be told."""
         return self._database.exists()
 
     def get(self, digest: Digest) -> AllLabels:

@@ -460,7 +460,7 @@ class LocalStore:
             if not self._labels.exists():
                 with self._naming.held():
                     self._labels.create(complete=not self._blobs.digests())
-            elif files.is_young(os.stat(self._labels.path)):
+            elif files.is_young(os.lstat(self._labels.path)):
                 os.fsync(self._ours.fd())  # its maker may have died before
             self._blobs.names.recover()
             self._prepared = True
