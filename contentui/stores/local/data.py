@@ -117,8 +117,7 @@ class IngestData:
         return found
 
     def confirm(self) -> None:
-        """On doubt, hash what is stored once more. Raises DataLoss when it was changed."""
-        self.check()
+        """On doubt, hash what is stored once more; after `check`. Raises DataLoss, OSError."""
         if not self._doubted:
             return
         written = self.digest()
@@ -207,11 +206,16 @@ class IngestData:
             os.fchmod(self._fd, mode)
             self._note()
 
-    def set_time(self, now_ns: int) -> None:
-        """Let the file's times be a given one, the kernel's own may lag a tick. Raises OSError."""
-        os.utime(self._fd, ns=(now_ns, now_ns))
+    def seal(self, mode: int, now_ns: int) -> None:
+        """Set the mode and the time of a blob, and sync. Raises OSError as `sync` does.
+
+        The time is given, since the kernel's own may lag a tick.
+        """
         self._forget_record()
+        os.fchmod(self._fd, mode)
+        os.utime(self._fd, ns=(now_ns, now_ns))
         self._note()
+        self.sync()
 
     # -- for `Inflow`, which appends piece by piece
 

@@ -39,7 +39,7 @@ _VALUE_LIMIT = 32 << 20
 """Bytes that one value in it may have: the labels of a blob, each character escaped."""
 _STEPS = 1_000_000
 """Instructions of SQLite between two chances for a signal's handler to run."""
-_SIDE_FILES = ("-journal", "-wal", "-shm")
+_WAL_FILES = ("-wal", "-shm")
 
 
 class Database:
@@ -51,6 +51,7 @@ class Database:
         """``tables``: each table's columns in SQL; ``broken``: advice for one that is no good."""
         self.directory = directory
         self.name = name
+        self.path = f"{directory.path}/{name}"
         self.mutex = threading.RLock()
         """Held while SQLite is at work: a fork in between would break it in the child."""
         self._is_paused = False
@@ -71,23 +72,27 @@ class Database:
     def after_fork(self) -> None:
         self.mutex = threading.RLock()
 
-    @property
-    def path(self) -> str:
-        return f"{self.directory.path}/{self.name}"
-
     def exists(self) -> bool:
         """Whether something has its name, whatever it is. Raises OSError when it can't be told."""
         return files.exists(self.path)
 
-    def identity(self) -> tuple[int, int]:
-        """Which file it is. Raises OSError, FailedPrecondition when SQLite must not open it."""
-        found = os.stat(self.path, follow_symlinks=False)
+    def identity(self) -> tuple[int, int] | None:
+        """Which file it is; None without one.
+
+        Raises OSError when that can't be told, FailedPrecondition when SQLite must not read it.
+        """
+        found = _look(self.path)
+        if found is None:
+            return None
         self._check_file(found, self.path)
-        for suffix in _SIDE_FILES:
-            with contextlib.suppress(FileNotFoundError):
-                side = self.path + suffix
-                self._check_file(os.stat(side, follow_symlinks=False), side)
+        self._check_beside("-journal")
         return found.st_dev, found.st_ino
+
+    def _check_beside(self, suffix: str) -> None:
+        path = self.path + suffix
+        found = _look(path)
+        if found is not None:
+            self._check_file(found, path)
 
     def has_journal(self) -> bool:
         """Whether a change was cut in half: only whoever may write can undo its half."""
@@ -100,7 +105,10 @@ class Database:
             OSError, sqlite3.Error: it can't be opened.
             FailedPrecondition: it isn't one that we made.
         """
-        self.identity()
+        if self.identity() is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
+        for suffix in _WAL_FILES:
+            self._check_beside(suffix)
         if writable:
             self._close_to_readers()
         connection = _connect(self.path, "rw" if writable else "ro")
@@ -274,6 +282,13 @@ def is_busy(error: sqlite3.Error) -> bool:
     """Whether another process has the database locked."""
     code = getattr(error, "sqlite_errorname", "") or ""
     return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def _look(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _is_table(sql: Any) -> bool:

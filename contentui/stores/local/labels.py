@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument
+from contentui.content.errors import (
+    ContentError,
+    FailedPrecondition,
+    InvalidArgument,
+    Unavailable,
+)
 from contentui.stores.local import forks
 from contentui.stores.local.database import Database
 from contentui.stores.local.naming import HolderStopped
@@ -39,6 +45,8 @@ _TABLES = {
 _ONE = "SELECT digest, updated_ns, labels FROM labels WHERE digest = ?"
 _ALL = "SELECT digest, updated_ns, labels FROM labels"
 _DIGESTS = "SELECT digest FROM labels"
+_TICK_NS = 10**8
+"""More than a tick of any file system's clock."""
 _AT_ONCE = 256
 """Digests that one question names."""
 
@@ -129,6 +137,8 @@ class Labels:
         self._identity: tuple[int, int] | None = None
         self._writable = False
         self._complete = False
+        self._empty: Hashable = None
+        """The token of a database that has no rows."""
         forks.reset_in_child(self)
 
     @property
@@ -185,6 +195,9 @@ class Labels:
         """
         found: set[str] = set()
         database = self._database
+        version = self._settled_version()
+        if version is not None and version == self._empty:
+            return found
         with database.mutex, database.waiting_for_none_that_is_stopped():
             try:
                 connection = self._reader()
@@ -193,9 +206,22 @@ class Labels:
                 with self._told("looking for labels"):
                     for start in range(0, len(digests), _AT_ONCE):
                         found |= self._among(connection, digests[start : start + _AT_ONCE])
+                    if version is not None and not found:
+                        row = connection.execute(f"{_DIGESTS} LIMIT 1").fetchone()
+                        self._empty = None if row else version
             except (FailedPrecondition, HolderStopped):
                 return found
         return found
+
+    def _settled_version(self) -> Hashable:
+        """The token, if every later change differs from it: a clock's tick lies in between."""
+        try:
+            found = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if time.time_ns() - found.st_mtime_ns < _TICK_NS:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _among(self, connection: sqlite3.Connection, digests: Sequence[str]) -> set[str]:
         among = f"{_DIGESTS} WHERE digest IN ({_marks(digests)})"
@@ -305,11 +331,10 @@ class Labels:
 
         with self._database.mutex:
             try:
-                if not self._database.exists():
-                    self._drop_connection()
-                    return None
                 with self._told("reading labels"):
                     connection = self._open(writable=writable)
+                    if connection is None:
+                        return None
                     return self._database.patiently(
                         lambda: connection.execute(query, arguments).fetchall()
                     )
@@ -317,18 +342,21 @@ class Labels:
                 return None
 
     def _reader(self) -> sqlite3.Connection | None:
-        if not self._database.exists():
-            self._drop_connection()
-            return None
         return self._open(writable=False)
 
     def _writer(self) -> sqlite3.Connection:
         self._make(complete=False)
-        return self._open(writable=True)
+        connection = self._open(writable=True)
+        if connection is None:
+            raise Unavailable("the label database was removed meanwhile", advice="try again")
+        return connection
 
-    def _open(self, *, writable: bool) -> sqlite3.Connection:
-        """Open the database; raises ContentError or OSError when it is no good."""
+    def _open(self, *, writable: bool) -> sqlite3.Connection | None:
+        """Open the database; None without one. Raises ContentError, OSError when it is no good."""
         identity = self._database.identity()
+        if identity is None:
+            self._drop_connection()
+            return None
         if (
             self._connection is not None
             and identity == self._identity

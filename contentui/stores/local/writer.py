@@ -256,10 +256,7 @@ class LocalWriter:
         digest = self._checked_digest(expected)
         mode = stat.S_IMODE(found.st_mode)
         try:
-            # In this order: the sync brings mode and time to the disk as well.
-            self._data.set_mode(mode & 0o444)
-            self._data.set_time(time.time_ns())
-            self._data.sync()
+            self._data.seal(mode & 0o444, time.time_ns())
             committed_ns = os.fstat(self._data.fd).st_mtime_ns
             self._adopt(digest, labels, committed_ns)
         except (OSError, ContentError):
