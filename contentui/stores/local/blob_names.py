@@ -69,8 +69,9 @@ class BlobNames:
         return tuple(token)
 
     def close(self) -> None:
-        for directory in (*self._by_algorithm.values(), self.directory):
-            directory.close()
+        with contextlib.ExitStack() as stack:
+            for directory in (self.directory, *self._by_algorithm.values()):
+                stack.callback(directory.close)
 
     def give(self, new: Sequence[Unnamed], updated_ns: int) -> set[Digest]:
         """Give files their names, each with exactly its labels; which existed already.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import DataLoss
 from contentui.stores.local import files
-from contentui.stores.local.inflow import Inflow
+from contentui.stores.local.inflow import CopyFailed, Inflow
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -232,9 +232,12 @@ class IngestData:
         return done
 
     def copy_in(self, source: int, start: int, at: int, count: int) -> int:
-        """copy_file_range(2) from a file. Raises OSError."""
+        """copy_file_range(2) from a file. Raises CopyFailed when it can't be, OSError."""
         self.check_size(at)
-        copied = os.copy_file_range(source, self._fd, count, start, at)
+        try:
+            copied = os.copy_file_range(source, self._fd, count, start, at)
+        except OSError as error:
+            raise CopyFailed(error) from error
         self._note()
         return copied
 

@@ -56,6 +56,8 @@ class Database:
         """Held while SQLite is at work: a fork in between would break it in the child."""
         self._is_paused = False
         self._stopped_s: float | None = None
+        self.has_journal = False
+        """A change is being made, or was cut in half: only whoever may write can undo its half."""
         forks.pause_for_forks(self)
         self._tables = tables
         self._broken = broken
@@ -77,7 +79,7 @@ class Database:
         return files.exists(self.path)
 
     def identity(self) -> tuple[int, int] | None:
-        """Which file it is; None without one.
+        """Which file it is; None without one. Also whether a change was begun: `has_journal`.
 
         Raises OSError when that can't be told, FailedPrecondition when SQLite must not read it.
         """
@@ -85,18 +87,16 @@ class Database:
         if found is None:
             return None
         self._check_file(found, self.path)
-        self._check_beside("-journal")
+        self.has_journal = self._check_beside("-journal")
         return found.st_dev, found.st_ino
 
-    def _check_beside(self, suffix: str) -> None:
+    def _check_beside(self, suffix: str) -> bool:
+        """Whether there is such a file; it must be one."""
         path = self.path + suffix
         found = _look(path)
         if found is not None:
             self._check_file(found, path)
-
-    def has_journal(self) -> bool:
-        """Whether a change was cut in half: only whoever may write can undo its half."""
-        return files.exists(self.path + "-journal")
+        return found is not None
 
     def connect(self, *, writable: bool) -> sqlite3.Connection:
         """Open it, in a mode in which statements are transactions of their own.
@@ -245,7 +245,8 @@ class Database:
         except OSError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
                 return files.content_error(error, message)
-        if not os.access(self.path, os.R_OK) or not os.access(self.directory.path, os.W_OK):
+        readable = os.access(self.path, os.R_OK) or not os.path.lexists(self.path)
+        if not readable or not os.access(self.directory.path, os.W_OK):
             return PermissionDenied(message, advice="run as the owner of the store")
         return Unavailable(message, advice="try again; else see 'dmesg' for errors of the disk")
 

@@ -90,12 +90,12 @@ class told:  # noqa: N801 - reads as the words of a sentence: with told("writing
 def exists(path: str, directory: int | None = None) -> bool:
     """Whether something has this name, links included.
 
-    Only "no such file" means that it is missing. Raises OSError when it can't be told: whoever
-    takes an error for "missing" overwrites what is there.
+    Only "no such file" means that it is missing (or that what is above it is no directory). Raises
+    OSError when it can't be told: whoever takes an error for "missing" overwrites what is there.
     """
     try:
         os.stat(path, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return True
 

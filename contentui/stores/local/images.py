@@ -117,7 +117,7 @@ class LocalImages:
         try:
             return self._ask(query, arguments, writable=False)
         except sqlite3.Error:
-            if not (self._recovers and self._database.has_journal()):
+            if not (self._recovers and self._database.has_journal):
                 raise
         # A writer was killed amidst a change: only whoever may write can undo its half.
         return self._ask(query, arguments, writable=True)

@@ -40,6 +40,14 @@ class SourceFailed(Exception):
         self.error = error
 
 
+class CopyFailed(Exception):
+    """copy_file_range(2) failed with ``error``: not between these file systems, perhaps."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Inflow:
     """One run of appending a source to an ingest's data."""
 
@@ -91,9 +99,9 @@ class Inflow:
             while True:
                 try:
                     count = self._data.copy_in(source, start + copied, first + copied, _COPY)
-                except OSError:
+                except CopyFailed as failed:
                     if copied:
-                        raise
+                        raise failed.error from None
                     return 0  # not between these file systems: the other way will do
                 if not count:
                     break

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import (
     ContentError,
@@ -310,36 +310,25 @@ class Labels:
         self._database.make(lambda new: new.execute("INSERT INTO meta VALUES (?, ?)", row))
 
     def _read(self, query: str, *arguments: str) -> AllLabels:
-        rows = self._rows(query, arguments, writable=False)
+        """The answer; unknown when there is none to be had."""
+        import sqlite3
+
         try:
-            if rows is None and self.recovers and self._database.has_journal():
-                # A writer was killed amidst a change: only whoever may write can undo its half.
-                rows = self._rows(query, arguments, writable=True)
-        except OSError:
-            return UNKNOWN
-        if rows is None:
+            with self._database.mutex, self._told("reading labels"):
+                connection = self._reader()
+                if connection is None:
+                    return UNKNOWN
+                rows = self._database.patiently(
+                    lambda: connection.execute(query, arguments).fetchall()
+                )
+                complete = self._complete
+        except (ContentError, OSError, UnicodeError, sqlite3.Error):
             return UNKNOWN
         found = {
             digest: Labelled(_decode(text), updated if isinstance(updated, int) else 0)
             for digest, updated, text in rows
         }
-        return AllLabels(found, self._complete)
-
-    def _rows(self, query: str, arguments: Sequence[str], *, writable: bool) -> list[Any] | None:
-        """The answer; None when there is none to be had."""
-        import sqlite3
-
-        with self._database.mutex:
-            try:
-                with self._told("reading labels"):
-                    connection = self._open(writable=writable)
-                    if connection is None:
-                        return None
-                    return self._database.patiently(
-                        lambda: connection.execute(query, arguments).fetchall()
-                    )
-            except (ContentError, OSError, UnicodeError, sqlite3.Error):
-                return None
+        return AllLabels(found, complete)
 
     def _reader(self) -> sqlite3.Connection | None:
         return self._open(writable=False)
@@ -357,6 +346,9 @@ class Labels:
         if identity is None:
             self._drop_connection()
             return None
+        # Where a change was cut in half, only whoever may write can undo its half.
+        half = self.recovers and self._database.has_journal
+        writable = writable or (half and os.access(self.path, os.W_OK))
         if (
             self._connection is not None
             and identity == self._identity

@@ -135,7 +135,7 @@ def _open_mark(root: str, name: str) -> int | None:
     try:
         return os.open(os.path.join(root, OURS, name), files.READ)
     except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ELOOP}:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             return None
         raise
 

@@ -62,8 +62,7 @@ def probe_free(found: Status, parent: int) -> Probe:
         return Probe(found, Liveness.FREE)
     finally:
         for fd in (data, directory):
-            if fd >= 0:
-                os.close(fd)
+            files.close(fd)
 
 
 def _is_unchanged(data: int, found: Status, parent: int) -> bool:

@@ -137,11 +137,12 @@ class LocalStore:
         return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def close(self) -> None:
-        self._labels.close()
-        self._locks.close()
-        self._blobs.close()
-        for directory in (self._ingests, self._ours, self._root):
-            directory.close()
+        with contextlib.ExitStack() as stack:  # whatever one of them raises, all are closed
+            for part in (self._root, self._ours, self._ingests):
+                stack.callback(part.close)
+            stack.callback(self._blobs.close)
+            stack.callback(self._locks.close)
+            stack.callback(self._labels.close)
 
     def after_fork(self) -> None:
         """In a forked child: a thread of the parent may have had the mutex."""

@@ -140,9 +140,12 @@ class LocalWriter:
                 return self._commit(size, expected or self._expected, labels)
         except (AlreadyExists, DataLoss, NotFound):
             raise
-        except ContentError:
-            with contextlib.suppress(OSError, ContentError):
+        except ContentError as error:
+            try:
                 self._keep()
+            except (OSError, ContentError) as failure:
+                why = getattr(failure, "strerror", None) or failure
+                error.advice += f"; what of the ingest was not yet on the disk may be lost ({why})"
             raise
         except BaseException:
             self._tidy_after_interruption()
