@@ -103,6 +103,39 @@ def test_labels_that_find_no_room_keep_the_ingest(tmp_path: Path) -> None:
     elsewhere.with_mounts(LABELS_FULL, tmp_path, mount)
 
 
+NO_LOCKS = """
+import fcntl, struct
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+def no_locks():
+    "From here on the kernel answers ENOLCK to fcntl(F_OFD_SETLK) and flock, as NFS without lockd."
+    set_lock, flock = {"x86_64": (72, 73), "aarch64": (25, 32)}[os.uname().machine]
+    load, equal, end, refusal, allow = 0x20, 0x15, 0x06, 0x00050000 | 37, 0x7FFF0000
+    code = [(load, 0, 0, 0), (equal, 4, 0, flock), (equal, 0, 2, set_lock), (load, 0, 0, 24),
+            (equal, 1, 0, fcntl.F_OFD_SETLK), (end, 0, 0, allow), (end, 0, 0, refusal)]
+    filter = b"".join(struct.pack("HBBI", *each) for each in code)
+    program = Program(len(code), ctypes.cast(filter, ctypes.c_void_p))
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+store = LocalStore(root)
+store.put(b"good", labels={"a": "b"})
+no_locks()
+for deed in (
+    lambda: store.writer("ref"), lambda: store.put(b"x", labels={"a": "b"}),
+    lambda: store.delete(Digest.of(b"good")), lambda: store.update(Digest.of(b"good"), {"a": "c"}),
+):
+    error = refused(ContentError, deed)
+    assert "No locks available" in error.message and "NFS" in error.advice, (error, error.advice)
+assert store.digests() == [Digest.of(b"good")] and store.statuses() == []
+"""
+
+
+def test_a_file_system_without_locks_is_said_with_advice(tmp_path: Path) -> None:
+    if os.uname().machine not in ("x86_64", "aarch64"):
+        pytest.skip("the numbers of this machine's system calls are not known here")
+    elsewhere.run(NO_LOCKS, tmp_path)
+
+
 READ_ONLY = """
 store = LocalStore(root)
 digest = Digest.of(b"good")
