@@ -16,6 +16,12 @@ class Command(NamedTuple):
 
     module: str
     summary: str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def described(self) -> str:
+        """The summary, with the command's other names."""
+        return f"{self.summary} (also: {', '.join(self.aliases)})" if self.aliases else self.summary
 
 
 class Verb(Protocol):
@@ -43,13 +49,13 @@ GROUPS: dict[str, dict[str, Command]] = {
         "abort": Command("abort", "remove ingests and their bytes"),
     },
     "blobs": {
-        "list": Command("list", "list the blobs"),
+        "list": Command("list", "list the blobs", ("ls",)),
         "info": Command("info", "one blob in full"),
         "get": Command("get", "write a blob to standard output or a file, verified"),
         "path": Command("path", "where a blob's file is"),
         "label": Command("label", "show, set and remove labels"),
         "verify": Command("verify", "read blobs and compare them with their digests"),
-        "delete": Command("delete", "remove blobs"),
+        "delete": Command("delete", "remove blobs", ("rm", "remove", "del")),
     },
     "registries": {
         "pull": Command("pull", "get an image from a registry, resuming, under its name"),
@@ -73,6 +79,29 @@ GROUPS: dict[str, dict[str, Command]] = {
 COMMANDS: dict[str, Command] = {
     name: command for group in GROUPS.values() for name, command in group.items()
 }
+ALIASES: dict[str, str] = {
+    alias: name for name, command in COMMANDS.items() for alias in command.aliases
+}
+COMMON_NAMES: dict[str, str] = {
+    "add": "ingest",
+    "blobs": "list",
+    "cancel": "abort",
+    "cat": "get",
+    "dashboard": "ui",
+    "fetch-blob": "fetch-object",
+    "image": "images",
+    "ingests": "active",
+    "inspect": "info",
+    "kill": "abort",
+    "load": "import",
+    "log": "journal",
+    "ps": "active",
+    "put": "ingest",
+    "save": "export",
+    "show": "info",
+    "stat": "status",
+}
+"""What commands are called in other programs; suggested, never run."""
 
 
 def load(name: str) -> Verb:

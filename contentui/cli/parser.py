@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from contentui import __version__
 from contentui.cli.arguments import FOLDERS, completes
-from contentui.cli.commands import COMMANDS, GROUPS, load
+from contentui.cli.commands import ALIASES, COMMANDS, COMMON_NAMES, GROUPS, load
 from contentui.cli.exits import TABLE
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def full_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=argparse.ArgumentParser)
     for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.summary)
+        sub = commands.add_parser(name, aliases=command.aliases, help=command.summary)
         load(name).configure(sub)
         add_globals(sub)
     return parser
@@ -136,17 +136,22 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
     args = root.parse_args(argv)
     name, *rest = args.rest or ["ui"]
     del args.rest
+    name = ALIASES.get(name, name)
     if name not in COMMANDS:
-        root.error(f"there is no command {name!r}{_nearest(name)}")
+        root.error(f"there is no command {name!r}{_suggestion(name, rest)}")
     parser = verb_parser(name)
     rest = _optional_value(rest, "--wait")
     if "--" in rest:  # parse_intermixed_args would read what follows '--' as options
-        return name, parser.parse_args(rest, args)
-    return name, parser.parse_intermixed_args(rest, args)
+        args = parser.parse_args(rest, args)
+    else:
+        args = parser.parse_intermixed_args(rest, args)
+    if args.store == "":  # a variable of a script that is not set: not the default's store
+        parser.error("--store is empty: name a directory or a socket")
+    return name, args
 
 
 def default_source() -> str:
-    """Where the store is when nobody says."""
+    """The store without ``--store``. An empty ``$CONTENTUI_STORE`` is one that is not set."""
     return os.environ.get("CONTENTUI_STORE") or ".content"
 
 
@@ -156,17 +161,26 @@ def _optional_value(words: list[str], option: str) -> list[str]:
     return [f"{word}=" if word == option and i < end else word for i, word in enumerate(words)]
 
 
-def _nearest(name: str) -> str:
+def _suggestion(name: str, rest: Sequence[str]) -> str:
+    """The command that ``name`` probably stands for, as the end of a sentence; may be empty."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, COMMANDS, n=1)
-    return f"; do you mean {found[0]!r}?" if found else ""
+    word = name.lower().replace("_", "-")
+    if word == "content" and rest:  # as in 'ctr content ls'
+        return f": leave it out, as in 'contentui {rest[0]}'"
+    if word == "help":
+        return "; do you mean '--help'?"
+    known = (*COMMANDS, *ALIASES)
+    started = [command for command in known if len(word) > 1 and command.startswith(word)]
+    close = get_close_matches(word, known, n=1)
+    found = COMMON_NAMES.get(word) or next(iter(started or close), "")
+    return f"; do you mean {found!r}?" if found else ""
 
 
 def _command_list() -> str:
     lines = []
     for title, commands in GROUPS.items():
         lines.append(f"{title}:")
-        lines += [f"  {name:<14}{command.summary}" for name, command in commands.items()]
+        lines += [f"  {name:<14}{command.described}" for name, command in commands.items()]
         lines.append("")
     return "\n".join(lines)

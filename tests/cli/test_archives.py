@@ -52,6 +52,12 @@ def test_import_of_a_compressed_pipe(program, archive):
     assert program.ok("import", "-", stdin=data) == f"{NAME} {IMAGE.digest}\n"
 
 
+def test_a_closed_standard_input_is_told(program):
+    ran = program.shell("contentui import - <&-")
+    assert ran.code == 2
+    assert "standard input is closed" in ran.err
+
+
 def test_export_to_a_pipe_is_the_file(program, archive):
     program.ok("import", "web.tar")
     done = subprocess.run(

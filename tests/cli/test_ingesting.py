@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import NotFound
+
+from .test_terminal import on_terminal
 
 HELLO = Digest.of(b"hello\n")
 MIB = 1024 * 1024
@@ -161,6 +165,40 @@ def test_progress_as_json_and_plain_lines(program):
     plain = program("ingest", "b", "--from", "file", "--progress=plain", "--label", "a=b")
     assert plain.err.startswith("b: ")
     assert program("ingest", "c", "--from", "file").err == ""
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/version", "/proc/kallsyms", "/sys/kernel/mm/transparent_hugepage/enabled"]
+)
+def test_a_file_whose_size_is_reported_wrong_is_read_to_its_end(program, path):
+    if not os.path.exists(path):
+        pytest.skip(f"this kernel has no {path}")
+    data = Path(path).read_bytes()
+    assert os.stat(path).st_size != len(data)
+    assert program.ok("ingest", "a", "--from", path) == f"{Digest.of(data)}\n"
+    size = ("--expected-size", str(len(data)))
+    program.ok("delete", Digest.of(data))
+    assert program.ok("ingest", "a", "--from", path, *size) == f"{Digest.of(data)}\n"
+    assert program("ingest", "b", "--from", path, "--expected-size", "4096000000").code == 1
+
+
+def test_a_pipe_that_is_named_as_a_file_is_read_to_its_end(program):
+    data = b"x" * (3 * MIB)
+    (program.folder / "data").write_bytes(data)
+    ran = program.shell("mkfifo pipe; cat data > pipe & contentui ingest a --from pipe")
+    assert (ran.code, ran.out) == (0, f"{Digest.of(data)}\n")
+    ran = program.shell("contentui ingest b --from <(cat data; echo)")
+    assert (ran.code, ran.out) == (0, f"{Digest.of(data + bytes([10]))}\n")
+
+
+def test_quiet_is_the_digest_and_nothing_else(program):
+    (program.folder / "file").write_bytes(b"hello\n")
+    for options, others in (((), True), (("-q",), False), (("--quiet",), False)):
+        with on_terminal(program, "ingest", "a", "--from", "file", *options) as terminal:
+            assert terminal.end() == 0
+        assert terminal.seen.endswith(f"{HELLO}\r\n".encode())
+        assert (terminal.seen != f"{HELLO}\r\n".encode()) is others
+    assert program("ingest", "a", "-q", "--json", stdin=b"").code == 2
 
 
 def test_sources_that_are_none(program):

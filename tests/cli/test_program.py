@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contentui import __version__
-from contentui.cli.commands import COMMANDS, load
+from contentui.cli.commands import ALIASES, COMMANDS, COMMON_NAMES, load
 from contentui.cli.exits import Exit, exit_for
 from contentui.content import errors
 from contentui.content.digest import Digest
@@ -48,6 +48,10 @@ def test_every_verb_has_help_with_examples(program, name):
         ["status", ""],
         ["list", "--store"],
         ["--store", "tcp://x", "list"],
+        ["--store", "", "list"],
+        ["list", "--store="],
+        ["list", "--", "--store", ""],
+        ["fetch", "docker.io/library/redis", "7.4"],
         ["completion", "fish"],
         ["active", "--interval", "0"],
     ],
@@ -59,8 +63,46 @@ def test_nonsense_is_a_usage_error_in_words(program, words):
     assert ran.out == ""
 
 
-def test_a_near_miss_is_suggested(program):
-    assert "do you mean 'list'?" in program("lst").err
+@pytest.mark.parametrize(
+    ("words", "suggestion"),
+    [
+        (["lst"], "do you mean 'list'?"),
+        (["LIST"], "do you mean 'list'?"),
+        (["ver"], "do you mean 'verify'?"),
+        (["fetch_object"], "do you mean 'fetch-object'?"),
+        (["cat", "sha256:84"], "do you mean 'get'?"),
+        (["content", "ls"], "leave it out, as in 'contentui ls'"),
+        (["help"], "do you mean '--help'?"),
+        (["fetch", "repo", "two words"], "contentui fetch-object repo 'two words'"),
+    ],
+)
+def test_a_near_miss_is_suggested(program, words, suggestion):
+    assert suggestion in program(*words).err
+
+
+def test_every_suggestion_is_a_command():
+    assert set(COMMON_NAMES.values()) <= set(COMMANDS)
+    assert not (set(COMMON_NAMES) | set(ALIASES)) & set(COMMANDS)
+
+
+def test_ls_and_rm(program):
+    program.ok("ingest", "a", stdin=b"1")
+    assert program.ok("ls", "-q") == program.ok("list", "-q") == f"{ONE}\n"
+    assert program.ok("rm", ONE) == f"{ONE}\n"
+    assert program.ok("ls", "-q") == ""
+
+
+@pytest.mark.parametrize("verb", ["del", "remove"])
+def test_other_names_of_delete(program, verb):
+    program.ok("ingest", "a", stdin=b"1")
+    assert program.ok(verb, ONE) == f"{ONE}\n"
+    assert program.ok("ls", "-q") == ""
+
+
+def test_an_empty_variable_is_one_that_is_not_set(program):
+    program.ok("ingest", "a", stdin=b"1")
+    assert program("list", "-q", CONTENTUI_STORE="").out == f"{ONE}\n"
+    assert program("--store", "", "list", "-q", CONTENTUI_STORE=".content").code == 2
 
 
 @pytest.mark.parametrize("verb", [["list"], ["active"], ["info", ONE], ["delete", ONE], ["verify"]])
@@ -137,6 +179,19 @@ def test_ten_parallel_ingests_and_an_emptying_pipeline(program):
     assert program.ok("list", "-q") == ""
 
 
+def test_the_readme_s_parallel_ingests_of_repeated_content(program):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [example] = [line.strip() for line in readme.splitlines() if "xargs -P10" in line]
+    for number in range(20):
+        (program.folder / f"{number}.tar").write_bytes(b"the same in each " * 100_000)
+    # Twice at once: also the refs are repeated then.
+    ran = program.shell(f"{example} & {example}; first=$?; wait $! && exit $first")
+    assert ran.code == 0, ran
+    assert len(ran.lines) == 40
+    assert set(ran.lines) == set(program("list", "-q").lines)
+    assert program.ok("active", "-q") == ""
+
+
 def test_aborting_by_pipe(program):
     for ref in ("one", "two words", "three\nlines", 'quo"te'):
         program.leave_ingest(ref, b"1")
@@ -172,7 +227,7 @@ def test_completion_scripts(program, shell):
         words = "COMP_WORDS=(contentui --store x de); COMP_CWORD=3; _shtab_contentui; "
         asked = f"{script}\n{words}echo ${{COMPREPLY[@]}}"
         done = subprocess.run(["bash", "-c", asked], capture_output=True)
-        assert done.stdout.decode().split() == ["demo", "delete"]
+        assert done.stdout.decode().split() == ["demo", "delete", "del"]
 
 
 def test_adopt_takes_the_daemons_root_too_but_not_read_only(program):

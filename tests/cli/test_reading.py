@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -146,7 +147,11 @@ def test_status_by_ref_and_by_id(program):
 def test_path_names_the_file(program):
     program.ok("ingest", "a", stdin=b"hello\n")
     path = program.ok("path", "-q", HELLO).rstrip("\n")
-    assert (program.folder / path).read_bytes() == b"hello\n"
+    assert path == f"{program.root}/blobs/sha256/{HELLO.encoded}"
+    assert Path(path).read_bytes() == b"hello\n"
+    for store in (".content", "./.content/", "sub/../.content"):
+        (program.folder / "sub").mkdir(exist_ok=True)
+        assert program.ok("--store", store, "path", "-q", HELLO) == f"{path}\n"
     assert program.ok("path", HELLO) == f"{HELLO}  {path}\n"
     assert json.loads(program.ok("path", "--json", HELLO)) == {"digest": HELLO, "path": path}
     assert program("path", Digest.of(b"no")).code == 5

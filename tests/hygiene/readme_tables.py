@@ -30,7 +30,7 @@ def keys_table() -> str:
 def verbs_table() -> str:
     """Every command of the command line."""
     rows = [
-        (title, f"`{name}`", command.summary)
+        (title, f"`{name}`", command.described)
         for title, group in commands.GROUPS.items()
         for name, command in group.items()
     ]

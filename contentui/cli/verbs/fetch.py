@@ -5,16 +5,16 @@ Whatever interrupts it, the same command goes on where it stopped. Prints the im
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from contentui.cli.verbs.pull import configure, get_image
+from contentui.cli.verbs import pull
+from contentui.content.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from contentui.cli.context import Context
-
-__all__ = ["EXAMPLES", "configure", "run"]
 
 EXAMPLES = """
   contentui fetch redis:7.4
@@ -22,6 +22,24 @@ EXAMPLES = """
 """
 
 
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    pull.configure(parser)
+    parser.add_argument("more", nargs="*", help=SUPPRESS)
+
+
 def run(args: Namespace, context: Context) -> int:
-    """Fetch."""
-    return get_image(args, context, record=False)
+    """Fetch.
+
+    Raises:
+        InvalidArgument: more than an image is named, as `fetch-object` takes it.
+    """
+    if args.more:
+        import shlex
+
+        words = shlex.join(["contentui", "fetch-object", args.image, *args.more])
+        raise InvalidArgument(
+            "fetch takes one image and stores its content",
+            advice=f"one object of a repository goes to standard output by: {words}",
+        )
+    return pull.get_image(args, context, record=False)

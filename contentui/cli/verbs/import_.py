@@ -83,7 +83,9 @@ def _opened(path: str) -> BinaryIO:
         return open(path, "rb", buffering=0)
     from contentui.content.errors import InvalidArgument
 
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None:
+        raise InvalidArgument("standard input is closed", advice="name the archive's file")
+    if sys.stdin.isatty():
         raise InvalidArgument("standard input is a terminal, and no archive")
     return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
 

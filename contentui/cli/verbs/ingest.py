@@ -41,13 +41,13 @@ EXAMPLES = """
   curl -s "$URL" | contentui ingest layer-2 --expected-digest sha256:84ff92…
   contentui ingest --expected-digest sha256:84ff92… --from layer.tar.gz
   contentui ingest layer-1 --from layer.tar.gz --wait=10m
-  printf '%s\\n' *.tar | xargs -P10 -I{} contentui ingest {} --from {}
+  printf '%s\\n' *.tar | xargs -P10 -I{} contentui ingest {} --from {} --wait
 """
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
-    add_format(parser)
+    add_format(parser, quiet="the digest alone: no progress, no notes")
     parser.add_argument(
         "ref",
         metavar="REF",
@@ -92,7 +92,7 @@ def run(args: Namespace, context: Context) -> int:
         raise InvalidArgument(
             "an ingest needs a name", advice="give a REF, or --expected-digest, which names it too"
         )
-    with _source(args.file) as source:
+    with _source(args.file, quiet=args.quiet) as source:
         total = _total(source, args)
         store = context.store(create=True)
         try:
@@ -105,7 +105,7 @@ def run(args: Namespace, context: Context) -> int:
     return Exit.DONE
 
 
-def _source(path: str | None) -> BinaryIO:
+def _source(path: str | None, *, quiet: bool) -> BinaryIO:
     if path is not None and path != "-":
         return cast("BinaryIO", open(path, "rb", buffering=0))
     if sys.stdin is None:
@@ -114,7 +114,8 @@ def _source(path: str | None) -> BinaryIO:
     raw = io.FileIO(sys.stdin.fileno(), "rb", closefd=False)
     if not sys.stdin.isatty():
         return cast("BinaryIO", raw)
-    note("reading standard input: type, and end with Ctrl-D; a file is named by --from")
+    if not quiet:
+        note("reading standard input: type, and end with Ctrl-D; a file is named by --from")
     return cast("BinaryIO", _Keyboard(raw))
 
 
@@ -135,7 +136,7 @@ class _Keyboard(io.RawIOBase):
 
 
 def _total(source: BinaryIO, args: Namespace) -> int | None:
-    """Bytes that will come, where that is known.
+    """Bytes that must come, where that is known; None: whatever there is to the source's end.
 
     Raises:
         FailedPrecondition: the file hasn't the expected size; told before it is read.
@@ -147,6 +148,8 @@ def _total(source: BinaryIO, args: Namespace) -> int | None:
     about = os.fstat(source.fileno())
     if not stat.S_ISREG(about.st_mode):
         return wanted
+    if not about.st_blocks:
+        return wanted  # /proc and /sys report 0 or 4096 bytes, whatever is read from them
     there = max(about.st_size - source.tell(), 0)
     if wanted is not None and wanted != there:
         raise FailedPrecondition(f"{args.file or 'standard input'}: {there} bytes, not {wanted}")
@@ -158,7 +161,8 @@ def _write(
 ) -> Written:
     from contentui.content.transfer import write_blob
 
-    with ProgressLine(name, total or 0, mode_for(args.progress)) as progress:
+    mode = mode_for(args.progress or ("none" if args.quiet else None))
+    with ProgressLine(name, total or 0, mode) as progress:
         return write_blob(
             store,
             name,
@@ -179,7 +183,7 @@ def _print(args: Namespace, context: Context, written: Written) -> None:
         outcome = {"outcome": written.outcome, "resumed_from_bytes": written.resumed_from}
         context.out.line(json_line(info_record(written.info) | outcome))
         return
-    if mode_for(None) == "bar" and written.outcome != "created":
+    if not args.quiet and mode_for(None) == "bar" and written.outcome != "created":
         from contentui.text import human_size
 
         kept = human_size(written.resumed_from)

@@ -1,4 +1,4 @@
-"""Where a blob's file is: the digest and the path, or with -q the path alone."""
+"""Where a blob's file is: the digest and the absolute path, or with -q the path alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def run(args: Namespace, context: Context) -> int:
             advice="use 'contentui get'",
         )
     for name in args.digest:
-        _print(args, context, name, cast("_HasPaths", store).path(name))
+        path = os.path.abspath(cast("_HasPaths", store).path(name))
+        _print(args, context, name, path)
     return Exit.DONE
 
 
