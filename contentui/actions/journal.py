@@ -55,7 +55,21 @@ class Journal:
 
     def write(self, source: str, outcome: Outcome, at_ns: int) -> None:
         """Append one line about what happened at ``at_ns`` (nanoseconds since 1970)."""
-        line = json.dumps(self._record(source, outcome, at_ns), separators=(",", ":"))
+        step = outcome.step
+        facts = {
+            "verb": str(step.verb),
+            "name": text_value(step.name),
+            **target_to_json(step),
+            "holder": holder_to_json(step.holder),
+            **needs_to_json(step.needs),
+            "result": str(outcome.result),
+            "reason": text_value(outcome.reason),
+        }
+        self.write_facts(source, facts, at_ns)
+
+    def write_facts(self, source: str, facts: dict[str, Any], at_ns: int) -> None:
+        """Append one line with ``facts``, JSON values, about what happened at ``at_ns``."""
+        line = json.dumps(self._origin(source, at_ns) | facts, separators=(",", ":"))
         try:
             self._append(line.encode() + b"\n")
             self.problem = ""
@@ -73,8 +87,8 @@ class Journal:
             records = self._last(self.path + ".1", count - len(records)) + records
         return records
 
-    def _record(self, source: str, outcome: Outcome, at_ns: int) -> dict[str, Any]:
-        step = outcome.step
+    def _origin(self, source: str, at_ns: int) -> dict[str, Any]:
+        """When, who and where: how every line begins."""
         return {
             "at": rfc3339(at_ns),
             "user": self._user,
@@ -82,13 +96,6 @@ class Journal:
             "pid": os.getpid(),
             "cwd": _folder(),
             "source": text_value(source),
-            "verb": str(step.verb),
-            "name": text_value(step.name),
-            **target_to_json(step),
-            "holder": holder_to_json(step.holder),
-            **needs_to_json(step.needs),
-            "result": str(outcome.result),
-            "reason": text_value(outcome.reason),
         }
 
     def _append(self, line: bytes) -> None:

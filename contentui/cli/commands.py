@@ -69,7 +69,10 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "around them": {
         "serve": Command("serve", "serve a directory over gRPC, as containerd's content service"),
-        "journal": Command("journal", "what was aborted, truncated and deleted from here"),
+        "journal": Command(
+            "journal", "what was aborted, truncated, deleted and repaired from here"
+        ),
+        "fsck": Command("fsck", "check a directory, and repair what crashes left in it"),
         "init": Command("init", "make a store, also one that a group of users shares"),
         "adopt": Command("adopt", "make a copied directory writable"),
         "completion": Command("completion", "a completion script for your shell"),
@@ -87,6 +90,7 @@ COMMON_NAMES: dict[str, str] = {
     "blobs": "list",
     "cancel": "abort",
     "cat": "get",
+    "check": "fsck",
     "dashboard": "ui",
     "fetch-blob": "fetch-object",
     "image": "images",
@@ -97,6 +101,7 @@ COMMON_NAMES: dict[str, str] = {
     "log": "journal",
     "ps": "active",
     "put": "ingest",
+    "repair": "fsck",
     "save": "export",
     "show": "info",
     "stat": "status",

@@ -16,7 +16,8 @@ class Exit(IntEnum):
     """Also Unavailable and PermissionDenied: nothing can be said about what was asked for."""
     USAGE = 2
     FINDINGS = 3
-    """Stored bytes are not what their name says (``verify``, ``get``), or an ingest is poisoned."""
+    """Stored bytes are not what their name says (``verify``, ``get``), an ingest is poisoned, or
+    ``fsck`` found something, or left something after a repair."""
     LOCKED = 4
     """A live writer holds the ref."""
     NOT_FOUND = 5
@@ -30,7 +31,7 @@ exit codes:
   0  done, or it was so already
   1  failed; also: the store can't be reached, or may not be opened
   2  usage: the request makes no sense
-  3  findings: stored bytes are not what their name says
+  3  findings: stored bytes are not what their name says, or fsck found something
   4  locked: a live writer holds the ref
   5  not found: no such blob, ingest or store
   128+N  ended by signal N (130: Ctrl-C, 141: nobody reads the output)

@@ -1,0 +1,208 @@
+"""Check a directory for what crashes, other programs and failing disks leave there.
+
+Finds labels without blobs, half-made and orphaned files, wrong modes, stale and contradictory
+ownership marks, damaged databases and image names without content. Checking changes nothing;
+--repair shows what it would do and asks. Both are safe while others use the store.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from contentui.cli.arguments import add_format, add_wide
+from contentui.cli.exits import Exit
+from contentui.cli.output import note, say
+from contentui.cli.progress import ProgressLine, add_progress, mode_for
+from contentui.content.errors import FailedPrecondition, InvalidArgument, ReadOnly
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from contentui.cli.context import Context
+    from contentui.stores.local.fsck import Finding, Repaired
+    from contentui.stores.local.store import LocalStore
+
+EXAMPLES = """
+  contentui fsck
+  contentui fsck --verify                reads all blobs as well
+  contentui fsck --repair --dry-run
+  contentui fsck --repair --yes          in scripts; ends with 3 when something remains
+"""
+
+_SHOWN = 50
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_format(parser, quiet="names only, one a line")
+    parser.add_argument("--repair", action="store_true", help="repair what can be repaired")
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="with --repair: print the plan, do nothing"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="with --repair: don't ask")
+    parser.add_argument(
+        "--verify", action="store_true", help="read all blobs and compare their digests"
+    )
+    add_wide(parser)
+    add_progress(parser)
+
+
+def run(args: Namespace, context: Context) -> int:
+    """Check, and repair; the exit code says whether something remains.
+
+    Raises:
+        FailedPrecondition: the store is no directory.
+        ReadOnly: it must not be repaired from here.
+    """
+    from contentui.cli.signals import interruptible
+    from contentui.stores.local.store import LocalStore
+
+    if (args.dry_run or args.yes) and not args.repair:
+        raise InvalidArgument("--dry-run and --yes need --repair: a check changes nothing")
+    store = context.store()
+    if not isinstance(store, LocalStore):
+        raise FailedPrecondition(
+            f"{store.name}: only a directory can be checked",
+            advice="run 'contentui --store DIRECTORY fsck' on the machine that has it",
+        )
+    if args.repair and (reason := store.read_only_reason):
+        raise ReadOnly(f"{visible(store.name)} is read-only here", advice=reason)
+    with interruptible():
+        findings = _found(args, store)
+        if not args.repair or args.dry_run or not any(finding.repair for finding in findings):
+            _show(args, context, findings)
+            return _code(findings)
+        if not args.yes and not _agreed(findings):
+            say("nothing was done")
+            return Exit.FAILED
+        return _repair(args, context, store, findings)
+
+
+def _found(args: Namespace, store: LocalStore) -> list[Finding]:
+    from contentui.stores.local.fsck import check, check_bytes
+
+    findings = check(store)
+    if args.verify:
+        total = sum(info.size for info in store.walk())
+        mode = mode_for(args.progress or ("none" if args.quiet else None))
+        with ProgressLine("verify", total, mode) as progress:
+            findings += check_bytes(store, progress)
+    return findings
+
+
+def _code(remaining: Iterable[Finding]) -> int:
+    """Findings count more than what could not be checked."""
+    from contentui.stores.local.fsck import Kind
+
+    kinds = {finding.kind for finding in remaining}
+    if kinds - {Kind.UNCHECKED}:
+        return Exit.FINDINGS
+    return Exit.FAILED if kinds else Exit.DONE
+
+
+def _show(args: Namespace, context: Context, findings: Sequence[Finding]) -> None:
+    if args.json:
+        from contentui.actions.repair import finding_to_json
+        from contentui.cli.records import json_line
+
+        context.out.lines(json_line(finding_to_json(finding)) for finding in findings)
+        return
+    if args.quiet:
+        context.out.lines(visible(finding.name) for finding in findings)
+        return
+    if not findings:
+        note("nothing found")
+        return
+    context.out.lines(_table(findings, None if args.wide else context.out.width))
+    able = sum(bool(finding.repair) for finding in findings)
+    found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
+    note(f"{found}, {able or 'none'} of which can be repaired here")
+
+
+def _table(findings: Iterable[Finding], width: int | None) -> Iterator[str]:
+    from contentui.cli.columns import table
+
+    rows = [
+        (
+            str(finding.kind),
+            visible(finding.name, 400),
+            finding.problem,
+            finding.repair or (f"(by hand: {visible(finding.advice)})" if finding.advice else ""),
+        )
+        for finding in findings
+    ]
+    return table(("KIND", "NAME", "PROBLEM", "REPAIR"), rows, flexible=(3, 2, 1), width=width)
+
+
+def _agreed(findings: Sequence[Finding]) -> bool:
+    """Whether a person at the terminal says yes.
+
+    Raises:
+        InvalidArgument: nobody is there to ask.
+    """
+    able = [finding for finding in findings if finding.repair]
+    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidArgument(
+            f"repair {len(able)} findings? Nobody can answer",
+            advice="look at --repair --dry-run, then give --yes",
+        )
+    for finding in able[:_SHOWN]:
+        note(f"  {visible(finding.name, 400)}: {finding.problem}")
+        note(f"    {finding.repair}")
+    if len(able) > _SHOWN:
+        note(f"  and {len(able) - _SHOWN} more")
+    sys.stderr.write(f"Repair {len(able)}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _repair(
+    args: Namespace, context: Context, store: LocalStore, findings: Sequence[Finding]
+) -> int:
+    from contentui.actions.journal import Journal
+    from contentui.actions.repair import repair
+
+    journal = Journal()
+    remaining = [finding for finding in findings if not finding.repair]
+    try:
+        outcomes = repair(
+            store, findings, journal=journal, report=lambda outcome: _tell(args, context, outcome)
+        )
+    except KeyboardInterrupt:
+        say("interrupted: the other findings are left alone", "check again")
+        raise
+    finally:
+        if journal.problem:
+            say(f"the outcome is not recorded: {journal.problem}")
+    for finding in remaining:
+        _tell_remaining(args, context, finding)
+    remaining += [outcome.finding for outcome in outcomes if outcome.remains]
+    return _code(remaining)
+
+
+def _tell(args: Namespace, context: Context, outcome: Repaired) -> None:
+    name = visible(outcome.finding.name, 400)
+    if args.json:
+        from contentui.actions.repair import outcome_to_json
+        from contentui.cli.records import json_line
+
+        context.out.line(json_line(outcome_to_json(outcome)))
+    elif outcome.result == "done":
+        context.out.line(name)
+    else:
+        advice = outcome.error.advice if outcome.error else ""
+        say(f"{name}: {outcome.result}: {visible(outcome.reason, 2000)}", advice)
+
+
+def _tell_remaining(args: Namespace, context: Context, finding: Finding) -> None:
+    if args.json:
+        from contentui.actions.repair import finding_to_json
+        from contentui.cli.records import json_line
+
+        record = {**finding_to_json(finding), "result": "left", "reason": "no repair from here"}
+        context.out.line(json_line(record))
+    else:
+        say(f"{visible(finding.name, 400)}: {finding.problem}", finding.advice)

@@ -1,0 +1,129 @@
+"""Checking a directory for what crashes, other programs and failing disks leave there.
+
+`check` changes nothing. `repair` reads each finding again under the lock that protects it, and
+skips what has changed, so that both are safe while others write into the store.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.content.errors import Changed, ContentError, Locked, NotFound, ReadOnly
+from contentui.stores.local import files, fsck_content, fsck_files
+from contentui.stores.local.fsck_model import Finding, Kind, Place, Repaired
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from contentui.content.store import Progress
+    from contentui.stores.local.store import LocalStore
+
+__all__ = ["Finding", "Kind", "Repaired", "check", "check_bytes", "repair"]
+
+_CHECKS: tuple[tuple[str, Callable[[Place], list[Finding]]], ...] = (
+    ("blobs", fsck_content.blobs),
+    ("ingest", fsck_content.ingests),
+    (".contentui", fsck_content.databases),
+    (".contentui", fsck_files.leftovers),
+    (".contentui", fsck_files.lost_names),
+    (".contentui", fsck_files.modes),
+    (".contentui", fsck_files.ownership_of),
+    (".contentui/transfers", fsck_files.transfers),
+)
+_REPAIRS: dict[Kind, Callable[[Place, Finding], None]] = {
+    Kind.INGEST_DAMAGED: fsck_content.abort_ingest,
+    Kind.BLOB_MODE: fsck_content.set_blob_mode,
+    Kind.BLOB_NAME: fsck_files.give_name_back,
+    Kind.FILE_MODE: fsck_files.set_file_mode,
+    Kind.LEFTOVER: fsck_files.remove_leftover,
+    Kind.OWNER_STALE: fsck_files.clear_owner,
+}
+
+
+def check(store: LocalStore) -> list[Finding]:
+    """All that is not as it should be; a part that can't be read is a finding of its own.
+
+    Writes nothing, and holds no lock but, for an instant, the one under which labelled blobs get
+    their names; that only where the store may be changed from here.
+    """
+    found: list[Finding] = []
+    with Place(store) as place:
+        for where, look in _CHECKS:
+            try:
+                with files.told(f"checking {where}"):
+                    found += look(place)
+            except ContentError as error:
+                message = visible(error.message)
+                found.append(Finding(Kind.UNCHECKED, where, message, advice=error.advice))
+    return list(dict.fromkeys(found))
+
+
+def check_bytes(store: LocalStore, progress: Progress | None = None) -> list[Finding]:
+    """The blobs whose bytes are not what their digests say; reads all of them.
+
+    ``progress`` is called with the number of bytes read.
+    """
+    return fsck_content.altered(store, progress)
+
+
+def repair(store: LocalStore, findings: Sequence[Finding]) -> Iterator[Repaired]:
+    """Repair what can be repaired, one after the other; the others are left out.
+
+    An interruption ends it, but only after the outcome of the finding at hand.
+
+    Raises:
+        ReadOnly: the store must not be changed from here.
+    """
+    if reason := store.read_only_reason:
+        raise ReadOnly(f"{visible(store.name)} is read-only here", advice=reason)
+    chosen = [finding for finding in findings if finding.repair]
+    labels = [finding for finding in chosen if finding.kind is Kind.LABELS_WITHOUT_BLOB]
+    with Place(store) as place:
+        if labels:
+            yield from _repair_labels(place, labels)
+        for finding in chosen:
+            if finding.kind is Kind.LABELS_WITHOUT_BLOB:
+                continue
+            try:
+                outcome = _repair(place, finding)
+            except KeyboardInterrupt:
+                yield _interrupted(finding)
+                raise
+            yield outcome
+
+
+def _repair(place: Place, finding: Finding) -> Repaired:
+    try:
+        if reason := place.store.read_only_reason:  # a service or a daemon has come since
+            raise ReadOnly(f"the store is read-only since: {reason}")
+        with files.told(f"repairing {finding.name}"):
+            _REPAIRS[finding.kind](place, finding)
+    except (NotFound, Changed, Locked) as error:
+        return Repaired(finding, "skipped", error.message, error)
+    except ContentError as error:
+        return Repaired(finding, "failed", error.message, error)
+    return Repaired(finding, "done")
+
+
+def _interrupted(finding: Finding) -> Repaired:
+    return Repaired(finding, "failed", "it was interrupted: check again")
+
+
+def _repair_labels(place: Place, findings: Sequence[Finding]) -> Iterator[Repaired]:
+    """All at once: the database syncs each change."""
+    try:
+        removed = set(place.store.drop_orphan_labels([finding.name for finding in findings]))
+    except ContentError as error:
+        for finding in findings:
+            yield Repaired(finding, "failed", error.message, error)
+        return
+    except KeyboardInterrupt:
+        yield from map(_interrupted, findings)
+        raise
+    for finding in findings:
+        if finding.name in removed:
+            yield Repaired(finding, "done")
+        else:
+            gone = NotFound("the blob is there again")
+            yield Repaired(finding, "skipped", gone.message, gone)

@@ -1,0 +1,347 @@
+"""Checking and repairing the files in ``.contentui``: temporaries, modes, ownership marks."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from contentui.content.digest import HEX_LENGTHS, Digest
+from contentui.content.errors import Changed, ContentError, NotFound
+from contentui.stores.local import files, marks, ownership
+from contentui.stores.local.fsck_model import (
+    Finding,
+    Kind,
+    Place,
+    identity,
+    is_old,
+    look,
+    names_in,
+    set_mode,
+    unchanged,
+)
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOCKED = ("locks", "naming", marks.OWNER, "labels.db", "images.db")
+"""Files of ours that processes lock: whoever may read one can keep it locked."""
+_PUT = re.compile(r"put-[0-9a-f]{32}")
+_NEW = ("labels.db.new", "labels.db.new-journal", "images.db.new", "images.db.new-journal")
+_ASIDE = re.compile(r"renamed-(sha\d+)-([0-9a-f]+)")
+_VERY_OLD_NS = 24 * 3600 * 10**9
+"""By when a temporary is left over where the kernel can't say whether somebody has it open."""
+_CUT_SHORT = "it is left over from a write that was cut short"
+_LEASE_TRIES = 20
+
+
+# -- temporaries
+
+
+def leftovers(place: Place) -> list[Finding]:
+    """Temporary files whose process is gone. Raises OSError."""
+    found = []
+    for name in names_in(place.ours):
+        if not (_PUT.fullmatch(name) or name in _NEW or name.endswith(".tmp")):
+            continue
+        there = look(name, place.ours)
+        if there is None or not stat.S_ISREG(there.st_mode) or not is_old(there.st_mtime_ns):
+            continue
+        if _is_abandoned(name, place.ours, there):
+            found.append(_leftover(f".contentui/{name}", there))
+    return found
+
+
+def transfers(place: Place) -> list[Finding]:
+    """What killed pulls and pushes left of their status. Raises OSError."""
+    directory = files.Directory(place.ours, "transfers")
+    found = []
+    try:
+        for name in names_in(directory):
+            there = look(name, directory)
+            if there is None or not stat.S_ISREG(there.st_mode) or not is_old(there.st_mtime_ns):
+                continue
+            if not _is_transfer_live(name, directory):
+                found.append(_leftover(f".contentui/transfers/{name}", there))
+    finally:
+        directory.close()
+    return found
+
+
+def _leftover(name: str, there: os.stat_result) -> Finding:
+    return Finding(Kind.LEFTOVER, name, _CUT_SHORT, "remove it", seen=identity(there))
+
+
+def _is_transfer_live(name: str, directory: files.Directory) -> bool:
+    """Whether the process that a status file is of holds the lock beside it."""
+    stem = name.removesuffix(".new").removesuffix(".json").removesuffix(".lock")
+    try:
+        fd = os.open(f"{stem}.lock", files.READ, dir_fd=directory.fd())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # it can't be known
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def remove_leftover(place: Place, finding: Finding) -> None:
+    """Remove a temporary file. Raises NotFound, Changed, Locked, OSError."""
+    folder, _, name = finding.name.rpartition("/")
+    with contextlib.ExitStack() as stack:
+        if folder.startswith("ingest/"):
+            ingest = folder.removeprefix("ingest/")
+            from contentui.content.model import IngestId
+
+            stack.enter_context(place.locks.acquire(IngestId(ingest)))
+            directory = files.Directory(place.ingests, ingest)
+        elif folder == ".contentui/transfers":
+            directory = files.Directory(place.ours, "transfers")
+        else:
+            directory = place.ours
+            if name in _NEW:
+                stack.enter_context(place.naming.held())
+        if directory is not place.ours:
+            stack.callback(directory.close)
+        _remove(finding, directory, name)
+
+
+def _remove(finding: Finding, directory: files.Directory, name: str) -> None:
+    try:
+        there = unchanged(finding, directory, name)
+        if directory.name == "transfers" and _is_transfer_live(name, directory):
+            raise Changed("its process is live")
+        if directory.name == marks.OURS and not _is_abandoned(name, directory, there):
+            raise Changed("a process has it open")
+        os.unlink(name, dir_fd=directory.fd())
+    except FileNotFoundError:
+        raise NotFound("it is gone") from None
+
+
+def _is_abandoned(name: str, directory: files.Directory, there: os.stat_result) -> bool:
+    """Whether no process has a file open; where that can't be known, whether it is very old."""
+    try:
+        with _unopened(name, directory, os.O_RDONLY):
+            return True
+    except BlockingIOError:
+        return False
+    except OSError:  # no leases here, or not our file
+        return is_old(there.st_mtime_ns, _VERY_OLD_NS)
+
+
+@contextlib.contextmanager
+def _unopened(name: str, directory: files.Directory, access: int) -> Iterator[int]:
+    """A file that nobody else has open, and that nobody can open meanwhile, also in containers.
+
+    A lease (fcntl(2)) is what the kernel gives for just that. Raises OSError when somebody has
+    it open, and where there are no leases.
+    """
+    flags = access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(name, flags, dir_fd=directory.fd())
+    try:
+        # Whoever opens it waits, and we hear of it by a signal: one that is ignored by default.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        try:
+            yield fd
+        finally:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    finally:
+        os.close(fd)
+
+
+# -- names of blobs
+
+
+def lost_names(place: Place) -> list[Finding]:
+    """Blobs that a crash left under another name. Raises ContentError, OSError."""
+    names = [name for name in names_in(place.ours) if _digest_aside(name)]
+    if not names:
+        return []
+    with place.settled():  # blobs are renamed under the lock, and only for an instant
+        names = [name for name in names if look(name, place.ours)]
+    return [
+        Finding(
+            Kind.BLOB_NAME,
+            f".contentui/{name}",
+            f"it is the blob {_digest_aside(name)}, which a crash left without its name",
+            "give it its name back",
+        )
+        for name in names
+    ]
+
+
+def _digest_aside(name: str) -> Digest | None:
+    match = _ASIDE.fullmatch(name)
+    if match is None or match[1] not in HEX_LENGTHS:
+        return None
+    try:
+        return Digest.parse(f"{match[1]}:{match[2]}")
+    except ContentError:
+        return None
+
+
+def give_name_back(place: Place, finding: Finding) -> None:
+    """Undo a renaming that a crash cut short. Raises NotFound, OSError, ContentError."""
+    name = finding.name.rpartition("/")[2]
+    digest = _digest_aside(name)
+    assert digest is not None
+    with place.naming.held():
+        directory = files.Directory(place.blobs, digest.algorithm)
+        try:
+            blobs, ours = directory.fd_or_make(), place.ours.fd()
+            try:
+                files.rename_new(name, ours, digest.encoded, blobs)
+            except FileExistsError:  # it was stored anew since
+                os.unlink(name, dir_fd=ours)
+            os.fsync(blobs)
+        except FileNotFoundError:
+            raise NotFound("it is gone") from None
+        finally:
+            directory.close()
+
+
+# -- modes
+
+
+def modes(place: Place) -> list[Finding]:
+    """Locked files that others can open. Raises OSError."""
+    found: list[Finding] = []
+    for name in _LOCKED:
+        try:
+            there = look(name, place.ours)
+        except FileNotFoundError:
+            return found
+        if there is None:
+            continue
+        path = f".contentui/{name}"
+        if not stat.S_ISREG(there.st_mode):
+            if not name.endswith(".db"):  # `fsck_content.databases` reports those
+                words = "it is not a regular file"
+                advice = f"stop the store's processes, and remove {path}"
+                found.append(Finding(Kind.FILE_TYPE, path, words, advice=advice))
+            continue
+        mode, right = stat.S_IMODE(there.st_mode), _private_mode(place)
+        if mode != right:
+            words = f"its mode is {mode:04o}: {_mode_problem(mode, right)}"
+            repair = f"set its mode to {right:04o}"
+            seen = (there.st_dev, there.st_ino, mode)
+            found.append(Finding(Kind.FILE_MODE, path, words, repair, seen=seen))
+    return found
+
+
+def _private_mode(place: Place) -> int:
+    return 0o660 if files.is_shared(os.fstat(place.ours.fd())) else 0o600
+
+
+def _mode_problem(mode: int, right: int) -> str:
+    if mode & ~right & 0o066:
+        return "others can keep it locked"
+    return "those who share the store can't open it" if right & ~mode else "it is not needed"
+
+
+def set_file_mode(place: Place, finding: Finding) -> None:
+    """Raises NotFound, Changed, OSError."""
+    name = finding.name.rpartition("/")[2]
+    now = look(name, place.ours)
+    if now is None:
+        raise NotFound("it is gone")
+    if (now.st_dev, now.st_ino, stat.S_IMODE(now.st_mode)) != finding.seen:
+        raise Changed("it has changed since it was found")
+    set_mode(name, place.ours, now, _private_mode(place))
+
+
+# -- ownership
+
+
+def _ownership_marks(place: Place) -> Iterator[Finding]:
+    """Marks that can't be read, or that contradict what is there. Raises OSError."""
+    root = place.store.name
+    adopted, dedicated = (look(name, place.ours) for name in (marks.ADOPTED, marks.DEDICATED))
+    for name, there in ((marks.ADOPTED, adopted), (marks.DEDICATED, dedicated)):
+        if there is not None and not stat.S_ISREG(there.st_mode):
+            advice = f"find out who made it, and remove .contentui/{name}"
+            yield _ownership(name, "it is not a regular file", advice)
+    if dedicated is not None and not os.path.isabs(marks.dedicated_to(root)):
+        advice = "write the absolute path of that containerd's root into it, or remove it"
+        yield _ownership(marks.DEDICATED, "it does not name the root of a containerd", advice)
+    if adopted is not None and dedicated is not None:
+        words = "the directory is marked as adopted and as the content of a containerd as well"
+        yield _ownership(marks.ADOPTED, words, "remove the mark that is wrong")
+    if not ownership.is_containerds(root):
+        return
+    if dedicated is not None:
+        words = "the directory is a containerd's own, and marked as served to another one"
+        yield _ownership(marks.DEDICATED, words, "remove the mark, if it was copied here")
+    if adopted is not None and ownership.daemon_pid(root):
+        words = "the directory is marked as adopted, and its containerd runs"
+        yield _ownership(marks.ADOPTED, words, "remove the mark while nobody else writes here")
+
+
+def _ownership(name: str, problem: str, advice: str) -> Finding:
+    return Finding(Kind.OWNERSHIP, f".contentui/{name}", problem, advice=advice)
+
+
+def ownership_of(place: Place) -> list[Finding]:
+    """Both kinds of marks. Raises OSError."""
+    try:
+        place.ours.fd()
+    except FileNotFoundError:
+        return []
+    return [*_ownership_marks(place), *_owner(place)]
+
+
+def _owner(place: Place) -> Iterator[Finding]:
+    """What a service that was killed left of its mark, or that a live one's can't be read."""
+    there = look(marks.OWNER, place.ours)
+    if there is None or not stat.S_ISREG(there.st_mode) or not there.st_size:
+        return
+    path = f".contentui/{marks.OWNER}"
+    socket = marks.service_socket(place.store.name)
+    if not socket:
+        words = "it names a service that does not run any more"
+        yield Finding(Kind.OWNER_STALE, path, words, "empty it", seen=identity(there))
+    elif not _names_a_socket(place):
+        words = "a service that runs owns the directory, but its socket can't be read"
+        yield Finding(Kind.OWNERSHIP, path, words, advice="start that service anew")
+
+
+def _names_a_socket(place: Place) -> bool:
+    try:
+        raw = files.read_file(marks.OWNER, place.ours.fd(), 16 * 1024)
+        return isinstance(json.loads(raw)["socket"], str)
+    except FileNotFoundError:
+        return True
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def clear_owner(place: Place, finding: Finding) -> None:
+    """Empty the mark of a service that is gone. Raises NotFound, Changed, OSError.
+
+    Not under the mark's own lock: whoever looks meanwhile would take us for a service.
+    """
+    for _ in range(_LEASE_TRIES):
+        unchanged(finding, place.ours, marks.OWNER)
+        with (
+            contextlib.suppress(BlockingIOError),
+            _unopened(marks.OWNER, place.ours, os.O_RDWR) as fd,
+        ):
+            if identity(os.fstat(fd)) != finding.seen:
+                raise Changed("it has changed since it was found")
+            os.ftruncate(fd, 0)
+            return
+        time.sleep(0.01)  # somebody just looks at it
+    raise Changed(f"a process has {visible(finding.name)} open")

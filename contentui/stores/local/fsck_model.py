@@ -1,0 +1,166 @@
+"""What a check of a directory finds, and what both the check and the repair work with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from contentui.content.errors import Changed, NotFound
+from contentui.stores.local import files
+from contentui.stores.local.locks import RefLocks
+from contentui.stores.local.marks import OURS
+from contentui.stores.local.naming import NamingLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from contentui.content.errors import ContentError
+    from contentui.stores.local.store import LocalStore
+
+SAFE_AGE_NS = 10 * 60 * 10**9
+"""What changed within the last ten minutes may belong to a process that is still at work."""
+
+
+class Kind(StrEnum):
+    """What is wrong with a thing in a store."""
+
+    LABELS_WITHOUT_BLOB = "labels-without-blob"
+    DATABASE_DAMAGED = "database-damaged"
+    IMAGE_WITHOUT_BLOB = "image-without-blob"
+    INGEST_DAMAGED = "ingest-damaged"
+    BLOB_ALTERED = "blob-altered"
+    BLOB_MODE = "blob-mode"
+    BLOB_NAME = "blob-name"
+    FILE_MODE = "file-mode"
+    FILE_TYPE = "file-type"
+    FOREIGN = "foreign"
+    LEFTOVER = "leftover"
+    OWNER_STALE = "owner-stale"
+    OWNERSHIP = "ownership"
+    UNCHECKED = "unchecked"
+    """A part of the store could not be read, so that nothing can be said about it."""
+
+
+class Finding(NamedTuple):
+    """One thing that is not as it should be."""
+
+    kind: Kind
+    name: str
+    """A path below the store's directory, a digest or an image's name; hostile text."""
+    problem: str
+    """What is wrong, without the name; safe to print."""
+    repair: str = ""
+    """What a repair would do; empty where nothing can be done from here."""
+    advice: str = ""
+    """What a person can do where there is no repair."""
+    seen: Any = None
+    """What was there, to be compared with what is there when it is repaired."""
+
+
+class Repaired(NamedTuple):
+    """How the repair of one finding ended."""
+
+    finding: Finding
+    result: str
+    """``done``; ``skipped``: it has changed, or is gone; ``failed``."""
+    reason: str = ""
+    """Why it was not done. Hostile text."""
+    error: ContentError | None = None
+
+    @property
+    def remains(self) -> bool:
+        """Whether the finding may still be there."""
+        return self.result != "done" and not isinstance(self.error, NotFound)
+
+
+class Place:
+    """A store's directory, open for one check or repair. A context manager."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self.store = store
+        self.root = files.Directory(None, store.name)
+        self.ours = files.Directory(self.root, OURS)
+        self.ingests = files.Directory(self.root, "ingest")
+        self.blobs = files.Directory(self.root, "blobs")
+        self.locks = RefLocks(self.ours)
+        self.naming = NamingLock(self.ours)
+
+    @property
+    def is_writable(self) -> bool:
+        return not self.store.read_only_reason
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.locks.close()
+        for directory in (self.blobs, self.ingests, self.ours, self.root):
+            directory.close()
+
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """Inside: nobody is just giving or taking a labelled name.
+
+        Where no lock may be taken it is likely only: whoever was at it has had a second.
+        """
+        if self.is_writable:
+            with self.naming.held():
+                yield
+        else:
+            time.sleep(1.0)
+            yield
+
+
+def names_in(directory: files.Directory) -> list[str]:
+    """What is in a directory, sorted; nothing where there is none. Raises OSError."""
+    try:
+        return sorted(os.listdir(directory.fd()))
+    except FileNotFoundError:
+        return []
+
+
+def look(name: str, directory: files.Directory) -> os.stat_result | None:
+    """What has this name; None when nothing has. Raises OSError."""
+    try:
+        return os.stat(name, dir_fd=directory.fd(), follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def is_old(changed_ns: int, least_ns: int = SAFE_AGE_NS) -> bool:
+    """Whether a time is long past; one in the future is not."""
+    return time.time_ns() - changed_ns > least_ns
+
+
+def identity(found: os.stat_result) -> tuple[int, ...]:
+    """A file and its content, as far as its inode can tell."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def unchanged(finding: Finding, directory: files.Directory, name: str) -> os.stat_result:
+    """What has the name, if it is what was found. Raises NotFound, Changed, OSError."""
+    now = look(name, directory)
+    if now is None:
+        raise NotFound("it is gone")
+    if identity(now) != finding.seen:
+        raise Changed("it has changed since it was found")
+    return now
+
+
+def set_mode(name: str, directory: files.Directory, seen: os.stat_result, mode: int) -> None:
+    """Change a file's mode without opening it: closing a database drops SQLite's locks on it.
+
+    Raises Changed, OSError.
+    """
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd())
+    try:
+        now = os.fstat(fd)
+        if not (stat.S_ISREG(now.st_mode) and files.same_file(now, seen)):
+            raise Changed("another file has its name since")
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
