@@ -39,6 +39,8 @@ _PARTS = ("data.tmp", "startedat.tmp", "updatedat.tmp")
 """What a crash can leave of a file that was to be replaced in an ingest."""
 _TABLES = {"labels.db": {"labels", "meta"}, "images.db": {"images"}}
 _BUSY_S = 5.0
+_TRIES = 5
+"""How often a database is read that a killed writer has left amidst a change."""
 _SIZE_LIMIT = 4 << 30
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _MOVE_AWAY = {
@@ -51,12 +53,9 @@ _MOVE_AWAY = {
 
 
 def databases(place: Place) -> list[Finding]:
-    """Damaged databases, and rows of sound ones that lead nowhere.
-
-    Raises ContentError, OSError when one can't be read.
-    """
+    """Damaged databases, and rows of sound ones that lead nowhere. Raises OSError."""
     found: list[Finding] = []
-    for name, rows in (("labels.db", _orphan_labels), ("images.db", _images)):
+    for name in _TABLES:
         try:
             there = look(name, place.ours)
         except FileNotFoundError:
@@ -64,16 +63,32 @@ def databases(place: Place) -> list[Finding]:
         if there is None:
             continue
         try:
-            if problem := _database_problem(place, name, there):
-                path, advice = f".contentui/{name}", _MOVE_AWAY[name]
-                found.append(Finding(Kind.DATABASE_DAMAGED, path, problem, advice=advice))
-            else:
-                found += rows(place)
+            found += _database(place, name, there)
         except ContentError as error:
-            words = visible(error.message)
-            path = f".contentui/{name}"
+            path, words = f".contentui/{name}", visible(error.message)
             found.append(Finding(Kind.UNCHECKED, path, words, advice=error.advice))
     return found
+
+
+def _database(place: Place, name: str, there: os.stat_result) -> list[Finding]:
+    """Raises ContentError when it can't be read."""
+    for _ in range(_TRIES):
+        try:
+            if problem := _database_problem(place, name, there):
+                path, advice = f".contentui/{name}", _MOVE_AWAY[name]
+                return [Finding(Kind.DATABASE_DAMAGED, path, problem, advice=advice)]
+            return _orphan_labels(place) if name == "labels.db" else _images(place)
+        except ContentError as error:
+            refusal = error
+        if not (place.is_writable and look(f"{name}-journal", place.ours)):
+            break
+        # A writer was killed amidst a change: reading through the store undoes its half.
+        with contextlib.suppress(ContentError):
+            if name == "labels.db":
+                next(place.store.walk(), None)
+            else:
+                place.store.images.list()
+    raise refusal
 
 
 def _orphan_labels(place: Place) -> list[Finding]:
@@ -131,8 +146,6 @@ def _database_problem(place: Place, name: str, there: os.stat_result) -> str:
             return f"{name}{side} is not a regular file"
     if there.st_size > _SIZE_LIMIT:
         return f"it has {there.st_size} bytes, more than it can have"
-    if place.is_writable and look(f"{name}-journal", place.ours):
-        _recover(place, name)
     try:
         connection = _open_database(f"{place.ours.path}/{name}")
         try:
@@ -148,15 +161,6 @@ def _database_problem(place: Place, name: str, there: os.stat_result) -> str:
             f".contentui/{name}: {message}",
             advice="run this as the owner of the store while no other process keeps it locked",
         ) from error
-
-
-def _recover(place: Place, name: str) -> None:
-    """A writer may have been killed amidst a change: reading through the store undoes its half."""
-    with contextlib.suppress(ContentError):
-        if name == "labels.db":
-            next(place.store.walk(), None)
-        else:
-            place.store.images.list()
 
 
 def _open_database(path: str) -> sqlite3.Connection:
