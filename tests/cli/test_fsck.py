@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.model import ingest_id
+from contentui.stores.local.fsck import Kind
 
 from .test_terminal import on_terminal
 
@@ -188,3 +190,14 @@ def test_what_cannot_be_checked_ends_with_1_unless_something_is_found(sound):
     assert "unchecked" in ran.out
     (sound.root / STRAY).write_text("mine")
     assert sound("fsck").code == 3
+
+
+def test_the_documentation_knows_every_kind_and_field(sound):
+    spoil(sound)
+    text = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+    for kind in Kind:
+        assert f"\n| `{kind}` |" in text, kind
+    for words in (["fsck"], ["fsck", "--repair", "--yes"]):
+        for line in sound(*words, "--json").lines:
+            for field in json.loads(line):
+                assert f"`{field}`" in text, field
