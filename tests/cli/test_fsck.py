@@ -201,3 +201,13 @@ def test_the_documentation_knows_every_kind_and_field(sound):
         for line in sound(*words, "--json").lines:
             for field in json.loads(line):
                 assert f"`{field}`" in text, field
+
+
+def test_a_store_that_a_group_shares_is_sound(program):
+    program.ok("init", "--shared", str(os.getgid()))
+    program.ok("ingest", "a", "--label", "k=v", stdin=b"1")
+    program.leave_ingest("half", b"12")
+    assert program("fsck") == (0, "", "nothing found\n")
+    (program.root / ".contentui/locks").chmod(0o600)
+    assert program("fsck", "--repair", "--yes") == (0, ".contentui/locks\n", "")
+    assert (program.root / ".contentui/locks").stat().st_mode & 0o777 == 0o660
