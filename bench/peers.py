@@ -39,13 +39,19 @@ def need(tool: str, package: str) -> str:
     return found
 
 
-def build(go: str, name: str) -> Path:
-    """Build the Go program with one compiler; kept until its sources change."""
+def build(go: str, name: str, sources: Path = HERE / "peer", *how: str) -> Path:
+    """Build a Go program with one compiler; kept until its sources change.
+
+    ``how``: the command of ``go``, unless it is ``build``.
+
+    Raises:
+        Missing: containerd's sources aren't here, or it doesn't build.
+    """
     if not (SOURCES / "src/github.com/containerd/containerd/content/local").is_dir():
         raise Missing("containerd's sources (apt install golang-github-containerd-containerd-dev)")
     made = ROOT / name
-    sources = list((HERE / "peer").glob("*.go"))
-    if made.exists() and all(made.stat().st_mtime > source.stat().st_mtime for source in sources):
+    newest = max(source.stat().st_mtime for source in sources.glob("*.go"))
+    if made.exists() and made.stat().st_mtime > newest:
         return made
     ROOT.mkdir(parents=True, exist_ok=True)
     env = os.environ | {
@@ -56,12 +62,12 @@ def build(go: str, name: str) -> Path:
         "GOCACHE": str(ROOT / "go-cache"),
     }
     building = made.with_name(f"{name}-{os.getpid()}")  # several processes may want it at once
-    command = [go, "build", "-o", str(building), "."]
+    command = [go, *(how or ("build",)), "-o", str(building), "."]
     done = subprocess.run(
-        command, cwd=HERE / "peer", env=env, capture_output=True, text=True, check=False
+        command, cwd=sources, env=env, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise Missing(f"the Go peer does not build: {done.stderr[-300:]}")
+        raise Missing(f"the Go program {name} does not build: {done.stderr[-300:]}")
     building.replace(made)
     return made
 
@@ -70,6 +76,12 @@ def build(go: str, name: str) -> Path:
 def debian_go() -> Path:
     """content/local built with the distribution's Go (1.19 has no SHA-NI)."""
     return build(need("go", "golang-go"), "peer-debian")
+
+
+@cache
+def content_suite(sources: Path) -> Path:
+    """The Go tests in ``sources``, built with the distribution's Go."""
+    return build(need("go", "golang-go"), "content-suite", sources, "test", "-c")
 
 
 @cache

@@ -6,7 +6,10 @@ import logging
 from functools import cache
 from importlib import import_module
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import grpc
 
 _EVENT, _STATE = "rpc_event", "state"
 _KNOWN = {
@@ -46,3 +49,16 @@ def inside() -> Any | None:
         return server
     _log.warning("this grpcio is not known here: clients that read in small steps wait longer")
     return None
+
+
+def client_has_closed(context: grpc.ServicerContext) -> bool:
+    """Whether a call's client has sent its last request, or is gone, as far as grpcio knows.
+
+    grpcio learns of a last request only while a handler waits for the next one. Its public part
+    doesn't tell; without the private one it is seen when the handler has been told, a little later.
+    """
+    server = inside()
+    if server is None:
+        return not context.is_active()
+    state: Any = context._state  # type: ignore[attr-defined]  # noqa: SLF001
+    return state.client is not server._OPEN  # noqa: SLF001

@@ -13,6 +13,7 @@ from contentui.content.errors import AlreadyExists, ContentError, InvalidArgumen
 from contentui.protocol import wire
 from contentui.service import answers
 from contentui.service.answers import Code, Refusal
+from contentui.service.reopening import OpenRefs, OpenStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +30,15 @@ SMALL = 1 << 20
 class Session:
     """What one stream has said so far, and its writer. Leaving its ``with`` block never commits."""
 
-    def __init__(self, store: Store, first: WriteRequest) -> None:
+    def __init__(
+        self, store: Store, first: WriteRequest, refs: OpenRefs, stream: OpenStream
+    ) -> None:
         """Open the ref's writer. Raises Refusal, ContentError."""
         if not first.ref:
             raise Refusal(Code.INVALID_ARGUMENT, "first message must have a reference")
         self._store = store
+        self._refs = refs
+        self._stream = stream
         self._ref = first.ref
         self._expected = _digest(first.expected)
         self._total = max(first.total, 0)
@@ -44,8 +49,11 @@ class Session:
         self._known_missing = self._expected  # opening has looked for it
 
     def _open(self) -> Writer:
-        try:
+        def opening() -> Writer:
             return self._store.writer(self._ref, total=self._total, expected=self._expected)
+
+        try:
+            return self._refs.open(self._ref, self._stream, opening)
         except Locked as error:
             raise answers.locked(self._ref, error.holder) from None
         except AlreadyExists:
@@ -57,7 +65,10 @@ class Session:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            self._refs.released(self._ref, self._stream)
 
     def answer(self, request: WriteRequest, context: grpc.ServicerContext) -> bytes:
         """Do what a request asks for. Raises Refusal, ContentError."""
@@ -195,6 +206,7 @@ class WriteStreams:
         self._store = store
         self._limit = limits.writers
         self._free = threading.BoundedSemaphore(limits.writers)
+        self._refs = OpenRefs()
 
     def __call__(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         """Answer each request; the last answer is sent twice, as containerd sends it."""
@@ -220,12 +232,14 @@ class WriteStreams:
             yield answer
             yield answer
             return
-        with Session(self._store, request) as session:
+        stream = OpenStream(context)
+        with Session(self._store, request, self._refs, stream) as session:
             while True:
                 answer = session.answer(request, context)
                 del message, request  # up to 16 MiB, while the client takes its time
+                stream.answered()
                 yield answer
-                message = None if session.committed else next(requests, None)
+                message = None if session.committed else stream.next(requests)
                 if message is None:
                     break
                 request = wire.parse_write(message)

@@ -351,6 +351,41 @@ def test_a_marked_ingest_can_be_committed_as_what_it_is(store):
     assert left_behind(store, data=b"").refused is None
 
 
+def test_a_marked_ingest_can_be_committed_without_an_expected_digest(store):
+    poisoned(store)
+    with store.writer("r") as writer:
+        assert writer.commit().digest == Digest.of(b"wrong")
+    assert content(store, Digest.of(b"wrong")) == b"wrong"
+
+
+def test_a_marked_ingest_is_refused_again_where_another_digest_is_expected(store):
+    poisoned(store)
+    writer = store.writer("r")
+    with pytest.raises(FailedPrecondition):
+        writer.commit(expected=Digest.of(b"right"))
+    assert store.status("r").refused == Digest.of(b"wrong")
+    assert store.digests() == []
+
+
+@pytest.mark.parametrize("change", ["opened", "written", "copied", "truncated"])
+def test_closing_and_reopening_keep_the_times(store, change):
+    for index in range(10):
+        with store.writer(f"r{index}") as writer:
+            if change != "opened":
+                writer.write(b"bytes")
+            if change == "copied":
+                writer.append_from(io.BytesIO(b"bytes"))
+            if change == "truncated":
+                writer.truncate(0)
+            within = writer.status()
+        after = store.status(f"r{index}")
+        with store.writer(f"r{index}") as writer:
+            again = writer.status()
+        times = (within.started_ns, within.updated_ns)
+        assert (after.started_ns, after.updated_ns) == times
+        assert (again.started_ns, again.updated_ns) == times
+
+
 @pytest.mark.parametrize("end", ["close", "commit", "failed commit"])
 def test_a_dead_writer_refuses_everything(store, end):
     writer = store.writer("r")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from contentui.content.digest import Digest, new_hash
@@ -56,6 +57,11 @@ class IngestData:
         self._recorded = False
         self._times = (0, 0)
         self._note()
+
+    @property
+    def changed_ns(self) -> int:
+        """When we last changed the file."""
+        return self._times[0]
 
     @property
     def offset(self) -> int:
@@ -146,7 +152,7 @@ class IngestData:
             hash_.update(view[:written])
             self._state = (hash_, offset + written)
             if written == len(view) and not self._lost:
-                self._note()
+                self.set_time(time.time_ns())
                 self._unfinished = False
             else:
                 self._settle()
@@ -164,6 +170,7 @@ class IngestData:
             raise
         finally:
             self._settle()
+        self.set_time(time.time_ns())
 
     def restart(self) -> None:
         """Drop all bytes. Raises OSError."""
@@ -174,7 +181,7 @@ class IngestData:
         self._state = self._synced = (new_hash(self._state[0].name), 0)
         self._lost = self._doubted = self._unfinished = False
         self._altered = ""
-        self._note()
+        self.set_time(time.time_ns())
 
     def sync(self) -> None:
         """Bring all bytes to the disk.
@@ -199,6 +206,12 @@ class IngestData:
                 os.setxattr(self._fd, _SYNCED, _record(found))
                 self._recorded = True
             self._note()
+
+    def set_time(self, now_ns: int) -> None:
+        """Set the time of the last change; the kernel's own may lag a tick."""
+        with contextlib.suppress(OSError):
+            os.utime(self._fd, ns=(now_ns, now_ns))
+        self._note()
 
     def set_mode(self, mode: int) -> None:
         """Raises OSError."""

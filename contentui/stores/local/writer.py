@@ -106,7 +106,7 @@ class LocalWriter:
             try:
                 self._data.append(memoryview(data).cast("B"))
             finally:
-                self._updated_ns = time.time_ns()
+                self._updated_ns = self._data.changed_ns
 
     def append_from(self, source: BinaryIO, progress: Progress | None = None) -> int:
         self._check_open("write to")
@@ -117,7 +117,8 @@ class LocalWriter:
                 self._data.append_from(source, progress)
         except SourceFailed as error:
             raise error.error from None
-        self._updated_ns = time.time_ns()
+        finally:
+            self._updated_ns = self._data.changed_ns
         return self.offset - before
 
     def truncate(self, size: int) -> None:
@@ -180,6 +181,7 @@ class LocalWriter:
         self._resources.callback(self._directory.close)
         if self._directory.is_new:
             self._take(self._directory.make(self._ref, self._started_ns, self._total))
+            self._data.set_time(self._started_ns)
             self._write_expected()
         else:
             self._resume()
@@ -224,7 +226,7 @@ class LocalWriter:
 
     def _restart(self) -> None:
         self._data.restart()
-        self._updated_ns = time.time_ns()
+        self._updated_ns = self._data.changed_ns
         self._drop_refusal()
 
     def _forget_refusal(self) -> None:
