@@ -296,6 +296,7 @@ class Blobs:
     def _unlink(self, digest: Digest, seen: Info | None) -> None:
         found = self.names.stat(digest)
         if found is None:
+            self._sync_removal(digest)
             raise _missing(digest)
         if seen is not None and (found.st_size, found.st_mtime_ns) != (
             seen.size,
@@ -306,8 +307,14 @@ class Blobs:
         try:
             os.unlink(digest.encoded, dir_fd=directory)
         except FileNotFoundError:
+            self._sync_removal(digest)
             raise _missing(digest) from None
         os.fsync(directory)
+
+    def _sync_removal(self, digest: Digest) -> None:
+        """Whoever removed a blob may have been interrupted before its directory was synced."""
+        with contextlib.suppress(FileNotFoundError):
+            os.fsync(self.names.of(digest.algorithm).fd())
 
     # -- content from memory
 

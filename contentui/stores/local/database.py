@@ -56,8 +56,6 @@ class Database:
         """Held while SQLite is at work: a fork in between would break it in the child."""
         self._is_paused = False
         self._stopped_s: float | None = None
-        self.has_journal = False
-        """A change is being made, or was cut in half: only whoever may write can undo its half."""
         forks.pause_for_forks(self)
         self._tables = tables
         self._broken = broken
@@ -79,7 +77,7 @@ class Database:
         return files.exists(self.path)
 
     def identity(self) -> tuple[int, int] | None:
-        """Which file it is; None without one. Also whether a change was begun: `has_journal`.
+        """Which file it is; None without one.
 
         Raises OSError when that can't be told, FailedPrecondition when SQLite must not read it.
         """
@@ -87,16 +85,14 @@ class Database:
         if found is None:
             return None
         self._check_file(found, self.path)
-        self.has_journal = self._check_beside("-journal")
+        self._check_beside("-journal")
         return found.st_dev, found.st_ino
 
-    def _check_beside(self, suffix: str) -> bool:
-        """Whether there is such a file; it must be one."""
+    def _check_beside(self, suffix: str) -> None:
         path = self.path + suffix
         found = _look(path)
         if found is not None:
             self._check_file(found, path)
-        return found is not None
 
     def connect(self, *, writable: bool) -> sqlite3.Connection:
         """Open it, in a mode in which statements are transactions of their own.
@@ -283,6 +279,12 @@ def is_busy(error: sqlite3.Error) -> bool:
     """Whether another process has the database locked."""
     code = getattr(error, "sqlite_errorname", "") or ""
     return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def is_half_made(error: sqlite3.Error) -> bool:
+    """Whether a killed process left a change that only whoever may write can undo."""
+    code = getattr(error, "sqlite_errorname", "") or ""
+    return code.startswith("SQLITE_READONLY")
 
 
 def _look(path: str) -> os.stat_result | None:

@@ -325,8 +325,8 @@ class Directory:
                 self._make(above)
                 fd = self._reopen(above)
             # Whoever made it may have died before it was synced.
-            if above is not None and is_young(os.fstat(fd)):
-                os.fsync(above)
+            if is_young(os.fstat(fd)):
+                _sync_parent(self.path, above)
             self._durable = True
             return fd
 
@@ -378,6 +378,19 @@ class Directory:
             with contextlib.suppress(OSError):
                 os.rmdir(self.name, dir_fd=above)
             raise
+
+
+def _sync_parent(path: str, above: int | None) -> None:
+    """Sync the directory that ``path`` is in; ``above`` is its descriptor, if there is one."""
+    if above is not None:
+        os.fsync(above)
+        return
+    with contextlib.suppress(PermissionError):  # then somebody else has made it, and us a guest
+        fd = os.open(os.path.dirname(os.path.abspath(path)), DIRECTORY & ~os.O_NOFOLLOW)
+        try:
+            os.fsync(fd)
+        finally:
+            close(fd)
 
 
 def _make_path(path: str) -> None:

@@ -15,7 +15,7 @@ from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.content.model import Descriptor, Image
 from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.local import files
-from contentui.stores.local.database import Database
+from contentui.stores.local.database import Database, is_half_made
 from contentui.stores.local.labels import checked_labels
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ class LocalImages:
 
         try:
             return self._ask(query, arguments, writable=False)
-        except sqlite3.Error:
-            if not (self._recovers and self._database.has_journal):
+        except sqlite3.OperationalError as error:
+            if not (self._recovers and is_half_made(error)):
                 raise
         # A writer was killed amidst a change: only whoever may write can undo its half.
         return self._ask(query, arguments, writable=True)

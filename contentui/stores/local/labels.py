@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.errors import (
     ContentError,
@@ -20,7 +20,7 @@ from contentui.content.errors import (
     Unavailable,
 )
 from contentui.stores.local import forks
-from contentui.stores.local.database import Database
+from contentui.stores.local.database import Database, is_half_made
 from contentui.stores.local.naming import HolderStopped
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.stores.local.files import Directory
+
+    _Question = tuple[str, Sequence[str]]
 
 LABEL_LIMIT = 4096
 """Bytes that a label's key and value may have together (content-store.md 1.3)."""
@@ -47,6 +49,7 @@ _ALL = "SELECT digest, updated_ns, labels FROM labels"
 _DIGESTS = "SELECT digest FROM labels"
 _TICK_NS = 10**8
 """More than a tick of any file system's clock."""
+_COMPLETE = "SELECT value FROM meta WHERE key = 'complete'"
 _AT_ONCE = 256
 """Digests that one question names."""
 
@@ -174,16 +177,14 @@ class Labels:
         """Whether a new blob with these labels must be written down to be known."""
         if labels:
             return True
-        database = self._database
-        with database.mutex, database.waiting_for_none_that_is_stopped():
-            if self._complete:
-                return False
-            try:
-                return self._reader() is not None and not self._complete
-            except FailedPrecondition:  # broken: nothing that is written could change that
-                return False
-            except HolderStopped:  # unknown labels: those of the blobs without a row are, too
-                return False
+        if self._complete:
+            return False
+        try:
+            rows = self._ask("looking for labels", [(_COMPLETE, ())], for_anybody=True)
+        except (FailedPrecondition, HolderStopped):
+            # Broken, or not to be had: the labels of blobs without a row are unknown anyway.
+            return False
+        return rows is not None and not self._complete
 
     def having_rows(self, digests: Sequence[str]) -> set[str]:
         """Those that have a row.
@@ -193,25 +194,21 @@ class Labels:
 
         Raises OSError, ContentError when it can't be told.
         """
-        found: set[str] = set()
-        database = self._database
         version = self._settled_version()
         if version is not None and version == self._empty:
-            return found
-        with database.mutex, database.waiting_for_none_that_is_stopped():
-            try:
-                connection = self._reader()
-                if connection is None:
-                    return found
-                with self._told("looking for labels"):
-                    for start in range(0, len(digests), _AT_ONCE):
-                        found |= self._among(connection, digests[start : start + _AT_ONCE])
-                    if version is not None and not found:
-                        row = connection.execute(f"{_DIGESTS} LIMIT 1").fetchone()
-                        self._empty = None if row else version
-            except (FailedPrecondition, HolderStopped):
-                return found
-        return found
+            return set()
+        some = [digests[start : start + _AT_ONCE] for start in range(0, len(digests), _AT_ONCE)]
+        questions = [(f"{_DIGESTS} WHERE digest IN ({_marks(part)})", part) for part in some]
+        first = [] if version is None else [(f"{_DIGESTS} LIMIT 1", ())]
+        try:
+            rows = self._ask("looking for labels", [*questions, *first], for_anybody=True)
+        except (FailedPrecondition, HolderStopped):
+            return set()
+        if rows is None:
+            return set()
+        if version is not None:
+            self._empty = None if rows else version
+        return {row[0] for row in rows} & set(digests)
 
     def _settled_version(self) -> Hashable:
         """The token, if every later change differs from it: a clock's tick lies in between."""
@@ -223,18 +220,10 @@ class Labels:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def _among(self, connection: sqlite3.Connection, digests: Sequence[str]) -> set[str]:
-        among = f"{_DIGESTS} WHERE digest IN ({_marks(digests)})"
-        rows = self._database.patiently(lambda: connection.execute(among, digests).fetchall())
-        return {row[0] for row in rows}
-
     def digests(self) -> list[str]:
         """The digests of all rows, hostile text. Raises ContentError when they can't be read."""
-        with self._database.mutex, self._told("reading the label database"):
-            connection = self._reader()
-            if connection is None:
-                return []
-            return [str(row[0]) for row in connection.execute(_DIGESTS)]
+        rows = self._ask("reading the label database", [(_DIGESTS, ())])
+        return [str(row[0]) for row in rows or ()]
 
     def write(
         self,
@@ -311,27 +300,54 @@ class Labels:
 
     def _read(self, query: str, *arguments: str) -> AllLabels:
         """The answer; unknown when there is none to be had."""
-        import sqlite3
-
         try:
-            with self._database.mutex, self._told("reading labels"):
-                connection = self._reader()
-                if connection is None:
-                    return UNKNOWN
-                rows = self._database.patiently(
-                    lambda: connection.execute(query, arguments).fetchall()
-                )
-                complete = self._complete
-        except (ContentError, OSError, UnicodeError, sqlite3.Error):
+            rows = self._ask("reading labels", [(query, arguments)])
+        except (ContentError, OSError):
+            return UNKNOWN
+        if rows is None:
             return UNKNOWN
         found = {
             digest: Labelled(_decode(text), updated if isinstance(updated, int) else 0)
             for digest, updated, text in rows
         }
-        return AllLabels(found, complete)
+        return AllLabels(found, self._complete)
 
-    def _reader(self) -> sqlite3.Connection | None:
-        return self._open(writable=False)
+    def _ask(
+        self, doing: str, questions: Sequence[_Question], *, for_anybody: bool = False
+    ) -> list[Any] | None:
+        """The rows that answer all questions; None without a database.
+
+        ``for_anybody``: raise HolderStopped at once instead of waiting for a stopped process.
+        Raises ContentError, OSError.
+        """
+        import sqlite3
+
+        database = self._database
+        with database.mutex, self._told(doing), contextlib.ExitStack() as stack:
+            if for_anybody:
+                stack.enter_context(database.waiting_for_none_that_is_stopped())
+            try:
+                return self._rows(questions, writable=False)
+            except sqlite3.OperationalError as error:
+                if not (self.recovers and is_half_made(error)):
+                    raise
+            # A writer was killed amidst a change: only whoever may write can undo its half.
+            self._drop_connection()
+            return self._rows(questions, writable=True)
+
+    def _rows(self, questions: Sequence[_Question], *, writable: bool) -> list[Any] | None:
+        connection = self._open(writable=writable)
+        if connection is None:
+            return None
+        rows: list[Any] = []
+        for query, arguments in questions:
+            rows += self._fetch(connection, query, arguments)
+        return rows
+
+    def _fetch(
+        self, connection: sqlite3.Connection, query: str, arguments: Sequence[str]
+    ) -> list[Any]:
+        return self._database.patiently(lambda: connection.execute(query, arguments).fetchall())
 
     def _writer(self) -> sqlite3.Connection:
         self._make(complete=False)
@@ -341,14 +357,11 @@ class Labels:
         return connection
 
     def _open(self, *, writable: bool) -> sqlite3.Connection | None:
-        """Open the database; None without one. Raises ContentError, OSError when it is no good."""
+        """Open the database; None without one. Raises sqlite3.Error, ContentError, OSError."""
         identity = self._database.identity()
         if identity is None:
             self._drop_connection()
             return None
-        # Where a change was cut in half, only whoever may write can undo its half.
-        half = self.recovers and self._database.has_journal
-        writable = writable or (half and os.access(self.path, os.W_OK))
         if (
             self._connection is not None
             and identity == self._identity
@@ -356,18 +369,13 @@ class Labels:
         ):
             return self._connection
         self._drop_connection()
-        with self._told("opening the label database"):
-            connection = self._database.connect(writable=writable)
-            try:
-                row = self._database.patiently(
-                    lambda: connection.execute(
-                        "SELECT value FROM meta WHERE key = 'complete'"
-                    ).fetchone()
-                )
-            except BaseException:
-                connection.close()
-                raise
-        self._complete = bool(row and row[0])
+        connection = self._database.connect(writable=writable)
+        try:
+            rows = self._fetch(connection, _COMPLETE, ())
+        except BaseException:
+            connection.close()
+            raise
+        self._complete = bool(rows and rows[0][0])
         self._connection, self._writable, self._identity = connection, writable, identity
         return connection
 
