@@ -173,6 +173,8 @@ def test_ctrl_c_at_any_call_stays_one_and_leaves_a_usable_store(store, monkeypat
     at = interrupted = 0
     while True:
         at += 1
+        gc.collect()
+        gc.disable()  # what other tests left would be closed meanwhile, and an exception be lost
         count = interrupt(monkeypatch, at, after=after)
         ref = f"ref {at}"
         try:
@@ -184,6 +186,7 @@ def test_ctrl_c_at_any_call_stays_one_and_leaves_a_usable_store(store, monkeypat
             interrupted += 1
         finally:
             monkeypatch.undo()
+            gc.enable()
         if count[0] < at:
             break
         gc.collect()
