@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.errors import (
     ContentError,
@@ -42,23 +42,41 @@ _STEPS = 1_000_000
 _WAL_FILES = ("-wal", "-shm")
 
 
+class Schema(NamedTuple):
+    """A kind of database."""
+
+    file: str
+    """Its name in ``.contentui``."""
+    tables: Mapping[str, str]
+    """Each table's columns, in SQL."""
+    what: str
+    """What it is, for people: "the label database"."""
+    advice: str
+    """What to do with one that is no good."""
+
+    @property
+    def broken(self) -> str:
+        """The advice for one that is no good, in full."""
+        return f"{self.what} (.contentui/{self.file}) is broken: {self.advice}"
+
+    def below(self, directory: files.Directory) -> Database:
+        return Database(self, directory)
+
+
 class Database:
     """One database file in ``.contentui``: where it is, what is in it, what to say of it."""
 
-    def __init__(
-        self, directory: files.Directory, name: str, tables: Mapping[str, str], broken: str
-    ) -> None:
-        """``tables``: each table's columns in SQL; ``broken``: advice for one that is no good."""
+    def __init__(self, schema: Schema, directory: files.Directory) -> None:
         self.directory = directory
-        self.name = name
-        self.path = f"{directory.path}/{name}"
+        self.name = schema.file
+        self.path = f"{directory.path}/{schema.file}"
+        self._tables = schema.tables
+        self._broken = schema.broken
         self.mutex = threading.RLock()
         """Held while SQLite is at work: a fork in between would break it in the child."""
         self._is_paused = False
         self._stopped_s: float | None = None
         forks.pause_for_forks(self)
-        self._tables = tables
-        self._broken = broken
 
     def before_fork(self) -> None:
         """Wait, though not for ever, until no thread is within SQLite."""

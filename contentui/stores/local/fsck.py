@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import Changed, ContentError, Locked, NotFound, ReadOnly
-from contentui.stores.local import files, fsck_content, fsck_files
+from contentui.stores.local import files, fsck_content, fsck_databases, fsck_files
 from contentui.stores.local.fsck_model import Finding, Kind, Place, Repaired
 from contentui.text import visible
 
@@ -24,7 +24,7 @@ __all__ = ["Finding", "Kind", "Repaired", "check", "check_bytes", "repair"]
 _CHECKS: tuple[tuple[str, Callable[[Place], list[Finding]]], ...] = (
     ("blobs", fsck_content.blobs),
     ("ingest", fsck_content.ingests),
-    (".contentui", fsck_content.databases),
+    (".contentui", fsck_databases.databases),
     (".contentui", fsck_files.leftovers),
     (".contentui", fsck_files.lost_names),
     (".contentui", fsck_files.modes),

@@ -1,15 +1,14 @@
-"""Checking and repairing labels, image names, ingests and blobs."""
+"""Checking and repairing ingests and blobs."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from contentui.content.digest import HEX_LENGTHS, Digest
-from contentui.content.errors import Changed, ContentError, DataLoss, NotFound, Unavailable
+from contentui.content.digest import HEX_LENGTHS
+from contentui.content.errors import Changed, ContentError, DataLoss, NotFound
 from contentui.content.model import IngestId, id_text
 from contentui.stores.local import files
 from contentui.stores.local.fsck_model import (
@@ -26,10 +25,9 @@ from contentui.stores.local.locks import describe
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
-    from contentui.content.model import Image, Status
+    from contentui.content.model import Status
     from contentui.content.store import Progress
     from contentui.stores.local.store import LocalStore
 
@@ -37,183 +35,6 @@ _HEX = re.compile(r"[0-9a-f]+")
 _INGEST = re.compile(r"[0-9a-f]{64}")
 _PARTS = ("data.tmp", "startedat.tmp", "updatedat.tmp")
 """What a crash can leave of a file that was to be replaced in an ingest."""
-_TABLES = {"labels.db": {"labels", "meta"}, "images.db": {"images"}}
-_BUSY_S = 5.0
-_TRIES = 5
-"""How often a database is read that a killed writer has left amidst a change."""
-_SIZE_LIMIT = 4 << 30
-_SIDE_FILES = ("-journal", "-wal", "-shm")
-_MOVE_AWAY = {
-    "labels.db": "restore it from a copy, or move it away: then the blobs' labels are unknown",
-    "images.db": "restore it from a copy, or move it away and name the images again",
-}
-
-
-# -- labels and images
-
-
-def databases(place: Place) -> list[Finding]:
-    """Damaged databases, and rows of sound ones that lead nowhere. Raises OSError."""
-    found: list[Finding] = []
-    for name in _TABLES:
-        try:
-            there = look(name, place.ours)
-        except FileNotFoundError:
-            return found  # nothing was ever stored here
-        if there is None:
-            continue
-        try:
-            found += _database(place, name, there)
-        except ContentError as error:
-            path, words = f".contentui/{name}", visible(error.message)
-            found.append(Finding(Kind.UNCHECKED, path, words, advice=error.advice))
-    return found
-
-
-def _database(place: Place, name: str, there: os.stat_result) -> list[Finding]:
-    """Raises ContentError when it can't be read."""
-    for _ in range(_TRIES):
-        try:
-            if problem := _database_problem(place, name, there):
-                path, advice = f".contentui/{name}", _MOVE_AWAY[name]
-                return [Finding(Kind.DATABASE_DAMAGED, path, problem, advice=advice)]
-            return _orphan_labels(place) if name == "labels.db" else _images(place)
-        except ContentError as error:
-            refusal = error
-        if not (place.is_writable and look(f"{name}-journal", place.ours)):
-            break
-        # A writer was killed amidst a change: reading through the store undoes its half.
-        with contextlib.suppress(ContentError):
-            if name == "labels.db":
-                next(place.store.walk(), None)
-            else:
-                place.store.images.list()
-    raise refusal
-
-
-def _orphan_labels(place: Place) -> list[Finding]:
-    """Labels whose blob does not exist. Raises ContentError."""
-    found = place.store.orphan_labels()
-    if found:
-        # Labels are written before their blob has its name: a look between is no finding.
-        with place.settled():
-            now = set(place.store.orphan_labels())
-        found = [text for text in found if text in now]
-    problem, repair = "it has labels, but the blob does not exist", "remove its labels"
-    return [Finding(Kind.LABELS_WITHOUT_BLOB, text, problem, repair) for text in found]
-
-
-def _images(place: Place) -> list[Finding]:
-    """Image names whose target does not exist. Raises ContentError."""
-    names = place.store.images
-    found = [image for image in names.list() if not _has_target(place, image)]
-    if found:
-        with place.settled():
-            now = {image.name: image for image in names.list()}
-        found = [
-            image
-            for image in found
-            if now.get(image.name) == image and not _has_target(place, image)
-        ]
-    return [
-        Finding(
-            Kind.IMAGE_WITHOUT_BLOB,
-            image.name,
-            f"its target {image.target.digest} does not exist",
-            advice="pull the image again, or forget the name: contentui images --remove NAME",
-        )
-        for image in found
-    ]
-
-
-def _has_target(place: Place, image: Image) -> bool:
-    digest = image.target.digest
-    try:
-        return look(f"{digest.algorithm}/{digest.encoded}", place.blobs) is not None
-    except FileNotFoundError:
-        return False
-
-
-def _database_problem(place: Place, name: str, there: os.stat_result) -> str:
-    """What is wrong with a database; empty when nothing is. Raises ContentError."""
-    import sqlite3
-
-    if not stat.S_ISREG(there.st_mode):  # SQLite would follow a link, and wait for a FIFO
-        return "it is not a regular file"
-    for side in _SIDE_FILES:
-        beside = look(name + side, place.ours)
-        if beside is not None and not stat.S_ISREG(beside.st_mode):
-            return f"{name}{side} is not a regular file"
-    if there.st_size > _SIZE_LIMIT:
-        return f"it has {there.st_size} bytes, more than it can have"
-    try:
-        connection = _open_database(f"{place.ours.path}/{name}")
-        try:
-            return _tables_problem(connection, name)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorname", "") or ""
-        message = visible(str(error), 160)
-        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_TOOBIG")):
-            return message
-        raise Unavailable(
-            f".contentui/{name}: {message}",
-            advice="run this as the owner of the store while no other process keeps it locked",
-        ) from error
-
-
-def _open_database(path: str) -> sqlite3.Connection:
-    import sqlite3
-    from urllib.parse import quote
-
-    connection = sqlite3.connect(
-        f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro", uri=True, timeout=_BUSY_S
-    )
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 32 << 20)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    return connection
-
-
-def _tables_problem(connection: sqlite3.Connection, name: str) -> str:
-    rows = connection.execute("SELECT type, name FROM sqlite_master").fetchall()
-    if {table for kind, table in rows if kind == "table"} != _TABLES[name]:
-        return "it lacks tables, or has others"
-    if any(kind not in ("table", "index") for kind, _ in rows):
-        return "it has views or triggers, which contentui never makes"
-    for (words,) in connection.execute("PRAGMA quick_check(1)"):
-        if words != "ok":
-            return visible(str(words), 160)
-    bad = _bad_label_rows(connection) if name == "labels.db" else _bad_image_rows(connection)
-    return f"{bad} of its rows can't be read" if bad else ""
-
-
-def _bad_label_rows(connection: sqlite3.Connection) -> int:
-    rows = connection.execute("SELECT digest, updated_ns, labels FROM labels")
-    return sum(not (isinstance(row[1], int) and _is_labels(row[2])) for row in rows)
-
-
-def _bad_image_rows(connection: sqlite3.Connection) -> int:
-    rows = connection.execute("SELECT name, digest, size, labels FROM images")
-    return sum(not _is_image(*row) for row in rows)
-
-
-def _is_image(name: Any, digest: Any, size: Any, labels: Any) -> bool:
-    try:
-        Digest.parse(digest)
-    except (ContentError, TypeError, AttributeError):
-        return False
-    return isinstance(name, str) and isinstance(size, int) and _is_labels(labels)
-
-
-def _is_labels(text: Any) -> bool:
-    import json
-
-    try:
-        value = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        return False
-    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
 
 
 # -- ingests

@@ -15,7 +15,7 @@ from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.content.model import Descriptor, Image
 from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.local import files
-from contentui.stores.local.database import Database, is_half_made
+from contentui.stores.local.database import Schema, is_half_made
 from contentui.stores.local.labels import checked_labels
 
 if TYPE_CHECKING:
@@ -26,16 +26,17 @@ if TYPE_CHECKING:
 
     _Rows = list[Any]
 
-_TABLES = {
-    "images": "name TEXT PRIMARY KEY, media_type TEXT NOT NULL, digest TEXT NOT NULL, "
-    "size INTEGER NOT NULL, labels TEXT NOT NULL, created_ns INTEGER NOT NULL, "
-    "updated_ns INTEGER NOT NULL"
-}
-_SELECT = "SELECT name, media_type, digest, size, labels, created_ns, updated_ns FROM images"
-_BROKEN = (
-    "the database of image names (.contentui/images.db) is broken: restore it, or move it away "
-    "and name the images again"
+IMAGES = Schema(
+    "images.db",
+    {
+        "images": "name TEXT PRIMARY KEY, media_type TEXT NOT NULL, digest TEXT NOT NULL, "
+        "size INTEGER NOT NULL, labels TEXT NOT NULL, created_ns INTEGER NOT NULL, "
+        "updated_ns INTEGER NOT NULL"
+    },
+    "the database of image names",
+    "restore it from a copy, or move it away and name the images again",
 )
+_SELECT = "SELECT name, media_type, digest, size, labels, created_ns, updated_ns FROM images"
 
 
 class LocalImages:
@@ -53,7 +54,7 @@ class LocalImages:
 
         ``recovers``: a change that a crash cut in half may be undone even when only reading.
         """
-        self._database = Database(directory, "images.db", _TABLES, _BROKEN)
+        self._database = IMAGES.below(directory)
         self._naming = naming
         self._prepare = prepare
         self._recovers = recovers
@@ -181,5 +182,16 @@ def _image(row: tuple[Any, ...]) -> Image:
         return Image(str(name), target, known, int(created_ns), int(updated_ns))
     except (ValueError, TypeError, AttributeError, ContentError):
         raise FailedPrecondition(
-            "reading the names of images: a row makes no sense", advice=_BROKEN
+            "reading the names of images: a row makes no sense", advice=IMAGES.broken
         ) from None
+
+
+def bad_image_rows(connection: sqlite3.Connection) -> int:
+    """How many rows make no sense. Raises sqlite3.Error."""
+    bad = 0
+    for row in connection.execute(_SELECT):
+        try:
+            _image(row)
+        except FailedPrecondition:
+            bad += 1
+    return bad

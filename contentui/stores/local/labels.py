@@ -20,7 +20,7 @@ from contentui.content.errors import (
     Unavailable,
 )
 from contentui.stores.local import forks
-from contentui.stores.local.database import Database, is_half_made
+from contentui.stores.local.database import Schema, is_half_made
 from contentui.stores.local.naming import HolderStopped
 
 if TYPE_CHECKING:
@@ -36,14 +36,15 @@ LABEL_LIMIT = 4096
 """Bytes that a label's key and value may have together (content-store.md 1.3)."""
 ALL_LABELS_LIMIT = 4 << 20
 """Bytes that all labels of a blob may have together: it must fit into a message of a listing."""
-_BROKEN = (
-    "the label database (.contentui/labels.db) is broken: move it away, and the labels of the "
-    "blobs there are unknown from then on"
+LABELS = Schema(
+    "labels.db",
+    {
+        "labels": "digest TEXT PRIMARY KEY, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL",
+        "meta": "key TEXT PRIMARY KEY, value INTEGER NOT NULL",
+    },
+    "the label database",
+    "restore it from a copy, or move it away: then the labels of the blobs there are unknown",
 )
-_TABLES = {
-    "labels": "digest TEXT PRIMARY KEY, updated_ns INTEGER NOT NULL, labels TEXT NOT NULL",
-    "meta": "key TEXT PRIMARY KEY, value INTEGER NOT NULL",
-}
 _ONE = "SELECT digest, updated_ns, labels FROM labels WHERE digest = ?"
 _ALL = "SELECT digest, updated_ns, labels FROM labels"
 _DIGESTS = "SELECT digest FROM labels"
@@ -135,7 +136,7 @@ class Labels:
     def __init__(self, directory: Directory, *, recovers: bool = True) -> None:
         """``recovers``: a change that a crash cut in half may be undone even when only reading."""
         self.recovers = recovers
-        self._database = Database(directory, "labels.db", _TABLES, _BROKEN)
+        self._database = LABELS.below(directory)
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._writable = False
@@ -407,6 +408,12 @@ def _encode(labels: Mapping[str, str]) -> str:
     import json
 
     return json.dumps(dict(labels), separators=(",", ":"))
+
+
+def bad_label_rows(connection: sqlite3.Connection) -> int:
+    """How many rows make no sense. Raises sqlite3.Error."""
+    rows = connection.execute(_ALL)
+    return sum(not isinstance(row[1], int) or _decode(row[2]) is None for row in rows)
 
 
 def _decode(text: object) -> dict[str, str] | None:
