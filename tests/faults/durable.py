@@ -65,6 +65,14 @@ class Durability:
         if not stat.S_ISDIR(found.st_mode) and key in self.files:
             self.files[key] = self.files[key].replace(DIRTY, LOST)
 
+    def dropped(self, found: os.stat_result) -> list[tuple[int, int]]:
+        """Pages left the cache; the ranges whose bytes the disk doesn't have."""
+        flags = self.files.get(key_of(found), bytearray())
+        lost = [(start, end) for start, end, flag in _runs(flags) if flag == LOST[0]]
+        for start, end in lost:
+            flags[start:end] = CLEAN * (end - start)
+        return lost
+
     # -- what an acknowledgement needs
 
     def of_file(self, path: str, base: str) -> list[str]:

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import traceback
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fault_checks
 import injected
@@ -26,25 +26,26 @@ from contentui.content.errors import (
     ContentError,
 )
 from contentui.content.model import ingest_id
-from contentui.stores.local import inflow, labels
+from contentui.stores.local import data, inflow, naming
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SMALL = {"PIECE": 8192, "_COPY": 16384, "_SYNC_FROM": 32768, "_LEAD": 32768}
-"""Sizes of copying, so small that `operations.LONG` takes every way."""
+_SMALL: dict[Any, dict[str, float]] = {
+    inflow: {"PIECE": 8192, "_COPY": 16384, "_SYNC_FROM": 32768, "_LEAD": 32768},
+    data: {"_PIECE": 8192, "_WRITEBACK_FROM": 8192},
+    naming: {"WAIT_S": 0.3, "STOPPED_S": 0.3, "_LOOK_S": 0.02},
+}
+"""Sizes of copying, so small that `operations.LONG` takes every way, and short waits."""
 
 
 @contextlib.contextmanager
 def small_pieces() -> Iterator[None]:
     """Let short content count as large, and waiting end soon."""
     with contextlib.ExitStack() as stack:
-        for module, name, value in [
-            *((inflow, name, value) for name, value in _SMALL.items()),
-            (labels, "_BUSY_TIMEOUT_S", 0.2),
-        ]:
-            if hasattr(module, name):
+        for module, values in _SMALL.items():
+            for name, value in values.items():
                 stack.callback(setattr, module, name, getattr(module, name))
                 setattr(module, name, value)
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
@@ -68,6 +69,8 @@ def copy_store(source: str, target: str) -> None:
                 os.link(copied[found.st_ino], place)
             else:
                 shutil.copyfile(entry.path, place)
+                for name in os.listxattr(entry.path):
+                    os.setxattr(place, name, os.getxattr(entry.path, name))
                 os.chmod(place, stat.S_IMODE(found.st_mode))
                 os.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
                 copied[found.st_ino] = place

@@ -37,6 +37,7 @@ _CALLS = """
     open close read write pread preadv pwrite pwritev fsync fdatasync ftruncate truncate fchmod
     chmod utime stat lstat fstat mkdir rmdir unlink rename replace link listdir scandir
     copy_file_range statvfs readlink posix_fallocate sendfile access symlink remove
+    getxattr setxattr removexattr posix_fadvise dup
 """.split()  # noqa: SIM905
 LATE_CALLS = {"link", "rename", "renameat2", "unlink", "mkdir", "rmdir"}
 _SQL_ERRORS = {
@@ -239,6 +240,15 @@ class _Sync(_Seen):
         model.synced(real["fstat"](args[0]))
 
 
+class _Dropped(_Seen):
+    """Pages that leave the cache: what a failed sync lost is then read as the disk has it."""
+
+    def after(self, model: Durability, before: Any, result: Any, args: Any, kwargs: Any) -> None:
+        if args[3] == os.POSIX_FADV_DONTNEED:
+            for at, end in model.dropped(real["fstat"](args[0])):
+                real["pwrite"](args[0], bytes(end - at), at)
+
+
 class _Name(_Seen):
     """A call that gives or takes one name, its first argument."""
 
@@ -263,6 +273,7 @@ _SEEN: dict[str, _Seen] = {
     "ftruncate": _Truncate(),
     "fsync": _Sync(),
     "fdatasync": _Sync(),
+    "posix_fadvise": _Dropped(),
     "mkdir": _Name(),
     "unlink": _Name(),
     "remove": _Name(),
