@@ -58,6 +58,11 @@ VERBS = [
         start="missing",
     ),
     Verb(
+        "ingest what is expected",
+        ("ingest", "--expected-digest", str(Digest.of(SHORT)), "--from", "SHORT"),
+        (operations.Blob(SHORT, {}), operations.NoIngest(str(Digest.of(SHORT)))),
+    ),
+    Verb(
         "resume",
         ("ingest", "partial", "--from", "LONG"),
         (operations.Blob(LONG, {}), operations.NoIngest("partial")),
