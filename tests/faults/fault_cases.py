@@ -239,7 +239,7 @@ def after_fault(
     model: Durability,
 ) -> list[str]:
     wrong = []
-    if error is not None and not fault_checks.is_typed(error.kind, fault):
+    if error is not None and not fault_checks.is_typed(operation, error.kind, fault):
         wrong.append(f"raised {error.words}")
     wrong += fault_checks.held(place.root)
     try:

@@ -96,7 +96,7 @@ class Plain(NamedTuple):
     calls: dict[bool, list[str]]
 
 
-def is_typed(error: type[BaseException], fault: Fault) -> bool:
+def is_typed(operation: Operation, error: type[BaseException], fault: Fault) -> bool:
     """Whether the error says, in the store's terms, what happened."""
     if fault.kind.startswith("SIGINT"):
         return issubclass(error, KeyboardInterrupt)
@@ -109,7 +109,7 @@ def is_typed(error: type[BaseException], fault: Fault) -> bool:
     kinds = _TYPES.get(fault.kind, (Unavailable,))
     if fault.call.startswith("sql"):
         kinds = (*kinds, Unavailable, ResourceExhausted)
-    return issubclass(error, kinds)
+    return issubclass(error, (*kinds, *operation.refusals))
 
 
 def differences(wanted: State, state: State, besides: set[str] | None = None) -> list[str]:

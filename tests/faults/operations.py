@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import injected
 
 from contentui.content.digest import Digest
-from contentui.content.errors import AlreadyExists, ContentError, FailedPrecondition, NotFound
+from contentui.content.errors import (
+    AlreadyExists,
+    ContentError,
+    FailedPrecondition,
+    NotFound,
+    ReadOnly,
+)
 from contentui.content.model import Descriptor, ingest_id
 from contentui.content.transfer import verified_chunks, write_blob
 from contentui.stores.local.store import LocalStore
@@ -97,6 +103,8 @@ class Operation:
     """Changes nothing."""
     labels: dict[str, str] = field(default_factory=dict)
     """Those that the blob gets where none is there yet."""
+    refusals: tuple[type[ContentError], ...] = ()
+    """What may be raised besides the fault's own error."""
     drops: bool = False
     """Bytes of ingests go on demand."""
 
@@ -333,7 +341,8 @@ OPERATIONS = [
         (Blob(SHORT, SOURCE), NoIngest("short")),
         start="missing",
     ),
-    Operation("open anew", open_anew, (Blob(SHORT, SOURCE),)),
+    # Whose directory it is must be known: where it can't be, it is somebody else's.
+    Operation("open anew", open_anew, (Blob(SHORT, SOURCE),), refusals=(ReadOnly,)),
     Operation(
         "ingest short",
         ingest_short,

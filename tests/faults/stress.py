@@ -1,8 +1,9 @@
 """Random operations of many processes on one store, killed and stopped at random, and a checker.
 
-``python stress.py [--seconds N] [--processes N] [--seed N] ROOT``. Each process notes each
-operation before it begins and after it ends. After every few seconds all are let end, and the
-store is compared with what the notes allow (`stress_model`).
+``python stress.py [--seconds N] [--processes N] [--seed N] [--beside PATH] ROOT``. Each process
+notes each operation before it begins and after it ends. After every few seconds all are let end,
+and the store is compared with what the notes allow (`stress_model`). ``--beside``: every second
+process runs the contentui of that directory, an older version.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 import traceback
 from typing import Any
 
 import stress_model
+import stress_worker
 from stress_model import DONE, UNKNOWN, Impossible, Operation, State
 from stress_worker import BLOBS, IMAGES, LABELLED, REFS, work
 
 from contentui.content.digest import Digest
 from contentui.stores.local.store import LocalStore
 
+WORKER = stress_worker.__file__
 STUCK_S = 45.0
 """By when a process must have ended that was asked to; waiting for a lock takes up to 30 s."""
 
@@ -36,15 +40,20 @@ STUCK_S = 45.0
 class Stress:
     """The processes, and what is known about the store between two rounds."""
 
-    def __init__(self, root: str, processes: int, seed: int) -> None:
+    def __init__(self, root: str, processes: int, seed: int, beside: str = "") -> None:
         self.root = root
+        self._beside = beside
         self.dice = random.Random(seed)
         self.processes = processes
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
         self._log = root + ".log"
-        self._end = mmap.mmap(-1, 1)
+        with open(root + ".end", "w+b") as file:
+            file.write(b"\0")
+            file.flush()
+            self._end = mmap.mmap(file.fileno(), 1)
         self._workers: dict[int, str] = {}
+        self._old: dict[int, subprocess.Popen[bytes]] = {}
         self._killed: dict[str, int] = {}
         self._number = 0
         self._blobs: dict[str, set[State]] = {digest: {None} for digest in BLOBS}
@@ -73,11 +82,18 @@ class Stress:
     def _start(self) -> None:
         self._number += 1
         name, seed = f"p{self._number}", self.dice.random()
+        if self._beside and self._number % 2:
+            arguments = [self.root, self._log, f"old-{name}", str(seed), self.root + ".end"]
+            environment = {**os.environ, "PYTHONPATH": self._beside}
+            process = subprocess.Popen([sys.executable, WORKER, *arguments], env=environment)
+            self._old[process.pid] = process
+            self._workers[process.pid] = f"old-{name}"
+            return
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
-                work(self.root, self._log, name, seed, self._end)
+                work(self.root, self._log, name, seed, self._end, rm=not self._beside)
                 code = 0
             except BaseException:
                 traceback.print_exc()
@@ -101,7 +117,7 @@ class Stress:
         pid = self.dice.choice(among or list(self._workers))
         if self.dice.random() < 0.4:
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            self._reaped(pid, os.waitpid(pid, 0)[1])
             self._killed[self._workers.pop(pid)] = time.monotonic_ns()
             self.counts["killed in a transaction" if among else "killed"] += 1
             self._start()
@@ -121,6 +137,7 @@ class Stress:
         while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid:
+                self._reaped(pid, status)
                 name = self._workers.pop(pid)
                 if status:
                     self.wrong.append(f"{name} ended with {status}")
@@ -132,6 +149,11 @@ class Stress:
                 until += STUCK_S
             else:
                 time.sleep(0.005)
+
+    def _reaped(self, pid: int, status: int) -> None:
+        """`subprocess` must not wait for it too."""
+        if process := self._old.pop(pid, None):
+            process.returncode = os.waitstatus_to_exitcode(status)
 
     # -- what must be so now
 
@@ -242,7 +264,7 @@ class Stress:
                     result = _result(rest[0], n)
                     found[key].append(Operation(f"{name}.{n}", kind, argument, begin, at, result))
         for name, (begin, deeds) in begun.items():
-            end = self._killed.get(name.split("-")[0], time.monotonic_ns())
+            end = self._killed.get(name.rpartition("-")[0], time.monotonic_ns())
             for n, (kind, key, argument) in enumerate(deeds):
                 found[key].append(Operation(f"{name}.{n}", kind, argument, begin, end, UNKNOWN))
         return found, failures
@@ -269,9 +291,9 @@ def _has_journal(pid: int) -> bool:
     return False
 
 
-def run(root: str, seconds: float, processes: int, seed: int) -> Stress:
+def run(root: str, seconds: float, processes: int, seed: int, beside: str = "") -> Stress:
     """Rounds of a few seconds each; `Stress.wrong` says what was wrong."""
-    stress = Stress(root, processes, seed)
+    stress = Stress(root, processes, seed, beside)
     with LocalStore(root) as store:
         store.put(b"the first")
     until = time.monotonic() + seconds
@@ -286,9 +308,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
+    parser.add_argument("--beside", default="", metavar="PATH")
     args = parser.parse_args()
     print("seed", args.seed)
-    stress = run(args.root, args.seconds, args.processes, args.seed)
+    stress = run(args.root, args.seconds, args.processes, args.seed, args.beside)
     print(json.dumps(stress.counts, indent=1))
     print("\n".join(stress.wrong) or "nothing wrong")
     return 1 if stress.wrong else 0

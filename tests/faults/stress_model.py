@@ -21,6 +21,8 @@ ABSENT = "absent"
 DONE = "done"
 UNLABELLED = ("", "")
 """What a read of a blob gives that is deleted meanwhile: found, and its labels gone by then."""
+READS = ("read", "list")
+"""Of one blob, and of all: a listing reads labels first, and names then."""
 _MOST = 200_000
 
 
@@ -42,7 +44,7 @@ def applied(operation: Operation, state: State) -> tuple[State, Any]:
         return (state if state is not None else (argument, "")), DONE
     if kind == "name":
         return (argument,), DONE
-    if kind == "read":
+    if kind in READS:
         return state, ABSENT if state is None else state
     if state is None:
         return None, ABSENT
@@ -72,22 +74,32 @@ def final_states(first: Iterable[State], operations: list[Operation]) -> set[Sta
     # A configuration: the state, and the open operations that have taken effect already.
     found: set[tuple[State, frozenset[str]]] = {(state, frozenset()) for state in first}
     open_: dict[str, Operation] = {}
+    died = {one.argument for one in operations if one.kind == "store" and one.result == UNKNOWN}
     for _, begins, operation in events:
         if begins:
             open_[operation.name] = operation
             continue
-        if operation.kind == "read" and operation.result == UNKNOWN:
+        if operation.kind in READS and operation.result == UNKNOWN:
             del open_[operation.name]
             continue
-        found = _closed(_explored(found, open_), operation)
+        found = _closed(_explored(found, open_, died), operation)
         if not found:
             raise Impossible(f"{operation} is not explained by any order")
         del open_[operation.name]
     return {state for state, _ in found}
 
 
+def _torn(operation: Operation, state: State, died: set[str]) -> bool:
+    """Whether a read may have met two moments: a blob that goes, or the row of one that died."""
+    if operation.kind not in READS or not isinstance(operation.result, tuple):
+        return False
+    if state is None:
+        return operation.result == UNLABELLED
+    return operation.kind == "list" and operation.result[0] in died
+
+
 def _explored(
-    found: set[tuple[State, frozenset[str]]], open_: dict[str, Operation]
+    found: set[tuple[State, frozenset[str]]], open_: dict[str, Operation], died: set[str]
 ) -> set[tuple[State, frozenset[str]]]:
     """All configurations that open operations can lead to."""
     todo, seen = list(found), set(found)
@@ -97,8 +109,7 @@ def _explored(
             if name in done:
                 continue
             after, result = applied(operation, state)
-            torn = operation.kind == "read" and state is None and operation.result == UNLABELLED
-            if operation.result not in (UNKNOWN, result) and not torn:
+            if operation.result not in (UNKNOWN, result) and not _torn(operation, state, died):
                 continue
             new = (after, done | {name})
             if new not in seen:

@@ -1,4 +1,4 @@
-"""Random work of eight processes, killed and stopped at random: only what the notes allow is there."""
+"""Random work of eight processes, killed and stopped at random, against what their notes allow."""
 
 from __future__ import annotations
 
