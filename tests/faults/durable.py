@@ -106,10 +106,12 @@ class Durability:
 
 def _runs(flags: bytearray) -> list[tuple[int, int, int]]:
     """Where flags are set: start, end and which."""
-    if flags.count(CLEAN) == len(flags):
-        return []
-    found = re.finditer(rb"\x01+|\x02+", flags)
-    return [(run.start(), run.end(), flags[run.start()]) for run in found]
+    return [
+        (run.start(), run.end(), flag[0])
+        for flag in (DIRTY, LOST)
+        if flag in flags
+        for run in re.finditer(flag + b"+", flags)
+    ]
 
 
 def _flags(runs: list[tuple[int, int, int]]) -> bytearray:
