@@ -15,7 +15,7 @@ from traced import VERBS, Bench, Verb
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVERY = 197
+EVERY = 211
 """How many cases one is taken of in `make test`."""
 EVERY_LONG = 4
 SHOWN = 80
