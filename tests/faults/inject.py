@@ -45,7 +45,10 @@ def sweep(bench: Bench, operation: Operation, every: int) -> int:
 
 def one(bench: Bench, operation: Operation, fault: Fault) -> None:
     plain = fault_cases.run_plain(bench, operation)
-    fault = fault._replace(call=plain.calls[fault.place.helper][fault.place.number])
+    calls = plain.calls[fault.place.helper]
+    if fault.place.number >= len(calls):
+        raise SystemExit(f"{operation.name} has {len(calls)} such calls: see --calls")
+    fault = fault._replace(call=calls[fault.place.number])
     for here_first in (True, False):
         print(f"{fault}, {'here' if here_first else 'another process'} first")
         wrong = fault_cases.run_case(bench, operation, plain, fault, here_first=here_first)
