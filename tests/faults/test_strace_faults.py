@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EVERY = 211
 """How many cases one is taken of in `make test`."""
 EVERY_LONG = 4
-SHOWN = 80
+SHOWN = 12
 
 
 def require_strace() -> None:
