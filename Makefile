@@ -66,7 +66,7 @@ test: $(TOOLS) ## all checks and tests, without the long loops
 	@$(BIN)/lint-imports > .venv/imports.txt 2>&1 || { cat .venv/imports.txt; exit 1; }
 	@$(BIN)/pytest -q -n auto -m 'not torture' $(ARGS)
 
-torture: $(TOOLS) ## the long loops: SIGKILL 500 times, and the like
+torture: $(TOOLS) ## the long loops: every fault, ten minutes of stress, SIGKILL 500 times
 	@$(BIN)/pytest -q -s -m torture --timeout 3600 $(ARGS)
 
 bench: $(INSTALLED) ## peers and us side by side (ARGS='--quick', ARGS='--write')
