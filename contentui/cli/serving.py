@@ -66,9 +66,11 @@ def _takes_a_line() -> bool:
     import select
 
     try:
-        return bool(select.select([], [sys.stderr], [], 0)[1])
-    except (OSError, ValueError, TypeError):
-        return False  # it is closed
+        poll = select.poll()
+        poll.register(sys.stderr, select.POLLOUT)
+        return bool(poll.poll(0)[0][1] & select.POLLOUT)
+    except (OSError, ValueError, TypeError, IndexError):
+        return False  # it is closed, or nobody has read the last lines
 
 
 def serve(args: Namespace, context: Context) -> int:
@@ -78,6 +80,7 @@ def serve(args: Namespace, context: Context) -> int:
     _choose_transport()
     _keep_transport_quiet()
     keep_freed_memory()
+    _raise_descriptor_limit()
     with _signals_held() as signals, ExitStack() as held:
         store = held.enter_context(_served(root, args, read_only=context.read_only))
         service, ready = _listening(args, store, root)
@@ -190,6 +193,7 @@ def _listening(args: Namespace, store: Store, root: str) -> tuple[Service, _Read
     """The service, listening everywhere and answering nobody yet."""
     from contentui.service.changes import told
     from contentui.service.identity import identify
+    from contentui.service.limits import Limits
     from contentui.service.server import Service
     from contentui.service.side import SideServices
 
@@ -197,7 +201,7 @@ def _listening(args: Namespace, store: Store, root: str) -> tuple[Service, _Read
     identity = identify(root, for_containerd=daemon, read_only=store.read_only_reason)
     shown = store if args.quiet else told(store, ChangeLog().tell)
     side = SideServices(shown, identity)
-    service = Service(shown, side=side)
+    service = Service(shown, limits=Limits(silence_s=args.silence), side=side)
     try:
         addresses = [_listen(args, service, address) for address in args.listen]
     except BaseException:
@@ -310,6 +314,18 @@ def _tell_log(record: logging.LogRecord) -> None:
 
     for line in logging.Formatter().format(record).splitlines():
         note(line)
+
+
+def _raise_descriptor_limit() -> None:
+    """Let the process have as many descriptors as it may: each client and each stream needs some.
+
+    The soft limit is 1024 nearly everywhere, for the sake of programs that use select(2) on them.
+    """
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _notify(state: str) -> None:

@@ -18,6 +18,7 @@ from contentui.service.answers import Code, Refusal, answering
 from contentui.service.at_once import AtOnce
 from contentui.service.limits import Limits
 from contentui.service.listing import Listing, encoded_info
+from contentui.service.pieces import Pieces
 from contentui.service.recent import Recent
 from contentui.service.replies import streaming
 from contentui.service.statuses import Statuses, encoded_status
@@ -122,7 +123,7 @@ class Streams:
         self._store = store
         self._recent = recent
         self._limit = limits.readers
-        self._piece = limits.read_piece
+        self._pieces = Pieces(limits.read_piece)
         self._listing = Listing(store, limits.list_piece)
         self._free = threading.BoundedSemaphore(limits.readers)
 
@@ -131,8 +132,8 @@ class Streams:
         return self._bounded(lambda: self._listing.messages(wire.parse_filters(message)), context)
 
     def read(self, message: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        """A blob's bytes, 1 MiB to a message; offsets count from the start of the answer."""
-        return self._bounded(lambda: self._pieces(wire.parse_read(message)), context)
+        """A blob's bytes, up to 1 MiB to a message; offsets count from the answer's start."""
+        return self._bounded(lambda: self._messages(wire.parse_read(message)), context)
 
     def _bounded(
         self, stream: Callable[[], Iterator[bytes]], context: grpc.ServicerContext
@@ -147,22 +148,25 @@ class Streams:
         finally:
             self._free.release()
 
-    def _pieces(self, request: wire.ReadRequest) -> Iterator[bytes]:
+    def _messages(self, request: wire.ReadRequest) -> Iterator[bytes]:
         digest = parsed_digest(request.digest)
         try:
             reader = self._store.reader(digest)
         except NotFound:
             raise answers.no_blob(digest) from None
-        with self._recent.lent(digest, reader, request.size):
+        with self._recent.lent(digest, reader, request.size), self._pieces.lengths() as lengths:
             start, end = _range(request, reader)
             at = start
             while at < end:
-                data = reader.read_at(min(self._piece, end - at), at)
+                data = reader.read_at(min(next(lengths), end - at), at)
                 if not data:
                     text = f"{digest} ended at byte {at}, {end - at} bytes early: data loss"
                     raise Refusal(Code.DATA_LOSS, text)
-                yield b"".join((wire.read_head(at - start, len(data)), data))
+                head = wire.read_head(at - start, len(data))
                 at += len(data)
+                message = b"".join((head, data))
+                del data  # while the client takes its time, the message is enough
+                yield message
 
 
 def _range(request: wire.ReadRequest, reader: BlobReader) -> tuple[int, int]:

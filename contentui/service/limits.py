@@ -14,7 +14,7 @@ class Limits(NamedTuple):
     """Bytes of the longest message, in both directions."""
     writers: int = 512
     """Write streams that may be open, each with its ref's lock and a thread."""
-    readers: int = 256
+    readers: int = 512
     """Answers to Read and List that may be under way, each with a thread and one message."""
     others: int = 32
     """Threads that are left for everything else, however many streams are open."""
@@ -24,10 +24,20 @@ class Limits(NamedTuple):
     """Bytes of a blob in one message."""
     list_piece: int = LIST_PIECE
     """Blobs in one message of a listing."""
-    keepalive_s: float = 60
-    """Seconds of silence after which a client must show that it is still there."""
+    silence_s: float = 120
+    """Seconds after which a client is cut off that answers no ping and takes nothing any more."""
 
     @property
     def threads(self) -> int:
         """Threads at most; they are made when they are needed."""
         return self.writers + self.readers + self.others
+
+    @property
+    def ping_s(self) -> float:
+        """Seconds of silence after which a client is pinged."""
+        return self.silence_s / 6
+
+    @property
+    def answer_s(self) -> float:
+        """Seconds that the answer to a ping may take, behind all that a slow line carries."""
+        return self.silence_s - self.ping_s

@@ -10,6 +10,7 @@ import grpc
 
 from contentui.content.errors import Unavailable
 from contentui.service.content import handlers
+from contentui.service.frozen import FrozenConnections
 from contentui.service.limits import Limits
 from contentui.service.sockets import UnixSocket
 
@@ -44,6 +45,9 @@ class Service:
             maximum_concurrent_rpcs=2 * limits.threads,
         )
         self._sockets: list[UnixSocket] = []
+        self._ports: set[int] = set()
+        self._paths: set[str] = set()
+        self._frozen = FrozenConnections(limits.answer_s, self._is_own)
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
         self._running = False
@@ -61,6 +65,7 @@ class Service:
         socket = UnixSocket(path, mode, group)
         try:
             self._bind(socket.address, None)
+            self._paths.add(socket.address.removeprefix("unix:"))
             socket.bound()
         except BaseException:
             socket.close()
@@ -78,7 +83,15 @@ class Service:
             Unavailable: the address can't be had.
         """
         name = f"[{host}]" if ":" in host else host
-        return self._bind(f"{name}:{port}", credentials)
+        bound = self._bind(f"{name}:{port}", credentials)
+        self._ports.add(bound)
+        return bound
+
+    def _is_own(self, address: object) -> bool:
+        """Whether a connection with this local address is a client's."""
+        if isinstance(address, tuple):
+            return address[1] in self._ports
+        return address in self._paths
 
     def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         try:
@@ -92,6 +105,7 @@ class Service:
         """Begin to answer; returns at once."""
         self._running = True
         self._server.start()
+        self._frozen.start()
         for socket in self._sockets:
             socket.publish()
 
@@ -111,6 +125,7 @@ class Service:
             if self._running:
                 self._server.stop(grace_s).wait()
             self._pool.shutdown(wait=True)
+            self._frozen.stop()
             self._stopped.set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -126,13 +141,14 @@ class Service:
 
 def options(limits: Limits) -> list[tuple[str, int]]:
     """The transport's options."""
-    keepalive_ms = int(limits.keepalive_s * 1000)
+    ping_ms, answer_ms = int(limits.ping_s * 1000), int(limits.answer_s * 1000)
     return [
         ("grpc.max_receive_message_length", limits.message),
         ("grpc.max_send_message_length", limits.message),
         ("grpc.max_concurrent_streams", limits.connection_streams),
-        ("grpc.keepalive_time_ms", keepalive_ms),
-        ("grpc.keepalive_timeout_ms", keepalive_ms),
+        ("grpc.keepalive_time_ms", ping_ms),
+        ("grpc.keepalive_timeout_ms", answer_ms),
+        ("grpc.http2.ping_timeout_ms", answer_ms),  # the one that counts, for every ping
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

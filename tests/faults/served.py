@@ -61,8 +61,9 @@ class Child:
 class Server:
     """Our service in a process of its own, on a directory and a socket that outlive it."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *arguments: object) -> None:
         self.place = place
+        self.arguments = arguments
         self.root = place / "store"
         self.root.mkdir()
         self.socket = place / "s"
@@ -70,7 +71,8 @@ class Server:
 
     def start(self) -> Child:
         arguments = ("--listen", f"unix://{self.socket}", "--grace", "2s", "--json")
-        self.child = Child("-m", "contentui", "--store", self.root, "serve", *arguments)
+        argv = ("--store", self.root, "serve", *arguments, *self.arguments)
+        self.child = Child("-m", "contentui", *argv)
         return self.child
 
     @property
@@ -82,6 +84,15 @@ class Server:
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.child.pid}/fd"))
+
+    def connections(self) -> int:
+        """Sockets that are connected to a client, or listen."""
+        place = f"/proc/{self.child.pid}/fd"
+        found = 0
+        for name in os.listdir(place):
+            with contextlib.suppress(FileNotFoundError):
+                found += os.readlink(f"{place}/{name}").startswith("socket:")
+        return found
 
     def threads(self) -> int:
         return len(os.listdir(f"/proc/{self.child.pid}/task"))
@@ -110,9 +121,10 @@ def short_place() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Server]:
+def serving(*arguments: object) -> Iterator[Server]:
+    """``contentui serve`` with these arguments, too."""
     with short_place() as place:
-        server = Server(place)
+        server = Server(place, *arguments)
         try:
             yield server
         finally:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import fuzz_wire
+
+READ = "/containerd.services.content.v1.Content/Read"
 
 
 def hold(socket: str, *refs: str) -> None:
@@ -18,16 +21,49 @@ def hold(socket: str, *refs: str) -> None:
     sys.stdin.read()
 
 
+def read_never(socket: str, digest: str, count: str, connections: str) -> None:
+    """Ask for a blob many times, over so many connections, and take nothing."""
+    wires = [fuzz_wire.Wire(f"unix:{socket}") for _ in range(int(connections))]
+    answers = [
+        wires[index % len(wires)].channel.unary_stream(READ)(
+            fuzz_wire.encode({1: digest}), metadata=wires[0].metadata
+        )
+        for index in range(int(count))
+    ]
+    print("ready", flush=True)
+    sys.stdin.read()
+    del answers
+
+
+def read_many(target: str, digest: str, count: str) -> None:
+    """Read a blob again and again in several streams at once."""
+    wire = fuzz_wire.Wire(target)
+
+    def read() -> None:
+        while True:
+            for _ in wire.channel.unary_stream(READ)(
+                fuzz_wire.encode({1: digest}), metadata=wire.metadata
+            ):
+                begun.release()
+
+    begun = threading.Semaphore(0)
+    for _ in range(int(count)):
+        threading.Thread(target=read, daemon=True).start()
+    for _ in range(10 * int(count)):
+        begun.acquire()
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
 def read_slowly(socket: str, digest: str) -> None:
     """Ask for a blob and take only the first piece."""
     wire = fuzz_wire.Wire(f"unix:{socket}")
-    answers = wire.channel.unary_stream("/containerd.services.content.v1.Content/Read")(
-        fuzz_wire.encode({1: digest}), metadata=wire.metadata
-    )
+    answers = wire.channel.unary_stream(READ)(fuzz_wire.encode({1: digest}), metadata=wire.metadata)
     next(answers)
     print("ready", flush=True)
     sys.stdin.read()
 
 
 if __name__ == "__main__":
-    {"hold": hold, "read_slowly": read_slowly}[sys.argv[1]](*sys.argv[2:])
+    verbs = (hold, read_many, read_never, read_slowly)
+    {verb.__name__: verb for verb in verbs}[sys.argv[1]](*sys.argv[2:])

@@ -51,6 +51,13 @@ def configure(parser: ArgumentParser) -> None:
         default=10.0,
         help="how long running calls may go on after SIGTERM or Ctrl-C (default: 10s)",
     )
+    parser.add_argument(
+        "--silence",
+        metavar="TIME",
+        type=_silence,
+        default=120.0,
+        help="cut off a client that answers no ping for so long (default: 2m)",
+    )
     group = parser.add_mutually_exclusive_group()
     group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     group.add_argument(
@@ -92,6 +99,13 @@ def _address(text: str) -> UnixAddress | TcpAddress:
         return parse_address(text)
     except ContentError as error:
         raise ArgumentTypeError(f"{error.message}: {error.advice}") from None
+
+
+def _silence(text: str) -> float:
+    seconds = duration(text)
+    if seconds < 1:
+        raise ArgumentTypeError(f"{text!r} is too short: a second is the least")
+    return seconds
 
 
 def _mode(text: str) -> int:

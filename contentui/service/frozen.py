@@ -1,0 +1,132 @@
+"""Connections whose client takes nothing any more, a stopped process's for one, are cut off.
+
+gRPC pings its clients, and ends a connection that doesn't answer. But it sends no ping while a
+write is under way, and that is what a client leaves behind that stops with its socket full: its
+streams would stay open for ever. So the kernel's count of what the client has not taken is watched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import socket
+import struct
+import termios
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LOOKS = 400
+"""Looks at a connection within the time after which it is cut off.
+
+A client that takes what is there in one go is seen to live only by a look that falls between that
+and the next write.
+"""
+_SWEEPS = 40
+"""Looks for connections within that time."""
+_TCP_INFO_SIZE = 136
+_TCP_BYTES = struct.Struct("=QQ")
+"""Bytes that the peer has acknowledged and sent; at the same place in every ``tcp_info``."""
+_TCP_BYTES_AT = 120
+
+
+class _Suspect(NamedTuple):
+    """A connection with something that its client has not taken."""
+
+    fd: int
+    state: tuple[int, ...]
+    """What differs when anything has moved."""
+    since: float
+
+
+class FrozenConnections:
+    """Cuts off a service's connections on which nothing has moved for ``limit_s``.
+
+    ``is_own``: whether an address is one that the service listens at.
+    """
+
+    def __init__(self, limit_s: float, is_own: Callable[[object], bool]) -> None:
+        self._limit_s = limit_s
+        self._is_own = is_own
+        self._suspects: dict[int, _Suspect] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="contentui-frozen", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Twice is fine, also when it was never started."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _watch(self) -> None:
+        swept = 0.0
+        while not self._ended.wait(self._pause_s()):
+            now = time.monotonic()
+            if now - swept >= self._limit_s / _SWEEPS:
+                swept = now
+                self._sweep(now)
+            for inode, suspect in list(self._suspects.items()):
+                self._look(inode, suspect.fd, now)
+
+    def _pause_s(self) -> float:
+        """Until the next look; never in step with a client."""
+        looks = _LOOKS if self._suspects else _SWEEPS
+        return self._limit_s / looks * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+
+    def _sweep(self, now: float) -> None:
+        """Look at all connections."""
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                self._look(os.stat(f"/proc/self/fd/{name}").st_ino, int(name), now)
+
+    def _look(self, inode: int, fd: int, now: float) -> None:
+        """Take a connection for a suspect, or for none any more, or cut it off."""
+        try:
+            with _borrowed(fd) as connection:
+                state = self._state(connection) if os.fstat(fd).st_ino == inode else None
+                before = self._suspects.pop(inode, None)
+                if state is None:
+                    return
+                if before is None or before.state != state:
+                    self._suspects[inode] = _Suspect(fd, state, now)
+                elif now - before.since < self._limit_s:
+                    self._suspects[inode] = before
+                else:
+                    connection.shutdown(socket.SHUT_RDWR)  # gRPC sees it end, and cleans up
+        except OSError:
+            self._suspects.pop(inode, None)
+
+    def _state(self, connection: socket.socket) -> tuple[int, ...] | None:
+        """None for a connection that isn't ours, or with nothing left to take. Raises OSError."""
+        if not self._is_own(connection.getsockname()):
+            return None
+        connection.getpeername()  # a listener has no peer
+        (waiting,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
+        if not waiting:
+            return None
+        if connection.family == socket.AF_UNIX:
+            return (waiting,)
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+        return waiting, *_TCP_BYTES.unpack_from(info, _TCP_BYTES_AT)
+
+
+@contextlib.contextmanager
+def _borrowed(fd: int) -> Iterator[socket.socket]:
+    """A descriptor as a socket, without taking it over. Raises OSError.
+
+    It isn't duplicated: closing the duplicate of what may have become another file by then would
+    give up the locks that SQLite has on that.
+    """
+    connection = socket.socket(fileno=fd)
+    try:
+        yield connection
+    finally:
+        connection.detach()
