@@ -131,4 +131,4 @@ def test_nothing_live_is_touched(tmp_path: Path) -> None:
 
 @pytest.mark.torture
 def test_nothing_live_is_touched_for_long(tmp_path: Path) -> None:
-    run(tmp_path, rounds=250, kills=100)
+    run(tmp_path, rounds=150, kills=60)
