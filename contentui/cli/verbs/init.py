@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from contentui.cli.context import Context
 
 EXAMPLES = """
-  contentui --store /srv/content init
-  sudo contentui --store /srv/content init --shared ops
+  contentui init --store /srv/content
+  sudo contentui init --store /srv/content --shared ops
 """
 
 
