@@ -198,8 +198,8 @@ def refuse(store: LocalStore, place: Place) -> None:
             writer.write(SHORT[writer.offset :])
             writer.commit()
     except FailedPrecondition as error:
-        if "unexpected commit digest" not in str(error):
-            raise
+        if "unexpected commit digest" not in str(error) or "could not be" in error.advice:
+            raise  # nothing is promised of the ingest then
 
 
 def commit_existing(store: LocalStore, place: Place) -> None:

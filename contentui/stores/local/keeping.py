@@ -26,7 +26,12 @@ class _Answer:
     def __init__(self, root: str, *, claimed: bool) -> None:
         self._root = root
         self.at = time.monotonic()
-        self.reason = ownership.read_only_reason(root, claimed=claimed)
+        self.failure: OSError | None = None
+        """Why it can't be told who keeps it: then nothing may be changed."""
+        try:
+            self.reason = ownership.owners_reason(root, claimed=claimed)
+        except OSError as error:
+            self.failure, self.reason = error, ownership.unknown_reason(root, error)
         self.kept = ownership.kept(root, claimed=claimed)
 
     @cached_property
@@ -54,6 +59,13 @@ class Keeping:
     def read_only_reason(self) -> str:
         """Why the directory must not be changed from here; empty when it may be."""
         return self._answer().reason
+
+    def check(self) -> None:
+        """Raises OSError when it can't be told who keeps the directory."""
+        failure = self._answer().failure
+        if failure is not None:
+            self._last = None  # it may pass
+            raise failure
 
     @property
     def is_daemons(self) -> bool:

@@ -76,16 +76,21 @@ def read_only_reason(root: str, *, claimed: bool = False) -> str:
     ``claimed``: by our service that has the `Claim` on it.
     """
     try:
-        return _read_only_reason(root, claimed=claimed)
+        return owners_reason(root, claimed=claimed)
     except OSError as error:
-        # Only "no such file" means that nobody has it.
-        return (
-            f"whether a containerd or a service owns this directory can't be told "
-            f"({error.strerror}: {visible(str(error.filename or root), 160)})"
-        )
+        return unknown_reason(root, error)
 
 
-def _read_only_reason(root: str, *, claimed: bool) -> str:
+def unknown_reason(root: str, error: OSError) -> str:
+    """Why a directory is read-only whose owner can't be looked at."""
+    return (
+        f"whether a containerd or a service owns this directory can't be told "
+        f"({error.strerror}: {visible(str(error.filename or root), 160)})"
+    )
+
+
+def owners_reason(root: str, *, claimed: bool = False) -> str:
+    """As `read_only_reason`. Raises OSError: only "no such file" means that nobody has it."""
     if not claimed and (reason := _service_reason(root)):
         return reason
     meta_db = _meta_db(root)

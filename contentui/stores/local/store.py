@@ -448,6 +448,9 @@ class LocalStore:
 
     def _check_writable(self) -> None:
         reason = self.read_only_reason
+        if reason and not self._asked_read_only:
+            with files.told(f"looking who owns {self._path}"):
+                self._keeping.check()
         if reason:
             raise ReadOnly(f"{visible(self._path)} is read-only here", advice=reason)
 

@@ -146,7 +146,7 @@ class LocalWriter:
                 self._keep()
             except (OSError, ContentError) as failure:
                 why = getattr(failure, "strerror", None) or failure
-                error.advice += f"; what of the ingest was not yet on the disk may be lost ({why})"
+                error.advice += f"; the ingest could not be brought to the disk ({why})"
             raise
         except BaseException:
             self._tidy_after_interruption()

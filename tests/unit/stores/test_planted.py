@@ -190,10 +190,15 @@ sys.exit(main(["--store", sys.argv[1], "list"]))
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_long_statement_ends_with_a_signal(store, signum):
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + SLOW
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, store.name], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, store.name], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "running\n"
-    process.send_signal(signum)
-    assert process.wait(10) != 0
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signum)
+        assert process.wait(10) != 0
+    finally:
+        process.kill()
+        process.wait()
