@@ -83,9 +83,12 @@ class FrozenConnections:
 
     def _sweep(self, now: float) -> None:
         """Look at all connections."""
-        for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):
-                self._look(os.stat(f"/proc/self/fd/{name}").st_ino, int(name), now)
+        with contextlib.suppress(OSError):  # there is no /proc
+            for name in os.listdir("/proc/self/fd"):
+                with contextlib.suppress(OSError, ValueError):
+                    kind, _, inode = os.readlink(f"/proc/self/fd/{name}").partition(":")
+                    if kind == "socket":
+                        self._look(int(inode[1:-1]), int(name), now)
 
     def _look(self, inode: int, fd: int, now: float) -> None:
         """Take a connection for a suspect, or for none any more, or cut it off."""
@@ -115,6 +118,8 @@ class FrozenConnections:
         if connection.family == socket.AF_UNIX:
             return (waiting,)
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+        if len(info) < _TCP_INFO_SIZE:
+            return (waiting,)
         return waiting, *_TCP_BYTES.unpack_from(info, _TCP_BYTES_AT)
 
 
