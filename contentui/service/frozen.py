@@ -81,11 +81,18 @@ class FrozenConnections:
         looks = _LOOKS if self._suspects else _SWEEPS
         return self._limit_s / looks * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
+    def cut_off_all(self) -> None:
+        """Cut off every connection of the service."""
+        for _, fd in _sockets():
+            with contextlib.suppress(OSError), _borrowed(fd) as connection:
+                if self._is_own(connection.getsockname()):
+                    connection.getpeername()  # a listener has no peer
+                    connection.shutdown(socket.SHUT_RDWR)
+
     def _sweep(self, now: float) -> None:
         """Look at all connections."""
-        for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):
-                self._look(os.stat(f"/proc/self/fd/{name}").st_ino, int(name), now)
+        for inode, fd in _sockets():
+            self._look(inode, fd, now)
 
     def _look(self, inode: int, fd: int, now: float) -> None:
         """Take a connection for a suspect, or for none any more, or cut it off."""
@@ -115,7 +122,19 @@ class FrozenConnections:
         if connection.family == socket.AF_UNIX:
             return (waiting,)
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+        if len(info) < _TCP_INFO_SIZE:
+            return (waiting,)
         return waiting, *_TCP_BYTES.unpack_from(info, _TCP_BYTES_AT)
+
+
+def _sockets() -> Iterator[tuple[int, int]]:
+    """Inode and descriptor of each socket of this process; none without /proc."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError, ValueError):
+                kind, _, inode = os.readlink(f"/proc/self/fd/{name}").partition(":")
+                if kind == "socket":
+                    yield int(inode[1:-1]), int(name)
 
 
 @contextlib.contextmanager

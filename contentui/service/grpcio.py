@@ -58,7 +58,7 @@ def client_has_closed(context: grpc.ServicerContext) -> bool:
     doesn't tell; without the private one it is seen when the handler has been told, a little later.
     """
     server = inside()
-    if server is None:
+    client = getattr(getattr(context, "_state", None), "client", None)
+    if server is None or client is None or not hasattr(server, "_OPEN"):
         return not context.is_active()
-    state: Any = context._state  # type: ignore[attr-defined]  # noqa: SLF001
-    return state.client is not server._OPEN  # noqa: SLF001
+    return client is not server._OPEN  # noqa: SLF001

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from contentui.content.store import Store
     from contentui.service.side import SideServices
 
+_CANCELLED_S = 0.5
+"""How long calls that are cancelled may take to end."""
+
 
 class Service:
     """Serves one store. Listen, `start`, and `stop`, which leaving its ``with`` block does too.
@@ -123,7 +126,10 @@ class Service:
             for socket in self._sockets:
                 socket.close()
             if self._running:
-                self._server.stop(grace_s).wait()
+                ended = self._server.stop(grace_s)
+                if not ended.wait(grace_s + _CANCELLED_S):
+                    self._frozen.cut_off_all()  # a stopped client takes no cancellation, either
+                    ended.wait()
             self._pool.shutdown(wait=True)
             self._frozen.stop()
             self._stopped.set()

@@ -44,7 +44,11 @@ def wire(server: Server) -> Iterator[Wire]:
 
 @pytest.fixture
 def digest(server: Server) -> str:
-    """Of what is stored, put there before anybody connects."""
+    return stored(server)
+
+
+def stored(server: Server) -> str:
+    """Put `DATA` there, over a connection that is closed again; its digest."""
     wire = Wire(server.target)
     stream, offset = wire.write(), 0
     for start in range(0, len(DATA), 8 * MIB):
@@ -208,6 +212,21 @@ def test_a_client_behind_a_slow_line_gets_all_of_it(server: Server, digest: str)
     assert time.monotonic() - begun > 1.2 * SILENCE_S
     assert not line.ended_by_service
     wire.close()
+
+
+def test_stopped_clients_do_not_hold_up_the_end() -> None:
+    with serving() as server:
+        digest = stored(server)
+        with (
+            child("read_many", server.target, digest, STREAMS) as reader,
+            child("hold", server.socket, "r") as writer,
+        ):
+            stopped(reader)
+            stopped(writer)
+            begun = time.monotonic()
+            server.child.end(signal.SIGTERM)
+            assert server.child.process.returncode == 0
+            assert time.monotonic() - begun < 8  # two seconds of them are the grace
 
 
 @pytest.mark.parametrize("connections", [1, 300])
