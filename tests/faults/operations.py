@@ -18,6 +18,7 @@ from contentui.content.errors import (
     FailedPrecondition,
     NotFound,
     ReadOnly,
+    Unavailable,
 )
 from contentui.content.model import Descriptor, ingest_id
 from contentui.content.transfer import verified_chunks, write_blob
@@ -198,8 +199,10 @@ def refuse(store: LocalStore, place: Place) -> None:
             writer.write(SHORT[writer.offset :])
             writer.commit()
     except FailedPrecondition as error:
-        if "unexpected commit digest" not in str(error) or "could not be" in error.advice:
-            raise  # nothing is promised of the ingest then
+        if "unexpected commit digest" not in str(error):
+            raise
+        if "could not be" in error.advice:  # then nothing is promised of the ingest
+            raise Unavailable(error.advice) from error
 
 
 def commit_existing(store: LocalStore, place: Place) -> None:
@@ -384,7 +387,7 @@ OPERATIONS = [
     Operation("resume in pieces", resume_in_pieces, (Blob(LONG, {}), NoIngest("partial"))),
     Operation("close", close, (Ingest("partial", LONG[:60_000]),)),
     Operation("close a new one", close_new, (Ingest("fresh", SHORT),)),
-    Operation("refuse", refuse, (Ingest("wrong", SHORT),)),
+    Operation("refuse", refuse, (Ingest("wrong", SHORT),), refusals=(Unavailable,)),
     Operation(
         "commit existing",
         commit_existing,
