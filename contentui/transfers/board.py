@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
 from contentui.content.model import Descriptor
-from contentui.stores.local.files import share_as_parent
+from contentui.stores.local import files, proc_locks
 from contentui.transfers.model import Part, Phase, Transfer
 
 if TYPE_CHECKING:
@@ -93,10 +93,14 @@ class Notice:
     def __enter__(self) -> Self:
         with suppress(OSError):
             os.makedirs(self._board, 0o755, exist_ok=True)
-            share_as_parent(self._board)
+            files.share_as_parent(self._board)
             _sweep(self._board)
-            path = os.path.join(self._board, f"{self._name}.lock")
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            directory = os.open(self._board, files.DIRECTORY)
+            try:
+                flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
+                fd = files.open_private(f"{self._name}.lock", flags, directory)
+            finally:
+                os.close(directory)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._lock_fd = fd
         return self
@@ -194,6 +198,10 @@ def _is_locked(path: str) -> bool:
         fd = os.open(path, _READ)
     except FileNotFoundError:
         return False
+    except PermissionError:  # another user's: only its owner may open what is locked
+        with suppress(OSError):
+            return bool(proc_locks.locks_on(os.stat(path)))
+        return True
     except OSError:
         return True  # can't be told: believe the file
     try:

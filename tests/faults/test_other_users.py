@@ -143,6 +143,26 @@ def test_a_reader_sees_holders_and_no_labels(public):
         user(READER.replace("PID", str(os.getpid())), root, EVE)
 
 
+TRANSFERS = """
+from contentui.transfers.board import Board, board_of
+assert [transfer.pid for transfer in Board(board_of(root)).transfers()] == PIDS
+"""
+
+
+def test_a_reader_sees_live_transfers_and_cannot_keep_dead_ones_alive(public):
+    from contentui.transfers.board import Notice, board_of
+    from contentui.transfers.model import Transfer
+
+    root = public / "store"
+    LocalStore(str(root)).put(b"data")
+    with Notice(board_of(str(root))) as notice:
+        notice(Transfer("pull", "image:1", os.getpid(), time.time_ns(), ()))
+        user(TRANSFERS.replace("PIDS", str([os.getpid()])), root, EVE)
+        (lock,) = (root / ".contentui" / "transfers").glob("*.lock")
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    user(TRANSFERS.replace("PIDS", "[]"), root, EVE)
+
+
 # -- a store that a group shares
 
 BEGINS = """
