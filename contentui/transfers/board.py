@@ -195,22 +195,9 @@ def _remove(board: str, name: str) -> None:
 
 def _is_locked(path: str) -> bool:
     try:
-        fd = os.open(path, _READ)
+        return proc_locks.is_flocked(path)
     except FileNotFoundError:
         return False
-    except PermissionError:  # another user's: only its owner may open what is locked
-        with suppress(OSError):
-            return bool(proc_locks.locks_on(os.stat(path)))
-        return True
-    except OSError:
-        return True  # can't be told: believe the file
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def _to_json(transfer: Transfer) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import HEX_LENGTHS, Digest
 from contentui.content.errors import Changed, ContentError, NotFound
-from contentui.stores.local import files, marks, ownership
+from contentui.stores.local import files, marks, ownership, proc_locks
 from contentui.stores.local.fsck_model import (
     Finding,
     Kind,
@@ -83,18 +83,9 @@ def _is_transfer_live(name: str, directory: files.Directory) -> bool:
     """Whether the process that a status file is of holds the lock beside it."""
     stem = name.removesuffix(".new").removesuffix(".json").removesuffix(".lock")
     try:
-        fd = os.open(f"{stem}.lock", files.READ, dir_fd=directory.fd())
+        return proc_locks.is_flocked(f"{stem}.lock", directory.fd())
     except FileNotFoundError:
         return False
-    except OSError:
-        return True  # it can't be known
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def remove_leftover(place: Place, finding: Finding) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from enum import Enum
@@ -178,17 +177,12 @@ def _is_locked_elsewhere(path: str) -> bool:
 
     Told by a shared lock for an instant: a daemon that starts just then tries again.
     """
+    if not os.access(path, os.R_OK):
+        return True
     try:
-        fd = os.open(path, files.READ & ~os.O_NOFOLLOW)
+        return proc_locks.is_flocked(path, flags=files.READ & ~os.O_NOFOLLOW)
     except OSError:
         return True  # can't be told: then it may be alive
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def _is_mounted_alone(root: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who has a file locked, as the kernel lists it in /proc/locks (proc_locks(5)).
+"""Who has a file locked, mostly as the kernel lists it in /proc/locks (proc_locks(5)).
 
 Looking takes no lock and needs no permission on the file. Locks of processes in a pid namespace
 that is not ours or below it are not listed, except those of open file descriptions, which the
@@ -7,10 +7,11 @@ kernel lists without a pid.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import fcntl
+import os
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    import os
+from contentui.stores.local import files
 
 
 class KernelLock(NamedTuple):
@@ -43,6 +44,32 @@ def _parsed(line: bytes, inode: bytes) -> KernelLock | None:
         return KernelLock(max(int(fields[4]), 0), fields[3] == b"WRITE", start, length)
     except ValueError:
         return None
+
+
+def is_flocked(path: str, directory: int | None = None, flags: int = files.READ) -> bool:
+    """Whether anybody has a file locked with flock(2), told by a shared lock for an instant.
+
+    That also sees processes whose locks /proc/locks hides, those of other containers. What can't be
+    told counts as locked. Raises FileNotFoundError.
+    """
+    try:
+        fd = os.open(path, flags, dir_fd=directory)
+    except FileNotFoundError:
+        raise
+    except PermissionError:  # another user's: only its owner may open what is locked
+        try:
+            return bool(locks_on(os.stat(path, dir_fd=directory)))
+        except OSError:
+            return True
+    except OSError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        files.close(fd)
+    return False
 
 
 def is_stopped(pid: int) -> bool:
