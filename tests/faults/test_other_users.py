@@ -268,11 +268,31 @@ for deed in (lambda: store.abort("to abort"), lambda: store.put(b"x"), lambda: s
     user(script, root, EVE)
 
 
-def test_sharing_says_what_is_wrong(public):
+@pytest.mark.parametrize("mode", [0o700, 0o770, 0o1777, 0o2750])
+def test_sharing_gives_others_nothing_and_takes_nothing(public, mode):
+    root = public / "store"
+    root.mkdir()
+    root.chmod(mode)
+    init(root, "--shared", str(GROUP))
+    assert stat.S_IMODE(root.stat().st_mode) == mode | 0o2070
+
+
+@pytest.mark.parametrize("group", ["99999999999", "4294967295", "-1", "no-such-group"])
+def test_a_group_that_cannot_be_is_refused(public, group):
     command = [sys.executable, "-m", "contentui", "--store", str(public / "store"), "init"]
     done = subprocess.run(
-        [*command, "--shared", "no-such-group"], capture_output=True, text=True, check=False
+        [*command, f"--shared={group}"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "there is no group no-such-group" in done.stderr
+    assert "there is no group" in done.stderr
     assert not (public / "store").exists()
+
+
+def test_a_directory_of_something_else_is_not_shared(public):
+    (public / "letters").write_text("private")
+    before = public.stat().st_mode
+    command = [sys.executable, "-m", "contentui", "--store", str(public), "init", "--shared", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 5
+    assert public.stat().st_mode == before
+    assert [path.name for path in public.iterdir()] == ["letters"]

@@ -16,6 +16,8 @@ EXAMPLES = """
   contentui init --store /srv/content
   sudo contentui init --store /srv/content --shared ops
 """
+_GROUPS = (1 << 32) - 1
+"""Group ids are below this."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -30,6 +32,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Make the directory, and open it to the group."""
     from contentui.stores.local import ownership, sharing
+    from contentui.stores.local.store import LocalStore
     from contentui.stores.open import names_directory
     from contentui.text import visible
 
@@ -46,6 +49,7 @@ def run(args: Namespace, context: Context) -> int:
             advice=reason or "it was opened read-only (--read-only)",
         )
     group = None if args.shared is None else _group(args.shared)
+    LocalStore(source).close()  # refuses a directory that is in use for something else
     sharing.make(source, group)
     shared = "" if group is None else f", shared with group {visible(args.shared)}"
     context.out.line(f"{visible(source)} is a content store{shared}")
@@ -57,7 +61,11 @@ def _group(text: str) -> int:
     import grp
 
     try:
-        return int(text) if text.isascii() and text.isdigit() else grp.getgrnam(text).gr_gid
+        if not (text.isascii() and text.isdigit()):
+            return grp.getgrnam(text).gr_gid
+        if int(text) < _GROUPS:
+            return int(text)
+        raise ValueError(text)
     except (KeyError, ValueError):
         from contentui.text import visible
 

@@ -115,16 +115,16 @@ class Blobs:
         return _info(digest, found, self._labels.get(digest) if labels is None else labels)
 
     def digests(self) -> list[Digest]:
-        """All blobs by their names alone. Raises OSError."""
+        """All blobs by their names and kinds alone. Raises OSError."""
         found: list[Digest] = []
-        for algorithm, names, _ in self._names():
+        for algorithm, names, _ in self._names(_files_in):
             found += map(Digest, map(f"{algorithm}:".__add__, names))
         return found
 
     def digest_lines(self) -> str:
         """The same as text, one a line: a third of the time that 100,000 values take."""
         lines = []
-        for algorithm, names, _ in self._names():
+        for algorithm, names, _ in self._names(_files_in):
             lines += [f"{algorithm}:", f"\n{algorithm}:".join(names), "\n"] if names else []
         return "".join(lines)
 
@@ -258,12 +258,14 @@ class Blobs:
     def close(self) -> None:
         self.names.close()
 
-    def _names(self) -> Iterator[tuple[str, list[str], int]]:
+    def _names(
+        self, list_: Callable[[int], list[str]] = os.listdir
+    ) -> Iterator[tuple[str, list[str], int]]:
         """Each algorithm, the names in it that can be blobs, and its descriptor."""
         for algorithm, length in HEX_LENGTHS.items():
             try:
                 directory = self.names.of(algorithm).fd()
-                listed = os.listdir(directory)
+                listed = list_(directory)
             except FileNotFoundError:
                 continue
             yield algorithm, _hex_names(listed, length), directory
@@ -394,6 +396,12 @@ class Blobs:
                 updated = max(now, committed) if labels else committed
                 done[digest] = Info(digest, found.st_size, committed, updated, dict(labels))
             return done
+
+
+def _files_in(directory: int) -> list[str]:
+    """The names of regular files; as a rule the directory itself tells what they are."""
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
 def _hex_names(names: list[str], length: int) -> list[str]:

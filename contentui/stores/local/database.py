@@ -290,7 +290,7 @@ class Database:
         mode = files.private_mode(directory)
         found = os.stat(self.name, dir_fd=directory, follow_symlinks=False)
         if stat.S_IMODE(found.st_mode) != mode and os.geteuid() in {0, found.st_uid}:
-            os.chmod(self.name, mode, dir_fd=directory)
+            files.change_mode(self.name, mode, directory, expected=found)
 
 
 def is_busy(error: sqlite3.Error) -> bool:

@@ -9,7 +9,7 @@ import os
 import stat
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contentui.content.errors import (
     ContentError,
@@ -22,6 +22,9 @@ from contentui.content.errors import (
 )
 from contentui.stores.local import forks
 from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 """Never follows a link, never waits for the other end of a FIFO."""
@@ -171,12 +174,52 @@ def share_file(fd: int, mode: int = 0o664) -> None:
         os.fchmod(fd, mode)
 
 
+def change_mode(
+    name: str,
+    mode: int,
+    directory: int | None = None,
+    *,
+    kind: int = stat.S_IFREG,
+    expected: os.stat_result | None = None,
+) -> None:
+    """Chmod without following a link, which another user may just have put there.
+
+    Nor is the file opened: closing it would drop SQLite's locks on a database. ``expected``: the
+    file that is meant; else any of this ``kind``.
+
+    Raises:
+        OSError: ENOENT when another file, or one of another kind, has the name.
+    """
+    with _named_file(name, directory) as (path, found):
+        if stat.S_IFMT(found.st_mode) != kind or (expected and not same_file(found, expected)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        os.chmod(path, mode)
+
+
+def change_group(name: str, group: int, directory: int, expected: os.stat_result) -> None:
+    """Chgrp of the file that is meant, as `change_mode`. Raises OSError."""
+    with _named_file(name, directory) as (path, found):
+        if not same_file(found, expected):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        os.chown(path, -1, group)
+
+
+@contextlib.contextmanager
+def _named_file(name: str, directory: int | None) -> Iterator[tuple[str, os.stat_result]]:
+    """A path that stays this very file's, and the look at it. No link is followed."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        yield f"/proc/self/fd/{fd}", os.fstat(fd)
+    finally:
+        close(fd)
+
+
 def share_as_parent(path: str) -> None:
     """Open a directory of ours to the group where the one above is. Raises OSError."""
     found = os.stat(path)
     is_ours = os.geteuid() in {0, found.st_uid}
     if is_ours and is_shared(os.stat(os.path.dirname(path))) and not is_shared(found):
-        os.chmod(path, 0o2775)  # noqa: S103 - a group shares it
+        change_mode(path, 0o2775, kind=stat.S_IFDIR, expected=found)
 
 
 def make_directory(name: str, directory: int, *, shared: bool = False) -> None:
@@ -184,7 +227,7 @@ def make_directory(name: str, directory: int, *, shared: bool = False) -> None:
     os.mkdir(name, 0o775 if shared else 0o755, dir_fd=directory)
     if shared:
         with contextlib.suppress(FileNotFoundError):
-            os.chmod(name, 0o2775, dir_fd=directory)  # noqa: S103 - a group shares it
+            change_mode(name, 0o2775, directory, kind=stat.S_IFDIR)
 
 
 def replace_file(name: str, data: bytes, directory: int) -> None:
@@ -459,12 +502,7 @@ def _open_for_removal(name: str, directory: int) -> int:
     try:
         fd = os.open(name, DIRECTORY, dir_fd=directory)
     except PermissionError:
-        # Only a descriptor that needs no permission names it for chmod without following links.
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=directory)
-        try:
-            os.chmod(f"/proc/self/fd/{fd}", 0o700)
-        finally:
-            os.close(fd)
+        change_mode(name, 0o700, directory, kind=stat.S_IFDIR)
         return os.open(name, DIRECTORY, dir_fd=directory)
     try:
         mode = os.fstat(fd).st_mode

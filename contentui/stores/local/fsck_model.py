@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -152,15 +151,8 @@ def unchanged(finding: Finding, directory: files.Directory, name: str) -> os.sta
 
 
 def set_mode(name: str, directory: files.Directory, seen: os.stat_result, mode: int) -> None:
-    """Change a file's mode without opening it: closing a database drops SQLite's locks on it.
-
-    Raises Changed, OSError.
-    """
-    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd())
+    """Raises NotFound, Changed, OSError."""
     try:
-        now = os.fstat(fd)
-        if not (stat.S_ISREG(now.st_mode) and files.same_file(now, seen)):
-            raise Changed("another file has its name since")
-        os.chmod(f"/proc/self/fd/{fd}", mode)
-    finally:
-        os.close(fd)
+        files.change_mode(name, mode, directory.fd(), expected=seen)
+    except FileNotFoundError:
+        raise Changed("another file has its name since") from None

@@ -119,7 +119,7 @@ class IngestDirectory:
             if not files.exists("data", self.fd):
                 raise
             # A commit that was cut short had made it read-only already.
-            os.chmod("data", 0o644, dir_fd=self.fd)
+            files.change_mode("data", 0o644, self.fd)
             fd = os.open("data", flags | _DATA, 0o644, dir_fd=self.fd)
         if flags & os.O_CREAT and self._parent.shared:
             files.share_file(fd)

@@ -224,7 +224,7 @@ class Labels:
     def digests(self) -> list[str]:
         """The digests of all rows, hostile text. Raises ContentError when they can't be read."""
         rows = self._ask("reading the label database", [(_DIGESTS, ())])
-        return [str(row[0]) for row in rows or ()]
+        return [row[0] for row in rows or () if isinstance(row[0], str)]
 
     def write(
         self,
@@ -413,7 +413,21 @@ def _encode(labels: Mapping[str, str]) -> str:
 def bad_label_rows(connection: sqlite3.Connection) -> int:
     """How many rows make no sense. Raises sqlite3.Error."""
     rows = connection.execute(_ALL)
-    return sum(not isinstance(row[1], int) or _decode(row[2]) is None for row in rows)
+    return sum(not (_is_key(row) and _decode(row[2]) is not None) for row in rows)
+
+
+def _is_key(row: Sequence[Any]) -> bool:
+    return isinstance(row[0], str) and isinstance(row[1], int)
+
+
+def _is_text(labels: Mapping[str, str]) -> bool:
+    """Half a surrogate pair is none, and could not be sent to anybody."""
+    try:
+        for key, value in labels.items():
+            (key + value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _decode(text: object) -> dict[str, str] | None:
@@ -429,5 +443,7 @@ def _decode(text: object) -> dict[str, str] | None:
     if not isinstance(labels, dict):
         return None
     if not all(type(value) is str for value in labels.values()):
+        return None
+    if "\\u" in text and not _is_text(labels):
         return None
     return labels

@@ -17,7 +17,8 @@ from contentui.stores.local.marks import OURS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DIRECTORY = 0o2775
+_DIRECTORY = 0o2070
+"""Bits that a directory gets; what others may do there stays as it is."""
 _FILE = 0o060
 """Bits that a file gets; two others on ``data`` have a meaning (docs/architecture.md)."""
 _BLOB = 0
@@ -83,16 +84,19 @@ def _open_file(name: str, above: int, group: int, bits: int, *, without: int = 0
     # By its name: a database must not be opened by anything but SQLite (see `database`).
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        if found.st_nlink > 1 and found.st_uid != os.fstat(above).st_uid:
+            return  # a file from elsewhere, which somebody linked here
         wanted = (stat.S_IMODE(found.st_mode) | bits) & ~without
         if found.st_gid != group:
-            os.chown(name, -1, group, dir_fd=above, follow_symlinks=False)
+            files.change_group(name, group, above, found)
         if stat.S_IMODE(found.st_mode) != wanted:
-            os.chmod(name, wanted, dir_fd=above)
+            files.change_mode(name, wanted, above, expected=found)
 
 
-def _open_up(fd: int, group: int, mode: int) -> None:
+def _open_up(fd: int, group: int, bits: int) -> None:
     found = os.fstat(fd)
     if found.st_gid != group:
         os.fchown(fd, -1, group)
-    if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
-        os.fchmod(fd, mode)
+    wanted = stat.S_IMODE(found.st_mode) | bits
+    if stat.S_IMODE(os.fstat(fd).st_mode) != wanted:
+        os.fchmod(fd, wanted)

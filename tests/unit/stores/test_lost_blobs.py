@@ -224,3 +224,16 @@ def test_a_broken_source_leaves_what_it_gave(store: LocalStore) -> None:
     with pytest.raises(OSError, match="broken"):  # the source's own error, not the store's
         write_blob(store, "ref", Broken())  # type: ignore[arg-type]  # RawIOBase is no BinaryIO by name
     assert store.status("ref").offset == 500
+
+
+def test_what_is_no_file_is_in_no_listing(tmp_path):
+    store = LocalStore(str(tmp_path))
+    blob = store.put(b"data").digest
+    above = tmp_path / "blobs" / "sha256"
+    (above / ("a" * 64)).mkdir()
+    os.mkfifo(above / ("b" * 64))
+    (above / ("c" * 64)).symlink_to(above / blob.encoded)
+    assert store.digests() == [blob]
+    assert store.digest_lines() == f"{blob}\n"
+    assert [info.digest for info in store.walk()] == [blob]
+    assert len(store.strays()) == 3

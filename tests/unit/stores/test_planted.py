@@ -55,6 +55,8 @@ ROWS: dict[str, object] = {
     "no JSON": "labels",
     "bytes": b"\x00\xff",
     "a number": 12,
+    "half a surrogate pair": '{"a": "\\ud800"}',
+    "half a pair as key": '{"\\udc00": "b"}',
 }
 
 
