@@ -21,6 +21,12 @@ READ_PIECE = 1 << 20
 LIST_PIECE = 100
 """Infos in one message of an answer to List."""
 
+LABELS_UNKNOWN = "contentui/labels-unknown"
+"""A label that a service of ours gives to a blob whose labels it doesn't know.
+
+The protocol has no word for that, and a blob without labels counts as one that nobody needs.
+"""
+
 CONTENT_PLUGIN = "io.containerd.content.v1"
 """The type of the plugin that keeps the content, in answers of Introspection/Plugins."""
 OUR_PLUGIN = "contentui"

@@ -8,7 +8,7 @@ import time
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from contentui.protocol import wire
+from contentui.protocol import names, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -24,6 +24,7 @@ _MOST_BYTES = 128 << 20
 """Bytes in all the rows that are kept: labels can make them long."""
 _COARSE_S = 0.1
 """How far apart two changes must be to be told apart by the times of directories, seconds."""
+_UNKNOWN = {names.LABELS_UNKNOWN: "true"}
 _LONG = 4 << 20
 """Bytes from which on the rows of a message are sent one by one; each fits into one."""
 
@@ -32,7 +33,8 @@ def encoded_info(info: Info) -> bytes:
     """An InfoResponse. A time that isn't known is told by the other one."""
     digest, size, committed, updated, labels, _ = info
     created = committed or updated
-    return wire.info_row(digest, size, created, updated or created, labels or {})
+    told = _UNKNOWN if labels is None else labels
+    return wire.info_row(digest, size, created, updated or created, told)
 
 
 class Listing:
@@ -146,4 +148,4 @@ def _facts(info: Info) -> int:
     _, size, committed, updated, labels, _ = info
     if labels:
         return hash((size, committed, updated, frozenset(labels.items())))
-    return hash((size, committed, updated))
+    return hash((size, committed, updated, labels is None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -248,3 +249,34 @@ def test_a_folder_of_other_things_does_not_become_a_store(program):
     assert ran.code == 5
     assert "no content store" in ran.err
     assert [path.name for path in (program.folder / "home").iterdir()] == ["thesis.txt"]
+
+
+def test_a_source_that_grows_is_named(program):
+    source = program.folder / "source"
+    source.write_bytes(bytes(64 * MIB))
+    ended = threading.Event()
+
+    def grow() -> None:
+        with source.open("ab") as file:
+            while not ended.wait(0.001):
+                file.write(bytes(4096))
+                file.flush()
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    try:
+        ran = program("ingest", "grows", "--from", "source")
+    finally:
+        ended.set()
+        thread.join()
+    assert ran.code == 1
+    assert "source changed while it was read: it had " in ran.err
+    assert "ingest it again when nothing writes to it" in ran.err
+    ran = program("ingest", "grows", "--from", "source")
+    assert ran.code == 0
+
+
+def test_an_error_of_the_source_names_it(program):
+    ran = program("ingest", "memory", "--from", "/proc/self/mem")
+    assert ran.code == 1
+    assert "/proc/self/mem" in ran.err

@@ -10,6 +10,7 @@ import os
 import shlex
 import stat
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from contentui.cli.arguments import (
@@ -29,6 +30,7 @@ from contentui.content.errors import ContentError, FailedPrecondition, InvalidAr
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
 
     from _typeshed import WriteableBuffer
 
@@ -96,13 +98,35 @@ def run(args: Namespace, context: Context) -> int:
         total = _total(source, args)
         store = context.store(create=True)
         try:
-            with interruptible():
+            with interruptible(), _named_errors(args, source):
                 written = _write(args, name, store, source, total)
         except Signalled as error:
             _tell_what_is_kept(args, context, store, name, source.seekable())
             return 128 + error.signum
     _print(args, context, written)
     return Exit.DONE
+
+
+@contextmanager
+def _named_errors(args: Namespace, source: BinaryIO) -> Iterator[None]:
+    """Say of which source an error is, and whether it changed while it was read."""
+    name = args.file or "standard input"
+    before = os.fstat(source.fileno()) if source.seekable() else None
+    try:
+        yield
+    except OSError as error:  # the source's own: those of the store are ContentErrors
+        if error.filename is None:
+            error.filename = name
+        raise
+    except FailedPrecondition as error:
+        now = os.fstat(source.fileno()) if before is not None else None
+        if before is None or now is None or before.st_size == now.st_size:
+            raise
+        raise FailedPrecondition(
+            f"{name} changed while it was read: it had {before.st_size} bytes and has"
+            f" {now.st_size} now ({error.message})",
+            advice="ingest it again when nothing writes to it any more",
+        ) from error
 
 
 def _source(path: str | None, *, quiet: bool) -> BinaryIO:

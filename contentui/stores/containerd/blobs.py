@@ -195,7 +195,7 @@ def _info(found: pb.Info, namespace: str) -> Info | None:
         max(found.size, 0),
         committed,
         to_ns(found, "updated_at") or committed,
-        dict(found.labels),
+        None if names.LABELS_UNKNOWN in found.labels else dict(found.labels),
         (namespace,) if namespace else (),
     )
 
@@ -208,9 +208,9 @@ def _merged(infos: Sequence[Info]) -> Info:
     """
     if len(infos) == 1:
         return infos[0]
-    labels: dict[str, str] = {}
+    labels: dict[str, str] | None = {}
     for info in reversed(infos):
-        labels |= info.labels or {}
+        labels = None if labels is None or info.labels is None else labels | dict(info.labels)
     return infos[0]._replace(
         committed_ns=max(info.committed_ns for info in infos),
         updated_ns=max(info.updated_ns for info in infos),

@@ -389,6 +389,7 @@ class Directory:
             now = os.stat(self.path)
         except OSError:
             return False
+        self.shared = is_shared(now)  # it may have become so since
         return (now.st_ino, now.st_dev) == self._identity
 
     def _reopen(self, above: int | None) -> int:

@@ -420,14 +420,13 @@ def _is_key(row: Sequence[Any]) -> bool:
     return isinstance(row[0], str) and isinstance(row[1], int)
 
 
-def _is_text(labels: Mapping[str, str]) -> bool:
-    """Half a surrogate pair is none, and could not be sent to anybody."""
+def _are_sendable(labels: Mapping[str, str]) -> bool:
+    """Whether labels are text, which half a surrogate pair isn't, and fit into a message."""
     try:
-        for key, value in labels.items():
-            (key + value).encode()
+        size = sum(len(key.encode()) + len(value.encode()) for key, value in labels.items())
     except UnicodeEncodeError:
         return False
-    return True
+    return size <= ALL_LABELS_LIMIT
 
 
 def _decode(text: object) -> dict[str, str] | None:
@@ -444,6 +443,7 @@ def _decode(text: object) -> dict[str, str] | None:
         return None
     if not all(type(value) is str for value in labels.values()):
         return None
-    if "\\u" in text and not _is_text(labels):
+    # Only escapes can be halves of pairs, and only a long text can be more than a message holds.
+    if ("\\u" in text or len(text) > ALL_LABELS_LIMIT) and not _are_sendable(labels):
         return None
     return labels

@@ -56,6 +56,7 @@ ROWS: dict[str, object] = {
     "bytes": b"\x00\xff",
     "a number": 12,
     "half a surrogate pair": '{"a": "\\ud800"}',
+    "8 MiB": json.dumps({"a": "b" * (8 << 20)}),
     "half a pair as key": '{"\\udc00": "b"}',
 }
 
