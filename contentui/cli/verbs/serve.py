@@ -101,10 +101,15 @@ def _address(text: str) -> UnixAddress | TcpAddress:
         raise ArgumentTypeError(f"{error.message}: {error.advice}") from None
 
 
+_LONGEST_S = 24 * 3600
+
+
 def _silence(text: str) -> float:
     seconds = duration(text)
     if seconds < 1:
         raise ArgumentTypeError(f"{text!r} is too short: a second is the least")
+    if seconds > _LONGEST_S:
+        raise ArgumentTypeError(f"{text!r} is too long: a day is the most")
     return seconds
 
 

@@ -133,14 +133,14 @@ class BlobNames:
     def recover(self) -> None:
         """Give blobs their names back that a crash within `_rename_twice` took. Raises OSError."""
         ours = self._ours.fd_or_make()
-        if not any(name.startswith(_ASIDE) for name in os.listdir(ours)):
+        if not any(map(digest_aside, os.listdir(ours))):
             return
         with self._naming.held():
             for name in os.listdir(ours):
-                algorithm, _, encoded = name.removeprefix(_ASIDE).partition("-")
-                if name.startswith(_ASIDE) and algorithm in HEX_LENGTHS:
-                    directory = self.of(algorithm).fd_or_make()
-                    self._put_back(name, ours, Digest.parse(f"{algorithm}:{encoded}"), directory)
+                digest = digest_aside(name)
+                if digest is not None and is_file(name, ours):
+                    directory = self.of(digest.algorithm).fd_or_make()
+                    self._put_back(name, ours, digest, directory)
                     os.fsync(directory)
 
     @staticmethod
@@ -179,6 +179,25 @@ class BlobNames:
             if gone:
                 self._labels.write([], gone, 0)
         return gone
+
+
+def digest_aside(name: str) -> Digest | None:
+    """The blob whose name is just being made anew; None for a file with another name."""
+    algorithm, _, encoded = name.removeprefix(_ASIDE).partition("-")
+    if not name.startswith(_ASIDE):
+        return None
+    try:
+        return Digest.parse(f"{algorithm}:{encoded}")
+    except ContentError:
+        return None
+
+
+def is_file(name: str, directory: int) -> bool:
+    """Whether a regular file has this name. Raises OSError."""
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _named(new: Iterable[Unnamed]) -> set[Digest]:

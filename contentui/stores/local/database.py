@@ -157,7 +157,7 @@ class Database:
                 connection.execute("PRAGMA synchronous = EXTRA")
                 connection.execute("BEGIN IMMEDIATE")
                 for table, columns in self._tables.items():
-                    connection.execute(f"CREATE TABLE {table} ({columns}) WITHOUT ROWID")
+                    connection.execute(_create(table, columns))
                 fill(connection)
                 connection.execute("COMMIT")
             files.rename_new(new, directory, self.name, directory)
@@ -276,10 +276,11 @@ class Database:
     def _check_schema(self, connection: sqlite3.Connection) -> None:
         """Views and triggers that somebody planted would run inside our own statements."""
         rows = self.patiently(
-            lambda: connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+            lambda: connection.execute("SELECT sql FROM sqlite_master").fetchall()
         )
-        found = {name for kind, name, sql in rows if kind == "table" and _is_table(sql)}
-        if len(rows) != len(found) or found != set(self._tables):
+        if {_squeezed(row[0]) for row in rows} != {
+            _squeezed(_create(table, columns)) for table, columns in self._tables.items()
+        }:
             raise FailedPrecondition(
                 f"{visible(self.path)} is not a database that contentui made", advice=self._broken
             )
@@ -312,8 +313,13 @@ def _look(path: str) -> os.stat_result | None:
         return None
 
 
-def _is_table(sql: Any) -> bool:
-    return isinstance(sql, str) and sql.startswith("CREATE TABLE ")
+def _create(table: str, columns: str) -> str:
+    return f"CREATE TABLE {table} ({columns}) WITHOUT ROWID"
+
+
+def _squeezed(sql: Any) -> str:
+    """A statement without blanks, which differ between versions."""
+    return "".join(sql.split()) if isinstance(sql, str) else ""
 
 
 def _connect(path: str, mode: str) -> sqlite3.Connection:

@@ -340,6 +340,7 @@ class Directory:
         self._fd = -1
         self._identity = (0, 0)
         self._durable = False
+        self._is_pinned = False
         self._replaced: list[int] = []
         self._mutex = threading.Lock()
         forks.reset_in_child(self)
@@ -347,6 +348,11 @@ class Directory:
     def after_fork(self) -> None:
         """In a forked child: a thread of the parent may have had the mutex."""
         self._mutex = threading.Lock()
+
+    def pin(self) -> None:
+        """From now on only the directory that is here now will do. Raises OSError."""
+        self.fd_or_make()
+        self._is_pinned = True
 
     def fd(self) -> int:
         """A descriptor of what stands at the path now. Raises OSError."""
@@ -393,6 +399,11 @@ class Directory:
         return (now.st_ino, now.st_dev) == self._identity
 
     def _reopen(self, above: int | None) -> int:
+        if self._is_pinned:
+            raise Unavailable(
+                f"{visible(self.path)} was moved, removed or unmounted while it was in use",
+                advice="put it back, or start the service anew",
+            )
         flags = DIRECTORY if above is not None else DIRECTORY & ~os.O_NOFOLLOW
         fd = os.open(self.name, flags, dir_fd=above)
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import HEX_LENGTHS
 from contentui.content.errors import Changed, ContentError, DataLoss, NotFound
-from contentui.content.model import IngestId, id_text
+from contentui.content.model import IngestId, id_text, ingest_id
 from contentui.stores.local import files
 from contentui.stores.local.fsck_model import (
     Finding,
@@ -65,6 +65,13 @@ def _damaged(place: Place, status: Status) -> Finding | None:
         holder = describe(holders[status.id], 0)
         advice = "end that process, and check again"
         return Finding(Kind.INGEST_DAMAGED, name, f"{problem}; {holder} holds it", advice=advice)
+    if status.offset and status.ref and ingest_id(status.ref) == status.id:
+        # Whoever opens the ref mends it, and goes on behind its bytes.
+        advice = (
+            f"ingest that ref again, which keeps its {status.offset} bytes, or run"
+            f" 'contentui abort id:{id_text(status.id)}'"
+        )
+        return Finding(Kind.INGEST_DAMAGED, name, problem, advice=advice)
     remove = f"remove the ingest, with {status.offset} bytes"
     return Finding(Kind.INGEST_DAMAGED, name, problem, remove, seen=status)
 

@@ -12,9 +12,10 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from contentui.content.digest import HEX_LENGTHS, Digest
-from contentui.content.errors import Changed, ContentError, NotFound
+from contentui.content.digest import HEX_LENGTHS
+from contentui.content.errors import Changed, NotFound
 from contentui.stores.local import files, marks, ownership, proc_locks
+from contentui.stores.local.blob_names import digest_aside, is_file
 from contentui.stores.local.fsck_model import (
     Finding,
     Kind,
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
 
 _LOCKED = ("locks", "naming", marks.OWNER, "labels.db", "images.db")
 """Files of ours that processes lock: whoever may read one can keep it locked."""
-_PUT = re.compile(r"put-[0-9a-f]{32}")
+_TEMPORARY = re.compile(r"put-[0-9a-f]{32}|uuid\.[0-9]+\.tmp")
 _NEW = ("labels.db.new", "labels.db.new-journal", "images.db.new", "images.db.new-journal")
-_ASIDE = re.compile(r"renamed-(sha\d+)-([0-9a-f]+)")
+_REPLACED = tuple(f"{name}.tmp" for name in (marks.ADOPTED, marks.DEDICATED))
+_TRANSFER = re.compile(r"[0-9]+-[0-9]+\.(json|json\.new|lock)")
+_NOT_LOCKED = ("holders", "uuid")
 _VERY_OLD_NS = 24 * 3600 * 10**9
 """By when a temporary is left over where the kernel can't say whether somebody has it open."""
 _CUT_SHORT = "it is left over from a write that was cut short"
@@ -49,7 +52,7 @@ def leftovers(place: Place) -> list[Finding]:
     """Temporary files whose process is gone. Raises OSError."""
     found = []
     for name in names_in(place.ours):
-        if not (_PUT.fullmatch(name) or name in _NEW or name.endswith(".tmp")):
+        if not (_TEMPORARY.fullmatch(name) or name in _NEW or name in _REPLACED):
             continue
         there = look(name, place.ours)
         if there is None or not stat.S_ISREG(there.st_mode) or not is_old(there.st_mtime_ns):
@@ -64,7 +67,7 @@ def transfers(place: Place) -> list[Finding]:
     directory = files.Directory(place.ours, "transfers")
     found = []
     try:
-        for name in names_in(directory):
+        for name in filter(_TRANSFER.fullmatch, names_in(directory)):
             there = look(name, directory)
             if there is None or not stat.S_ISREG(there.st_mode) or not is_old(there.st_mtime_ns):
                 continue
@@ -158,36 +161,26 @@ def _unopened(name: str, directory: files.Directory, access: int) -> Iterator[in
 
 def lost_names(place: Place) -> list[Finding]:
     """Blobs that a crash left under another name. Raises ContentError, OSError."""
-    names = [name for name in names_in(place.ours) if _digest_aside(name)]
+    names = [name for name in names_in(place.ours) if digest_aside(name)]
     if not names:
         return []
     with place.settled():  # blobs are renamed under the lock, and only for an instant
-        names = [name for name in names if look(name, place.ours)]
+        names = [name for name in names if is_file(name, place.ours.fd())]
     return [
         Finding(
             Kind.BLOB_NAME,
             f".contentui/{name}",
-            f"it is the blob {_digest_aside(name)}, which a crash left without its name",
+            f"it is the blob {digest_aside(name)}, which a crash left without its name",
             "give it its name back",
         )
         for name in names
     ]
 
 
-def _digest_aside(name: str) -> Digest | None:
-    match = _ASIDE.fullmatch(name)
-    if match is None or match[1] not in HEX_LENGTHS:
-        return None
-    try:
-        return Digest.parse(f"{match[1]}:{match[2]}")
-    except ContentError:
-        return None
-
-
 def give_name_back(place: Place, finding: Finding) -> None:
     """Undo a renaming that a crash cut short. Raises NotFound, OSError, ContentError."""
     name = finding.name.rpartition("/")[2]
-    digest = _digest_aside(name)
+    digest = digest_aside(name)
     assert digest is not None
     with place.naming.held():
         directory = files.Directory(place.blobs, digest.algorithm)
@@ -208,8 +201,13 @@ def give_name_back(place: Place, finding: Finding) -> None:
 
 
 def modes(place: Place) -> list[Finding]:
-    """Locked files that others can open. Raises OSError."""
-    found: list[Finding] = []
+    """Locked files that others can open, and what is no file of ours. Raises OSError."""
+    found: list[Finding] = _unshared(place)
+    for name in _NOT_LOCKED:
+        with contextlib.suppress(FileNotFoundError):
+            there = look(name, place.ours)
+            if there is not None and not stat.S_ISREG(there.st_mode):
+                found.append(_no_file(f".contentui/{name}"))
     for name in _LOCKED:
         try:
             there = look(name, place.ours)
@@ -220,9 +218,7 @@ def modes(place: Place) -> list[Finding]:
         path = f".contentui/{name}"
         if not stat.S_ISREG(there.st_mode):
             if not name.endswith(".db"):  # `fsck_content.databases` reports those
-                words = "it is not a regular file"
-                advice = f"stop the store's processes, and remove {path}"
-                found.append(Finding(Kind.FILE_TYPE, path, words, advice=advice))
+                found.append(_no_file(path))
             continue
         mode, right = stat.S_IMODE(there.st_mode), _private_mode(place)
         if mode != right:
@@ -230,6 +226,29 @@ def modes(place: Place) -> list[Finding]:
             repair = f"set its mode to {right:04o}"
             seen = (there.st_dev, there.st_ino, mode)
             found.append(Finding(Kind.FILE_MODE, path, words, repair, seen=seen))
+    return found
+
+
+def _no_file(path: str) -> Finding:
+    advice = f"stop the store's processes, and remove {path}"
+    return Finding(Kind.FILE_TYPE, path, "it is not a regular file", advice=advice)
+
+
+def _unshared(place: Place) -> list[Finding]:
+    """Directories that the members of the group who share the store can't write in."""
+    root = os.fstat(place.root.fd())
+    if not files.is_shared(root):
+        return []
+    found = []
+    names = ["blobs", "ingest", marks.OURS, *(f"blobs/{name}" for name in HEX_LENGTHS)]
+    for name in names:
+        there = look(name, place.root)
+        if there is None or not stat.S_ISDIR(there.st_mode):
+            continue
+        if not files.is_shared(there) or there.st_gid != root.st_gid:
+            words = "the group that shares the store can't write in it"
+            advice = f"run 'contentui init --shared {root.st_gid}'"
+            found.append(Finding(Kind.FILE_MODE, name, words, advice=advice))
     return found
 
 

@@ -224,7 +224,7 @@ def _service_reason(root: str) -> str:
         )
     owner = service_socket(root)
     if owner:
-        way = f"--store {owner}" if owner.startswith("unix://") else f"that service, {owner}"
+        way = f"--store {owner}" if owner.startswith("unix://") else f"that service {owner}"
         return f"a contentui service owns this directory: change it through {way}"
     return ""
 

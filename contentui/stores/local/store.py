@@ -84,6 +84,9 @@ class LocalStore:
         self._keeping = Keeping(path, claim)
         try:
             self._check_root(create=create and not read_only)
+            if claim is not None:
+                with files.told(f"opening {path}"):
+                    self._root.pin()
         except BaseException:
             self._root.close()
             raise

@@ -718,3 +718,87 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_checked(store, root):
     with LocalStore(str(root)) as again:
         found = fsck.check(again)
     assert kinds(found) == {(Kind.UNCHECKED, "ingest"), (Kind.BLOB_MODE, ONE)}
+
+
+# -- what a repair leaves alone
+
+
+def old(*paths):
+    for path in paths:
+        os.utime(path, (1, 1))
+
+
+def test_files_that_are_not_ours_are_left_alone(tmp_path):
+    store = LocalStore(str(tmp_path))
+    store.put(b"data")
+    ours = tmp_path / ".contentui"
+    (ours / "transfers").mkdir()
+    strangers = [
+        ours / "my-notes.tmp",
+        ours / "transfers" / "notes.txt",
+        ours / "renamed-sha256-zz",
+    ]
+    for path in strangers:
+        path.write_text("theirs")
+    old(*strangers)
+    assert fsck.check(store) == []
+    LocalStore(str(tmp_path)).put(b"more")  # nor do they keep anybody from storing
+    assert all(path.exists() for path in strangers)
+
+
+def test_a_link_in_place_of_a_renamed_blob_is_left_alone(tmp_path):
+    store = LocalStore(str(tmp_path))
+    digest = store.put(b"data").digest
+    link = tmp_path / ".contentui" / f"renamed-sha256-{'a' * 64}"
+    link.symlink_to("/etc/passwd")
+    (tmp_path / ".contentui" / f"renamed-sha256-{digest.encoded}").mkdir()
+    again = LocalStore(str(tmp_path))
+    again.put(b"more")
+    assert link.is_symlink()
+    assert len(again.digests()) == 2
+    assert fsck.check(store) == []
+
+
+def test_bytes_that_can_be_resumed_are_not_removed(tmp_path):
+    store = LocalStore(str(tmp_path))
+    with store.writer("begun") as writer:
+        writer.write(b"bytes")
+        ident = writer.status().id
+    ingest = tmp_path / "ingest" / ident
+    (ingest / "startedat").write_text("")
+    old(*ingest.iterdir(), ingest)
+    (finding,) = fsck.check(store)
+    assert finding.kind is fsck.Kind.INGEST_DAMAGED
+    assert not finding.repair
+    assert "keeps its 5 bytes" in finding.advice
+    assert store.writer("begun").offset == 5
+
+
+@pytest.mark.parametrize("name", ["holders", "uuid"])
+def test_what_is_no_file_is_found(tmp_path, name):
+    store = LocalStore(str(tmp_path))
+    store.put(b"data")
+    (tmp_path / ".contentui" / name).mkdir()
+    assert [finding.kind for finding in fsck.check(store)] == [fsck.Kind.FILE_TYPE]
+
+
+def test_a_directory_that_the_group_cannot_use_is_found(tmp_path):
+    tmp_path.chmod(0o2775)
+    store = LocalStore(str(tmp_path))
+    store.put(b"data")
+    assert fsck.check(store) == []
+    (tmp_path / "blobs" / "sha256").chmod(0o755)
+    (finding,) = fsck.check(store)
+    assert finding.kind is fsck.Kind.FILE_MODE
+    assert "init --shared" in finding.advice
+
+
+def test_a_label_row_under_no_text_is_damage(tmp_path):
+    store = LocalStore(str(tmp_path))
+    store.put(b"data", labels={"a": "b"})
+    connection = sqlite3.connect(tmp_path / ".contentui" / "labels.db")
+    with connection:
+        connection.execute("INSERT INTO labels VALUES (x'fffe', 1, '{}')")
+    connection.close()
+    (finding,) = fsck.check(store)
+    assert finding.kind is fsck.Kind.DATABASE_DAMAGED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from contentui.content.errors import FailedPrecondition, ReadOnly
+from contentui.content.errors import FailedPrecondition, ReadOnly, Unavailable
 from contentui.stores.local import ownership
 from contentui.stores.local.store import LocalStore
 
@@ -89,3 +89,24 @@ def test_content_mounted_without_its_database_is_read_only(content: Path, tmp_pa
     assert "is read-only here" in ran.stderr
     assert "can't be adopted" in ran.stderr
     assert not (content / ownership.OURS).exists()
+
+
+@pytest.mark.parametrize("then", ["gone", "another"])
+def test_a_service_does_not_go_on_in_another_directory(tmp_path, then):
+    root = tmp_path / "store"
+    root.mkdir()
+    with ownership.claim(str(root), "/run/socket") as claim:
+        store = LocalStore(str(root), claim=claim)
+        digest = store.put(b"data").digest
+        root.rename(tmp_path / "moved")
+        if then == "another":
+            root.mkdir()
+        for deed in (lambda: store.put(b"more"), lambda: store.writer("ref"), store.digests):
+            with pytest.raises(Unavailable, match="was moved, removed or unmounted"):
+                deed()
+        if then == "another":
+            assert not list(root.iterdir())
+            root.rmdir()
+        (tmp_path / "moved").rename(root)
+        assert store.digests() == [digest]
+        store.put(b"more")
