@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from contentui.content.model import ref_argument
 from contentui.text import human_age, human_size, local_time, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from contentui.content.model import Holder, Info, IngestId, Status
 
@@ -152,3 +153,20 @@ def info_fields(info: Info, now_ns: int) -> Iterator[tuple[str, str]]:
         yield "labels", "none"
     for key, value in sorted((info.labels or {}).items()):
         yield "label", visible(f"{key}={value}")
+
+
+def shell_line(words: Sequence[str]) -> str:
+    """A command that can be pasted into bash, zsh or ksh, whatever bytes are in its words."""
+    return " ".join(map(_shell_word, words))
+
+
+def _shell_word(word: str) -> str:
+    if word.isprintable():
+        import shlex
+
+        return shlex.quote(word)
+    escaped = (
+        chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}"
+        for byte in os.fsencode(word)
+    )
+    return f"$'{''.join(escaped)}'"

@@ -145,7 +145,7 @@ def test_a_signal_keeps_the_ingest_and_says_how_to_go_on(program, signum, code):
     assert got == code
     assert out == b""
     assert "Traceback" not in err
-    assert "interrupted: the ingest 'big' is kept at" in err
+    assert "interrupted: the ingest big is kept at" in err
     assert f"({status.offset} bytes)" in err
     assert "contentui ingest big --from FILE" in err
     assert program.store().holders([status.id]) == {}
@@ -280,3 +280,20 @@ def test_an_error_of_the_source_names_it(program):
     ran = program("ingest", "memory", "--from", "/proc/self/mem")
     assert ran.code == 1
     assert "/proc/self/mem" in ran.err
+
+
+def test_the_command_that_goes_on_can_be_pasted():
+    """Whatever is in a ref: bash reads back what was typed."""
+    import shutil
+    import subprocess
+
+    from contentui.cli.words import shell_line
+
+    words = ["ingest", "a\udcff b\nc", "it's", "\\x41'\t", "plain", "\u00e9\x1b[31m"]
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    script = f"printf '%s\\0' {shell_line(words)}"
+    done = subprocess.run([bash, "-c", os.fsencode(script)], capture_output=True, check=True)
+    assert done.stdout.split(b"\0")[:-1] == [os.fsencode(word) for word in words]
+    assert shell_line(words).isprintable()

@@ -35,9 +35,9 @@ def run(args: Namespace, context: Context) -> int:
         InvalidArgument: more than an image is named, as `fetch-object` takes it.
     """
     if args.more:
-        import shlex
+        from contentui.cli.words import shell_line
 
-        words = shlex.join(["contentui", "fetch-object", args.image, *args.more])
+        words = shell_line(["contentui", "fetch-object", args.image, *args.more])
         raise InvalidArgument(
             "fetch takes one image and stores its content",
             advice=f"one object of a repository goes to standard output by: {words}",

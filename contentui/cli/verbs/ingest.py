@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import stat
 import sys
 from contextlib import contextmanager
@@ -218,14 +217,15 @@ def _print(args: Namespace, context: Context, written: Written) -> None:
 def _tell_what_is_kept(
     args: Namespace, context: Context, store: Store, name: str, rewindable: bool
 ) -> None:
-    from contentui.cli.words import exact_size, holder_text
+    from contentui.cli.words import exact_size, holder_text, shell_line
+    from contentui.text import visible
 
     try:
         status = store.status(name)
     except ContentError:
         say("interrupted before anything was kept")
         return
-    again = shlex.join(["contentui", *context.argv])
+    again = shell_line(["contentui", *context.argv])
     if holder := (store.holders((status.id,)) or {}).get(status.id):
         say(f"interrupted while {holder_text(holder)} holds the ref", f"try again with: {again}")
         return
@@ -234,4 +234,7 @@ def _tell_what_is_kept(
         advice = f"a pipe starts over, a file goes on: {again} --from FILE"
     if args.file is None and rewindable:
         advice += " < FILE"
-    say(f"interrupted: the ingest {name!r} is kept at {exact_size(status.offset)}", advice)
+    say(
+        f"interrupted: the ingest {visible(name, 160)} is kept at {exact_size(status.offset)}",
+        advice,
+    )

@@ -51,12 +51,11 @@ def run(args: Namespace, context: Context) -> int:
 
 def get_image(args: Namespace, context: Context, *, record: bool) -> int:
     """Fetch an image's content, and with ``record`` its name."""
-    import shlex
-
     from contentui.cli.allocator import keep_freed_memory
     from contentui.cli.pulling import TransferView
     from contentui.cli.registries import registry_for
     from contentui.cli.signals import Signalled, interruptible
+    from contentui.cli.words import shell_line
     from contentui.transfers.board import Notice, board_of
     from contentui.transfers.pull import Pull
 
@@ -74,7 +73,7 @@ def get_image(args: Namespace, context: Context, *, record: bool) -> int:
                 signum = error.signum
                 root = None
     if root is None:
-        again = shlex.join(["contentui", *context.argv])
+        again = shell_line(["contentui", *context.argv])
         say("interrupted: what arrived is kept", f"go on with: {again}")
         return 128 + signum
     _print(args, context, str(registry.reference), root)

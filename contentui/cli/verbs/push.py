@@ -45,13 +45,12 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Push, and say on an interruption how to go on."""
-    import shlex
-
     from contentui.cli.allocator import keep_freed_memory
     from contentui.cli.image_names import image_named
     from contentui.cli.pulling import TransferView
     from contentui.cli.registries import registry_for
     from contentui.cli.signals import Signalled, interruptible
+    from contentui.cli.words import shell_line
     from contentui.transfers.board import Notice, board_of
     from contentui.transfers.push import Push
 
@@ -76,7 +75,7 @@ def run(args: Namespace, context: Context) -> int:
             except Signalled as error:
                 signum = error.signum
     if signum:
-        again = shlex.join(["contentui", *context.argv])
+        again = shell_line(["contentui", *context.argv])
         say("interrupted: what the registry has isn't sent again", f"go on with: {again}")
         return 128 + signum
     if args.json:
