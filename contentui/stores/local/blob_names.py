@@ -95,7 +95,9 @@ class BlobNames:
             stale &= {item.digest for item in missing}
             if rows or stale:
                 self._labels.write(rows, stale, updated_ns)
-            existed = _named(new)
+            # What existed stays so, though somebody may delete it now: its labels aren't written.
+            existed = {item.digest for item in new} - {item.digest for item in missing}
+            existed |= _named(missing)
             if lost := existed & {digest for digest, _ in rows}:
                 self._labels.write([], lost, 0)  # one without labels was quicker: so has it none
             return existed

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 GROUP_SIZE = 256
 """Unnamed files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""
 
+_TICK_NS = 20 * 10**6
+"""More than a tick of the clock that gives files their times."""
 _ROUNDS = 100
 """Times that content is stored anew because others delete it."""
 _HEX_DIGITS = "0123456789abcdef"
@@ -102,17 +104,21 @@ class Blobs:
         self._labels = labels
         self._naming = naming
 
-    def info(
-        self, digest: Digest, labels: AllLabels | None = None, *, durable: bool = False
-    ) -> Info:
+    def info(self, digest: Digest, *, durable: bool = False) -> Info:
         """Raises NotFound. ``durable``: what is told to exist has a name that is synced."""
         with files.told(f"looking at {digest}"):
             found = self.names.stat(digest)
-            if found is None:
-                raise _missing(digest)
-            if durable and files.is_young(found):
+            if found is not None and durable and files.is_young(found):
                 self.names.sync([digest])
-        return _info(digest, found, self._labels.get(digest) if labels is None else labels)
+            for _ in range(_ROUNDS):
+                if found is None:
+                    break
+                labels = self._labels.get(digest)
+                now = self.names.stat(digest)
+                if now is not None and _is_same_blob(found, now):
+                    return _info(digest, found, labels)
+                found = now  # stored anew meanwhile: the labels may be its predecessor's
+        raise _missing(digest)
 
     def digests(self) -> list[Digest]:
         """All blobs by their names and kinds alone. Raises OSError."""
@@ -130,6 +136,7 @@ class Blobs:
 
     def walk(self) -> Iterator[Info]:
         """All blobs; what disappears meanwhile is skipped. Raises ContentError."""
+        before_ns = time.time_ns() - _TICK_NS
         labels = self._labels.all()
         rows, without_row = labels.rows, labels.of("", 0)[1]
         with files.told("listing blobs"):
@@ -140,6 +147,11 @@ class Blobs:
                         if found.st_mode & _TYPE != stat.S_IFREG:
                             continue
                         digest, updated = Digest(prefix + name), found.st_mtime_ns
+                        if found.st_ctime_ns > before_ns:
+                            # Named since the labels were read, which may be a predecessor's.
+                            with contextlib.suppress(NotFound):
+                                yield self.info(digest)
+                            continue
                         committed, known = updated, without_row
                         if rows and digest in rows:
                             updated, known = labels.of(digest, committed)
@@ -396,6 +408,10 @@ class Blobs:
                 updated = max(now, committed) if labels else committed
                 done[digest] = Info(digest, found.st_size, committed, updated, dict(labels))
             return done
+
+
+def _is_same_blob(one: os.stat_result, other: os.stat_result) -> bool:
+    return files.same_file(one, other) and one.st_ctime_ns == other.st_ctime_ns
 
 
 def _files_in(directory: int) -> list[str]:

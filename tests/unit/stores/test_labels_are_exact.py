@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contentui.content.digest import Digest
-from contentui.content.errors import ContentError, NotFound
+from contentui.content.errors import ContentError, NotFound, Unavailable
+from contentui.stores.local.blob_names import BlobNames
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -173,3 +175,36 @@ def test_a_commit_without_labels_writes_nothing_where_there_is_no_row(store):
     after = os.stat(store._labels.path)
     assert (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
     assert not os.path.exists(naming)  # nobody took the lock
+
+
+def test_a_blob_that_is_deleted_before_it_is_named_again_gets_its_labels(store, monkeypatch):
+    """What was there under the lock is not named in that round, though `rm` takes it away."""
+    digest = store.put(b"data", labels={"old": "labels"}).digest
+    real, path = BlobNames.stat, store.path(digest)
+    looks = iter([real(store._blobs.names, digest)])
+
+    def gone_after_the_look(names, asked):
+        found = real(names, asked)
+        if asked == digest and next(looks, None) is not None:
+            os.unlink(path)
+        return found
+
+    monkeypatch.setattr(store._blobs, "_stored", lambda *_: None)  # it looked before
+    monkeypatch.setattr(BlobNames, "stat", gone_after_the_look)
+    with contextlib.suppress(Unavailable):
+        store.put(b"data", labels={"new": "labels"})
+    assert store.info(digest).labels == {"new": "labels"}
+
+
+def test_a_listing_shows_no_labels_of_a_predecessor(store, monkeypatch):
+    digest = store.put(b"data", labels=LABELS).digest
+    real = store._labels.all
+
+    def removed_meanwhile():
+        labels = real()
+        os.unlink(store.path(digest))
+        LocalStore(store.name).put(b"data", labels={"new": "labels"})
+        return labels
+
+    monkeypatch.setattr(store._labels, "all", removed_meanwhile)
+    assert [info.labels for info in store.walk()] == [{"new": "labels"}]
