@@ -171,11 +171,13 @@ def test_our_certificate_stays_with_its_host(keys: Path, http: Http) -> None:
     """A host that we are sent to is not shown who we are."""
     with Secure(keys, HELLO, wants="ca.crt") as other:
         to_other = Reply(307, headers={"Location": f"{other.url}/there"})
-        with (
-            Secure(keys, to_other, wants="ca.crt") as first,
-            pytest.raises(Refused, match="wants to see a certificate of ours"),
-        ):
-            ask(http, first.url, trusting(keys, "client"))
+        with Secure(keys, to_other, wants="ca.crt") as first:
+            for _ in range(50):  # the host may hang up before its reason has been read
+                with pytest.raises((Refused, Interrupted)) as caught:
+                    ask(http, first.url, trusting(keys, "client"))
+                if caught.type is Refused:
+                    break
+            assert "wants to see a certificate of ours" in caught.value.message
         assert other.asked == []
 
 
