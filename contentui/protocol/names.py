@@ -22,9 +22,9 @@ LIST_PIECE = 100
 """Infos in one message of an answer to List."""
 
 LABELS_UNKNOWN = "contentui/labels-unknown"
-"""A label that a service of ours gives to a blob whose labels it doesn't know.
+"""A label that our service adds to a blob whose labels are unknown.
 
-The protocol has no word for that, and a blob without labels counts as one that nobody needs.
+The protocol cannot express that, and a blob without labels counts as unreferenced.
 """
 
 CONTENT_PLUGIN = "io.containerd.content.v1"

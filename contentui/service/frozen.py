@@ -1,4 +1,4 @@
-"""Connections whose client takes nothing any more, a stopped process's for one, are cut off.
+"""Shutting down connections whose client has stopped reading, for example a stopped process.
 
 gRPC pings its clients, and ends a connection that doesn't answer. But it sends no ping while a
 write is under way, and that is what a client leaves behind that stops with its socket full: its
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _LOOKS = 400
-"""Looks at a connection within the time after which it is cut off.
+"""Checks of a connection within the time after which it is shut down.
 
 A client that takes what is there in one go is seen to live only by a look that falls between that
 and the next write.
 """
 _SWEEPS = 40
-"""Looks for connections within that time."""
+"""Searches for such connections within that time."""
 _TCP_INFO_SIZE = 136
 _TCP_BYTES = struct.Struct("=QQ")
 """Bytes that the peer has acknowledged and sent; at the same place in every ``tcp_info``."""
@@ -36,16 +36,16 @@ _TCP_BYTES_AT = 120
 
 
 class _Suspect(NamedTuple):
-    """A connection with something that its client has not taken."""
+    """A connection with unread bytes in the kernel's buffer."""
 
     fd: int
     state: tuple[int, ...]
-    """What differs when anything has moved."""
+    """Differs after any byte was sent or read."""
     since: float
 
 
 class FrozenConnections:
-    """Cuts off a service's connections on which nothing has moved for ``limit_s``.
+    """Shuts down a service's connections on which no byte was read for ``limit_s`` seconds.
 
     ``is_own``: whether an address is one that the service listens at.
     """
@@ -77,12 +77,12 @@ class FrozenConnections:
                 self._look(inode, suspect.fd, now)
 
     def _pause_s(self) -> float:
-        """Until the next look; never in step with a client."""
+        """Seconds until the next check; random, so as not to keep time with a client."""
         looks = _LOOKS if self._suspects else _SWEEPS
         return self._limit_s / looks * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
     def cut_off_all(self) -> None:
-        """Cut off every connection of the service."""
+        """Shut down every connection of the service."""
         for _, fd in _sockets():
             with contextlib.suppress(OSError), _borrowed(fd) as connection:
                 if self._is_own(connection.getsockname()):
@@ -90,12 +90,12 @@ class FrozenConnections:
                     connection.shutdown(socket.SHUT_RDWR)
 
     def _sweep(self, now: float) -> None:
-        """Look at all connections."""
+        """Check all connections."""
         for inode, fd in _sockets():
             self._look(inode, fd, now)
 
     def _look(self, inode: int, fd: int, now: float) -> None:
-        """Take a connection for a suspect, or for none any more, or cut it off."""
+        """Begin or end to observe a connection, or shut it down."""
         try:
             with _borrowed(fd) as connection:
                 state = self._state(connection) if os.fstat(fd).st_ino == inode else None
@@ -112,7 +112,7 @@ class FrozenConnections:
             self._suspects.pop(inode, None)
 
     def _state(self, connection: socket.socket) -> tuple[int, ...] | None:
-        """None for a connection that isn't ours, or with nothing left to take. Raises OSError."""
+        """None for another socket, or one without unread bytes. Raises OSError."""
         if not self._is_own(connection.getsockname()):
             return None
         connection.getpeername()  # a listener has no peer

@@ -55,7 +55,8 @@ def client_has_closed(context: grpc.ServicerContext) -> bool:
     """Whether a call's client has sent its last request, or is gone, as far as grpcio knows.
 
     grpcio learns of a last request only while a handler waits for the next one. Its public part
-    doesn't tell; without the private one it is seen when the handler has been told, a little later.
+    has no call for that. Without the private one the last request is seen when the handler's
+    iterator ends, a few milliseconds later.
     """
     server = inside()
     client = getattr(getattr(context, "_state", None), "client", None)

@@ -25,7 +25,7 @@ class Limits(NamedTuple):
     list_piece: int = LIST_PIECE
     """Blobs in one message of a listing."""
     silence_s: float = 120
-    """Seconds after which a client is cut off that answers no ping and takes nothing any more."""
+    """Seconds after which the connection of a client that no longer answers is shut down."""
 
     @property
     def threads(self) -> int:

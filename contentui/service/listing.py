@@ -33,8 +33,8 @@ def encoded_info(info: Info) -> bytes:
     """An InfoResponse. A time that isn't known is told by the other one."""
     digest, size, committed, updated, labels, _ = info
     created = committed or updated
-    told = _UNKNOWN if labels is None else labels
-    return wire.info_row(digest, size, created, updated or created, told)
+    sent = _UNKNOWN if labels is None else labels
+    return wire.info_row(digest, size, created, updated or created, sent)
 
 
 class Listing:

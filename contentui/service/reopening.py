@@ -1,8 +1,8 @@
 """Reopening a ref whose client has just closed its stream (content-store.md 4.3).
 
 A client that closes a stream need not wait for its end, and containerd's Go client does not. Until
-the service has noticed and has let go of the ref, milliseconds later, a stream that opens the same
-ref would find it locked by a client that is done with it.
+the service has seen the end and released the ref, milliseconds later, a stream that opens the same
+ref would get Unavailable.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class _Phase(Enum):
     BUSY = auto()
     """A request is being carried out."""
     ANSWERING = auto()
-    """The answer is on its way, and nobody waits for a request yet: a close would not be seen."""
+    """A response is being sent; grpcio reports a close only once the next request is awaited."""
     WAITING = auto()
-    """For the client's next request, or its close."""
+    """Waiting for the client's next request or its close."""
 
 
 class OpenStream:
@@ -115,7 +115,7 @@ class OpenRefs:
             except Locked:
                 if holder is None or not _is_released(holder, received, begun):
                     raise
-            holder = self._streams.get(ref)  # none of ours: what it is now is the last word
+            holder = self._streams.get(ref)
             received = holder.received if holder else 0
         with self._mutex:
             self._streams[ref] = stream
@@ -130,7 +130,7 @@ class OpenRefs:
 
 
 def _is_released(holder: OpenStream, received: int, begun: float) -> bool:
-    """Wait until ``holder`` has released its ref; False as soon as its client is known to stay."""
+    """Wait until ``holder`` has released its ref; False once its client is known to be live."""
     while True:
         waited = time.monotonic() - begun
         if waited >= _LONGEST_S:

@@ -152,3 +152,16 @@ def test_many_that_want_the_lock_all_get_it(tmp_path):
         assert process.stdout.readline() == "done\n"
         assert process.wait(30) == 0
     assert len(LocalStore(str(tmp_path)).digests()) == 4 * 41
+
+
+def test_another_thread_of_this_process_is_named_as_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(naming, "WAIT_S", 0.3)
+    store = LocalStore(str(tmp_path))
+    store.put(b"kept", labels={"a": "b"})
+    with (
+        naming.NamingLock(store._ours).held(),
+        pytest.raises(Unavailable, match=f"pid {os.getpid()} ") as caught,
+    ):
+        store.put(b"new", labels={"a": "b"})
+    assert "another container" not in caught.value.message
+    assert store.put(b"new", labels={"a": "b"}).labels == {"a": "b"}

@@ -30,13 +30,6 @@ def server() -> Iterator[Server]:
         yield made
 
 
-@pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    made = Wire(server.target)
-    yield made
-    made.close()
-
-
 def opened(wire: Wire, ref: str) -> int | Refused:
     """Open and leave: the offset, or the refusal."""
     stream = wire.write()

@@ -36,13 +36,6 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    made = Wire(server.target)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def digest(server: Server) -> str:
     return stored(server)
 

@@ -1,4 +1,4 @@
-"""How files become blobs: names, each with exactly its labels, and durable."""
+"""Creating blobs from files: the directory entry, exactly its labels, and their durability."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from contentui.stores.local.naming import NamingLock
 
 _ASIDE = "renamed-"
-"""A blob's file, for the moment in which its name is made anew: ``renamed-<algorithm>-<hex>``."""
+"""``renamed-<algorithm>-<hex>``: a blob's name while its directory entry is recreated."""
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
 
 
-class Unnamed(NamedTuple):
+class NewBlob(NamedTuple):
     """A file that is to become a blob."""
 
     digest: Digest
     labels: Mapping[str, str]
     give_name: Callable[[], None]
-    """Raises FileExistsError when the name is taken."""
+    """Link or rename the file into place. Raises FileExistsError if the blob exists."""
 
 
 class BlobNames:
@@ -73,18 +73,26 @@ class BlobNames:
             for directory in (self.directory, *self._by_algorithm.values()):
                 stack.callback(directory.close)
 
-    def give(self, new: Sequence[Unnamed], updated_ns: int) -> set[Digest]:
-        """Give files their names, each with exactly its labels; which existed already.
+    def add(self, new: Sequence[NewBlob], updated_ns: int) -> set[Digest]:
+        """Create blobs, each with exactly its labels; returns the digests that existed already.
 
-        Labels are written first, so that no blob is ever seen without its own; alone, because
-        they must be those of whoever wins the name, and a blob that exists keeps its own. A row
-        that a dead predecessor left (it was killed before its blob had a name, or the blob was
-        removed with rm) goes. Without labels and without such a row nobody is waited for.
+        Labels are written before the directory entry, so that a blob is never visible without
+        them. Both happen under the naming lock; an existing blob keeps its labels. A row that an
+        earlier blob of the same digest left (its writer was killed before the rename, or the file
+        was removed with rm) is deleted first. Without labels and without such a row the lock is
+        not taken.
+
+        Args:
+            new: the files.
+            updated_ns: the time of the labels.
+
+        Raises:
+            OSError, ContentError: some of the blobs may have been created.
         """
         bare = [item.digest for item in new if not self._labels.needs_row(item.labels)]
-        stale = self._labels.having_rows(bare) if bare else set()
+        stale = self._labels.digests_with_rows(bare) if bare else set()
         if len(bare) == len(new) and not stale:
-            return _named(new)
+            return _name_all(new)
         with self._naming.held():
             missing = [item for item in new if self.stat(item.digest) is None]
             rows = [
@@ -95,35 +103,41 @@ class BlobNames:
             stale &= {item.digest for item in missing}
             if rows or stale:
                 self._labels.write(rows, stale, updated_ns)
-            # What existed stays so, though somebody may delete it now: its labels aren't written.
+            # A blob that existed is not created here even if it is deleted now: its labels were
+            # not written.
             existed = {item.digest for item in new} - {item.digest for item in missing}
-            existed |= _named(missing)
+            existed |= _name_all(missing)
             if lost := existed & {digest for digest, _ in rows}:
-                self._labels.write([], lost, 0)  # one without labels was quicker: so has it none
+                # Created meanwhile by a commit without labels, which does not take the lock.
+                self._labels.write([], lost, 0)
             return existed
 
-    def sync(self, digests: Sequence[Digest]) -> None:
-        """Make names in the directories of blobs durable.
+    def sync(self, digests: Sequence[Digest], *, recreate: bool = True) -> None:
+        """Make the directory entries of blobs durable.
 
-        The kernel reports that a directory could not be written once, and counts it as clean
-        from then on. So after an error the names are made anew, which makes it dirty again.
+        The kernel reports a failed write of a directory once and marks it clean. So after an
+        error the entries are recreated, which marks it dirty again, and synced once more.
+        ``recreate`` False: raise the first error, for callers that only look.
 
         Raises:
-            OSError: that failed as well: the names may not be durable.
+            OSError: the entries may not be durable.
+            Unavailable: the naming lock could not be taken.
         """
         for algorithm in {digest.algorithm for digest in digests}:
             directory = self.of(algorithm).fd()
             try:
                 os.fsync(directory)
             except OSError:
+                if not recreate:
+                    raise
                 some = [digest for digest in digests if digest.algorithm == algorithm]
                 with self._naming.held():
                     for digest in some:
-                        self._rename_twice(digest, directory)
+                        self._recreate_entry(digest, directory)
                     os.fsync(directory)
 
-    def _rename_twice(self, digest: Digest, directory: int) -> None:
-        """Take a blob's name away and give it back; a crash between is undone by `recover`."""
+    def _recreate_entry(self, digest: Digest, directory: int) -> None:
+        """Rename a blob away and back. `restore_renamed` completes this after a crash."""
         ours = self._ours.fd_or_make()
         aside = _ASIDE + f"{digest.algorithm}-{digest.encoded}"
         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
@@ -132,14 +146,14 @@ class BlobNames:
             finally:
                 self._put_back(aside, ours, digest, directory)
 
-    def recover(self) -> None:
-        """Give blobs their names back that a crash within `_rename_twice` took. Raises OSError."""
+    def restore_renamed(self) -> None:
+        """Rename blobs back that a crash within `_recreate_entry` left renamed. Raises OSError."""
         ours = self._ours.fd_or_make()
-        if not any(map(digest_aside, os.listdir(ours))):
+        if not any(map(digest_of_renamed, os.listdir(ours))):
             return
         with self._naming.held():
             for name in os.listdir(ours):
-                digest = digest_aside(name)
+                digest = digest_of_renamed(name)
                 if digest is not None and is_file(name, ours):
                     directory = self.of(digest.algorithm).fd_or_make()
                     self._put_back(name, ours, digest, directory)
@@ -159,8 +173,8 @@ class BlobNames:
             return False
 
     @contextlib.contextmanager
-    def alone_if_there_is_room(self) -> Iterator[None]:
-        """Hold the naming lock, but on a full disk that has no file for it."""
+    def naming_lock_unless_full(self) -> Iterator[None]:
+        """Hold the naming lock; without it where a full disk has no room for its file."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._naming.held())
@@ -171,7 +185,7 @@ class BlobNames:
 
     def orphan_labels(self) -> list[str]:
         """Digests, hostile text, that have labels and no blob. Raises ContentError."""
-        with files.told("looking for labels without blobs"):
+        with files.told("listing labels without blobs"):
             return [text for text in self._labels.digests() if not self._names_a_blob(text)]
 
     def drop_orphan_labels(self, digests: Iterable[str]) -> list[str]:
@@ -183,8 +197,8 @@ class BlobNames:
         return gone
 
 
-def digest_aside(name: str) -> Digest | None:
-    """The blob whose name is just being made anew; None for a file with another name."""
+def digest_of_renamed(name: str) -> Digest | None:
+    """The digest in the temporary name of a renamed blob; None for any other name."""
     algorithm, _, encoded = name.removeprefix(_ASIDE).partition("-")
     if not name.startswith(_ASIDE):
         return None
@@ -202,8 +216,8 @@ def is_file(name: str, directory: int) -> bool:
         return False
 
 
-def _named(new: Iterable[Unnamed]) -> set[Digest]:
-    """Give files their names; which had theirs already."""
+def _name_all(new: Iterable[NewBlob]) -> set[Digest]:
+    """Create the directory entries; returns the digests that existed. Raises OSError."""
     existed = set()
     for item in new:
         try:
@@ -214,7 +228,7 @@ def _named(new: Iterable[Unnamed]) -> set[Digest]:
 
 
 class UnnamedFile:
-    """A file with content and no name yet, which vanishes unless `link` gives it one."""
+    """A file with content and without a name; the kernel removes it unless `link` is called."""
 
     def __init__(self, data: bytes, directory: files.Directory, ours: files.Directory) -> None:
         self._directory = directory.fd_or_make()
@@ -243,7 +257,7 @@ class UnnamedFile:
             self.fd = os.open(self._temporary, flags, 0o444, dir_fd=self._ours.fd_or_make())
 
     def link(self, name: str) -> None:
-        """Give it its name. Raises FileExistsError when that is taken, OSError."""
+        """Create its directory entry. Raises FileExistsError if the name exists, OSError."""
         if self._temporary:
             ours = self._ours.fd()
             os.link(self._temporary, name, src_dir_fd=ours, dst_dir_fd=self._directory)
@@ -251,7 +265,7 @@ class UnnamedFile:
             files.link_open_file(self.fd, name, self._directory)
 
     def unlink(self, name: str) -> None:
-        """Take the name away again, as long as it is this file's."""
+        """Remove the directory entry, if it is this file's."""
         with contextlib.suppress(OSError):
             now = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
             if files.same_file(now, os.fstat(self.fd)):

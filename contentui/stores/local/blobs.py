@@ -24,7 +24,7 @@ from contentui.content.errors import (
 )
 from contentui.content.model import Info
 from contentui.stores.local import files
-from contentui.stores.local.blob_names import BlobNames, Unnamed, UnnamedFile
+from contentui.stores.local.blob_names import BlobNames, NewBlob, UnnamedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from contentui.stores.local.naming import NamingLock
 
 GROUP_SIZE = 256
-"""Unnamed files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""
+"""NewBlob files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""
 
 _TICK_NS = 20 * 10**6
 """More than a tick of the clock that gives files their times."""
+_SKEW_NS = 60 * 10**9
+"""By how much a file server's clock may be ahead of ours."""
 _ROUNDS = 100
 """Times that content is stored anew because others delete it."""
 _HEX_DIGITS = "0123456789abcdef"
@@ -105,11 +107,18 @@ class Blobs:
         self._naming = naming
 
     def info(self, digest: Digest, *, durable: bool = False) -> Info:
-        """Raises NotFound. ``durable``: what is told to exist has a name that is synced."""
+        """One blob; its labels belong to the file that was looked at.
+
+        ``durable``: sync the directory entry of a recent blob first.
+
+        Raises:
+            NotFound: there is no such blob.
+            ContentError: it cannot be read or synced.
+        """
         with files.told(f"looking at {digest}"):
             found = self.names.stat(digest)
-            if found is not None and durable and files.is_young(found):
-                self.names.sync([digest])
+            if found is not None and durable and files.is_recent(found):
+                self.names.sync([digest], recreate=False)
             for _ in range(_ROUNDS):
                 if found is None:
                     break
@@ -117,11 +126,11 @@ class Blobs:
                 now = self.names.stat(digest)
                 if now is not None and _is_same_blob(found, now):
                     return _info(digest, found, labels)
-                found = now  # stored anew meanwhile: the labels may be its predecessor's
+                found = now  # replaced meanwhile: the labels may belong to the earlier file
         raise _missing(digest)
 
     def digests(self) -> list[Digest]:
-        """All blobs by their names and kinds alone. Raises OSError."""
+        """The digests of all regular files, without a stat of each. Raises OSError."""
         found: list[Digest] = []
         for algorithm, names, _ in self._names(_files_in):
             found += map(Digest, map(f"{algorithm}:".__add__, names))
@@ -136,7 +145,7 @@ class Blobs:
 
     def walk(self) -> Iterator[Info]:
         """All blobs; what disappears meanwhile is skipped. Raises ContentError."""
-        before_ns = time.time_ns() - _TICK_NS
+        read_ns = time.time_ns()
         labels = self._labels.all()
         rows, without_row = labels.rows, labels.of("", 0)[1]
         with files.told("listing blobs"):
@@ -147,8 +156,9 @@ class Blobs:
                         if found.st_mode & _TYPE != stat.S_IFREG:
                             continue
                         digest, updated = Digest(prefix + name), found.st_mtime_ns
-                        if found.st_ctime_ns > before_ns:
-                            # Named since the labels were read, which may be a predecessor's.
+                        if _is_newer(found, read_ns):
+                            # Created after the labels were read, which may belong to an
+                            # earlier blob of this digest.
                             with contextlib.suppress(NotFound):
                                 yield self.info(digest)
                             continue
@@ -201,10 +211,10 @@ class Blobs:
         be removed there stay as a row without a blob, which counts for nothing.
         """
         with files.told(f"deleting {digest}"):
-            if not self._labels.having_rows([digest]):
+            if not self._labels.digests_with_rows([digest]):
                 self._unlink(digest, seen)
                 return
-            with self.names.alone_if_there_is_room():
+            with self.names.naming_lock_unless_full():
                 self._unlink(digest, seen)
                 with contextlib.suppress(ContentError, OSError):
                     self._labels.write([], [digest], 0)
@@ -241,7 +251,7 @@ class Blobs:
         def rename() -> None:
             files.rename_new(name, source, digest.encoded, directory)
 
-        if self.names.give([Unnamed(digest, labels, rename)], committed_ns):
+        if self.names.add([NewBlob(digest, labels, rename)], committed_ns):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), digest)
         try:
             self.names.sync([digest])
@@ -296,7 +306,7 @@ class Blobs:
             return False
         if not stat.S_ISREG(found.st_mode):
             raise _blocked(digest)
-        if files.is_young(found):
+        if files.is_recent(found):
             self.names.sync([digest])
         if size is not None and found.st_size != size:
             raise DataLoss(
@@ -310,7 +320,7 @@ class Blobs:
     def _unlink(self, digest: Digest, seen: Info | None) -> None:
         found = self.names.stat(digest)
         if found is None:
-            self._sync_removal(digest)
+            self._sync_directory(digest)
             raise _missing(digest)
         if seen is not None and (found.st_size, found.st_mtime_ns) != (
             seen.size,
@@ -321,11 +331,11 @@ class Blobs:
         try:
             os.unlink(digest.encoded, dir_fd=directory)
         except FileNotFoundError:
-            self._sync_removal(digest)
+            self._sync_directory(digest)
             raise _missing(digest) from None
         os.fsync(directory)
 
-    def _sync_removal(self, digest: Digest) -> None:
+    def _sync_directory(self, digest: Digest) -> None:
         """Whoever removed a blob may have been interrupted before its directory was synced."""
         with contextlib.suppress(FileNotFoundError):
             os.fsync(self.names.of(digest.algorithm).fd())
@@ -381,7 +391,7 @@ class Blobs:
         """Store contents that were missing; those that came meanwhile are left out."""
         several = len(contents) > 1
         with contextlib.ExitStack() as stack:
-            new: list[Unnamed] = []
+            new: list[NewBlob] = []
             unnamed: dict[Digest, UnnamedFile] = {}
             for digest, data in contents.items():
                 directory = self.names.of(digest.algorithm)
@@ -389,11 +399,11 @@ class Blobs:
                 if several:
                     files.start_writeback(file.fd)
                 unnamed[digest] = file
-                new.append(Unnamed(digest, labels, functools.partial(file.link, digest.encoded)))
+                new.append(NewBlob(digest, labels, functools.partial(file.link, digest.encoded)))
             for file in unnamed.values():
                 os.fsync(file.fd)
             now = time.time_ns()
-            existed = self.names.give(new, now)
+            existed = self.names.add(new, now)
             made = [digest for digest in contents if digest not in existed]
             try:
                 self.names.sync(made)
@@ -410,12 +420,18 @@ class Blobs:
             return done
 
 
+def _is_newer(found: os.stat_result, since_ns: int) -> bool:
+    """Whether a file was created after a time; not one whose time is ahead of the clock."""
+    changed = found.st_ctime_ns
+    return changed > since_ns - _TICK_NS and changed < time.time_ns() + _SKEW_NS
+
+
 def _is_same_blob(one: os.stat_result, other: os.stat_result) -> bool:
     return files.same_file(one, other) and one.st_ctime_ns == other.st_ctime_ns
 
 
 def _files_in(directory: int) -> list[str]:
-    """The names of regular files; as a rule the directory itself tells what they are."""
+    """The names of regular files, by the type in the directory entry where there is one."""
     with os.scandir(directory) as entries:
         return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 

@@ -51,16 +51,16 @@ class IngestData:
         """A change began and was interrupted: the file may be longer than the offset."""
         self._inflow: Inflow | None = None
         self._lost = False
-        """A sync or writeback failed, and what was written since the last good one is there yet."""
+        """A sync or writeback failed; the bytes behind the last good sync must be dropped."""
         self._altered = ""
         self._doubted = False
         self._recorded = False
         self._times = (0, 0)
-        self._note()
+        self._remember_times()
 
     @property
     def changed_ns(self) -> int:
-        """When we last changed the file."""
+        """When this writer last changed the file, nanoseconds since 1970."""
         return self._times[0]
 
     @property
@@ -84,14 +84,14 @@ class IngestData:
         What cannot be synced is dropped: the ingest then starts over. Raises OSError.
         """
         found = os.fstat(self._fd)
-        self._recorded = self._is_recorded(found)
+        self._recorded = self._is_known_synced(found)
         if not self._recorded and found.st_size:
             try:
                 os.fsync(self._fd)
             except OSError:
                 os.ftruncate(self._fd, 0)
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        self._note()
+        self._remember_times()
         self._doubted = False
         self._state = self._synced = self._hashed(algorithm)
 
@@ -101,17 +101,17 @@ class IngestData:
         self._state = self._hashed(algorithm)
 
     def check(self) -> os.stat_result:
-        """The file's look now.
+        """The stat result of the file, after comparing it with what was written.
 
-        Another size than was written is a foreign change. Another time is a doubt, which
-        `confirm` settles, since some file systems move times on their own. A foreign change
-        between two of ours that keeps the size cannot be seen (docs/architecture.md 3).
+        Another size is a foreign change. Another time may be one: `verify_if_doubted` hashes the
+        file then, since some file systems change times on their own. A foreign change of the same
+        size between two writes of this writer cannot be detected (docs/architecture.md 3).
 
         Raises:
             DataLoss: something else has changed it.
             OSError: what an interrupted or failed write left cannot be removed.
         """
-        self._settle()
+        self._reconcile()
         found = os.fstat(self._fd)
         if found.st_size != self.offset:
             self._altered = f"it has {found.st_size} bytes where {self.offset} were written"
@@ -122,8 +122,8 @@ class IngestData:
             self._times = (found.st_mtime_ns, found.st_ctime_ns)
         return found
 
-    def confirm(self) -> None:
-        """On doubt, hash what is stored once more; after `check`. Raises DataLoss, OSError."""
+    def verify_if_doubted(self) -> None:
+        """Hash the file again if `check` found another time. Raises DataLoss, OSError."""
         if not self._doubted:
             return
         written = self.digest()
@@ -138,7 +138,7 @@ class IngestData:
     def append(self, view: memoryview) -> None:
         """Append all of it; on a full disk as much as fits stays. Raises OSError, DataLoss."""
         self.check()
-        self._forget_record()
+        self._clear_sync_record()
         hash_, offset = self._state
         hash_ = hash_.copy()
         self._unfinished = True
@@ -155,12 +155,12 @@ class IngestData:
                 self.set_time(time.time_ns())
                 self._unfinished = False
             else:
-                self._settle()
+                self._reconcile()
 
     def append_from(self, source: BinaryIO, progress: Progress | None) -> None:
         """Append all that a source yields. Raises OSError, DataLoss, SourceFailed."""
         self.check()
-        self._forget_record()
+        self._clear_sync_record()
         hash_, offset = self._state
         self._inflow = Inflow(self, hash_.copy(), offset, progress)
         try:
@@ -169,13 +169,13 @@ class IngestData:
             self._altered = self._altered or error.message
             raise
         finally:
-            self._settle()
+            self._reconcile()
         self.set_time(time.time_ns())
 
     def restart(self) -> None:
         """Drop all bytes. Raises OSError."""
         self._stop_inflow()
-        self._forget_record()
+        self._clear_sync_record()
         self._unfinished = True
         os.ftruncate(self._fd, 0)
         self._state = self._synced = (new_hash(self._state[0].name), 0)
@@ -184,17 +184,17 @@ class IngestData:
         self.set_time(time.time_ns())
 
     def sync(self) -> None:
-        """Bring all bytes to the disk.
+        """Fsync.
 
         Raises:
-            OSError: that failed, and what was written since the last good sync is dropped.
+            OSError: it failed; what was written since the last good sync was dropped.
         """
-        self._settle()
+        self._reconcile()
         try:
             os.fsync(self._fd)
         except OSError:
             self._lost = True
-            self._settle()
+            self._reconcile()
             raise
         self._synced = self._state
 
@@ -205,35 +205,35 @@ class IngestData:
             with contextlib.suppress(OSError):
                 os.setxattr(self._fd, _SYNCED, _record(found))
                 self._recorded = True
-            self._note()
+            self._remember_times()
 
     def set_time(self, now_ns: int) -> None:
-        """Set the time of the last change; the kernel's own may lag a tick."""
+        """Set the modification time exactly: the kernel's own is up to a tick (4 ms) early."""
         with contextlib.suppress(OSError):
             os.utime(self._fd, ns=(now_ns, now_ns))
-        self._note()
+        self._remember_times()
 
     def set_mode(self, mode: int) -> None:
         """Raises OSError."""
         if stat.S_IMODE(os.fstat(self._fd).st_mode) != mode:
             os.fchmod(self._fd, mode)
-            self._note()
+            self._remember_times()
 
-    def seal(self, mode: int, now_ns: int) -> None:
+    def finish(self, mode: int, now_ns: int) -> None:
         """Set the mode and the time of a blob, and sync. Raises OSError as `sync` does.
 
-        The time is given, since the kernel's own may lag a tick.
+        ``now_ns``: nanoseconds since 1970; see `set_time`.
         """
-        self._forget_record()
+        self._clear_sync_record()
         os.fchmod(self._fd, mode)
         os.utime(self._fd, ns=(now_ns, now_ns))
-        self._note()
+        self._remember_times()
         self.sync()
 
     # -- for `Inflow`, which appends piece by piece
 
     def write_at(self, piece: memoryview, at: int) -> int:
-        """Write as much as goes; raises OSError only when nothing does."""
+        """Write as many bytes as possible. Raises OSError when none can be written, DataLoss."""
         self.check_size(at)
         done = os.pwrite(self._fd, piece, at)
         while done < len(piece):
@@ -241,7 +241,7 @@ class IngestData:
                 done += os.pwrite(self._fd, piece[done:], at + done)
             except OSError:
                 break
-        self._note()
+        self._remember_times()
         return done
 
     def copy_in(self, source: int, start: int, at: int, count: int) -> int:
@@ -251,11 +251,11 @@ class IngestData:
             copied = os.copy_file_range(source, self._fd, count, start, at)
         except OSError as error:
             raise CopyFailed(error) from error
-        self._note()
+        self._remember_times()
         return copied
 
     def check_size(self, size: int) -> None:
-        """Raises DataLoss when the file has another size; a changed time is a doubt."""
+        """Raises DataLoss when the file has another size; remembers a changed time."""
         found = os.fstat(self._fd)
         if found.st_size != size:
             raise altered(f"it has {found.st_size} bytes where {size} were written")
@@ -280,7 +280,7 @@ class IngestData:
 
     # -- inside
 
-    def _settle(self) -> None:
+    def _reconcile(self) -> None:
         """Bring file and state together after an interruption or a failure. Raises OSError."""
         self._stop_inflow()
         if self._lost:
@@ -289,7 +289,7 @@ class IngestData:
         if self._unfinished:
             if os.fstat(self._fd).st_size > self.offset:
                 os.ftruncate(self._fd, self.offset)
-            self._note()
+            self._remember_times()
             self._unfinished = self._lost = False
 
     def _stop_inflow(self) -> None:
@@ -299,8 +299,8 @@ class IngestData:
             self._unfinished = not self._altered
             self._inflow = None
 
-    def _note(self) -> None:
-        """To be called after each change that we made."""
+    def _remember_times(self) -> None:
+        """Remember the file's times. To be called after each change by this writer."""
         found = os.fstat(self._fd)
         self._times = (found.st_mtime_ns, found.st_ctime_ns)
 
@@ -311,18 +311,18 @@ class IngestData:
             offset += count
         return hash_, offset
 
-    def _is_recorded(self, found: os.stat_result) -> bool:
+    def _is_known_synced(self, found: os.stat_result) -> bool:
         try:
             return os.getxattr(self._fd, _SYNCED) == _record(found)
         except OSError:
             return False
 
-    def _forget_record(self) -> None:
+    def _clear_sync_record(self) -> None:
         if self._recorded:
             self._recorded = False
             with contextlib.suppress(OSError):
                 os.removexattr(self._fd, _SYNCED)
-            self._note()
+            self._remember_times()
 
 
 def _record(found: os.stat_result) -> bytes:

@@ -1,4 +1,4 @@
-"""SQLite databases of ours beside the blobs: opened warily, made whole or not at all.
+"""The SQLite databases in ``.contentui``: created atomically, checked before each use.
 
 A database is never opened by anything but SQLite while the program runs: closing any other
 descriptor of the file would drop SQLite's own locks on it (fcntl(2), sqlite.org/howtocorrupt).
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _BUSY_S = 0.25
-"""How long SQLite itself waits for a lock; whoever has it is looked at in between."""
+"""How long SQLite itself waits for a lock, seconds; the holder is checked after each wait."""
 _FORK_WAIT_S = 5.0
 _SIZE_LIMIT = 4 << 30
-"""Bytes that a database may have: a larger one is none of ours."""
+"""The largest database that is opened, bytes."""
 _VALUE_LIMIT = 32 << 20
-"""Bytes that one value in it may have: the labels of a blob, each character escaped."""
+"""The largest value that is read, bytes: the labels of a blob, with each character escaped."""
 _STEPS = 1_000_000
-"""Instructions of SQLite between two chances for a signal's handler to run."""
+"""SQLite instructions between two runs of pending signal handlers."""
 _WAL_FILES = ("-wal", "-shm")
 
 
@@ -50,13 +50,13 @@ class Schema(NamedTuple):
     tables: Mapping[str, str]
     """Each table's columns, in SQL."""
     what: str
-    """What it is, for people: "the label database"."""
+    """Its name in error messages: "the label database"."""
     advice: str
-    """What to do with one that is no good."""
+    """What to do when it is damaged."""
 
     @property
     def broken(self) -> str:
-        """The advice for one that is no good, in full."""
+        """The advice for a damaged database, with its path."""
         return f"{self.what} (.contentui/{self.file}) is broken: {self.advice}"
 
     def below(self, directory: files.Directory) -> Database:
@@ -64,7 +64,7 @@ class Schema(NamedTuple):
 
 
 class Database:
-    """One database file in ``.contentui``: where it is, what is in it, what to say of it."""
+    """One database file in ``.contentui``, with its schema and its error messages."""
 
     def __init__(self, schema: Schema, directory: files.Directory) -> None:
         self.directory = directory
@@ -73,13 +73,13 @@ class Database:
         self._tables = schema.tables
         self._broken = schema.broken
         self.mutex = threading.RLock()
-        """Held while SQLite is at work: a fork in between would break it in the child."""
+        """Held during SQLite calls: a fork within one would leave its locks to the child."""
         self._is_paused = False
         self._stopped_s: float | None = None
         forks.pause_for_forks(self)
 
     def before_fork(self) -> None:
-        """Wait, though not for ever, until no thread is within SQLite."""
+        """Wait up to 5 s until no thread is within SQLite."""
         self._is_paused = self.mutex.acquire(timeout=_FORK_WAIT_S)
 
     def after_fork_in_parent(self) -> None:
@@ -91,13 +91,13 @@ class Database:
         self.mutex = threading.RLock()
 
     def exists(self) -> bool:
-        """Whether something has its name, whatever it is. Raises OSError when it can't be told."""
+        """Whether the path exists, as a file or anything else. Raises OSError if unknown."""
         return files.exists(self.path)
 
     def identity(self) -> tuple[int, int] | None:
         """Which file it is; None without one.
 
-        Raises OSError when that can't be told, FailedPrecondition when SQLite must not read it.
+        Raises OSError if unknown, FailedPrecondition if SQLite must not open it.
         """
         found = _look(self.path)
         if found is None:
@@ -117,7 +117,7 @@ class Database:
 
         Raises:
             OSError, sqlite3.Error: it can't be opened.
-            FailedPrecondition: it isn't one that we made.
+            FailedPrecondition: it does not have the schema of contentui's own.
         """
         if self.identity() is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
@@ -127,11 +127,11 @@ class Database:
             self._close_to_readers()
         connection = _connect(self.path, "rw" if writable else "ro")
         try:
-            _guard(connection)
+            _set_limits(connection)
             if writable:
                 # EXTRA: the directory is synced too once the journal is gone, or a power cut
                 # could bring the journal back and with it undo what was acknowledged.
-                self.patiently(lambda: connection.execute("PRAGMA synchronous = EXTRA"))
+                self.retry_while_busy(lambda: connection.execute("PRAGMA synchronous = EXTRA"))
             self._check_schema(connection)
         except BaseException:
             connection.close()
@@ -139,10 +139,10 @@ class Database:
         return connection
 
     def make(self, fill: Callable[[sqlite3.Connection], object]) -> None:
-        """Make it where it is missing; to be called under the naming lock.
+        """Create it where it is missing; to be called under the naming lock.
 
-        It gets its name when it is whole: others, and we after a crash, see all of it or none.
-        What has the name already stays. Raises OSError, sqlite3.Error, FailedPrecondition.
+        It is created under a temporary name and renamed when complete. An existing file is never
+        replaced. Raises OSError, sqlite3.Error, FailedPrecondition.
         """
         if self.exists():
             return
@@ -169,7 +169,7 @@ class Database:
         try:
             os.fsync(directory)
         except OSError:
-            # Reported once: a later sync would succeed, and prove nothing about this name.
+            # The error is reported once: a later fsync would succeed without writing this entry.
             os.unlink(self.name, dir_fd=directory)
             raise
 
@@ -179,47 +179,48 @@ class Database:
         try:
             if connection.in_transaction:  # an interruption had left it open
                 connection.execute("ROLLBACK")
-            self.patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            self.retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
             yield connection
-            self.patiently(lambda: connection.execute("COMMIT"))
+            self.retry_while_busy(lambda: connection.execute("COMMIT"))
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
 
     @contextlib.contextmanager
-    def waiting_for_none_that_is_stopped(self) -> Iterator[None]:
-        """Raise HolderStopped at once, instead of after a while. With the mutex held."""
+    def fail_fast_when_stopped(self) -> Iterator[None]:
+        """Raise HolderStopped at once instead of after 2 s. To be called with the mutex held."""
         self._stopped_s = 0.0
         try:
             yield
         finally:
             self._stopped_s = None
 
-    def patiently(self, statement: Callable[[], T]) -> T:
+    def retry_while_busy(self, statement: Callable[[], T]) -> T:
         """Run a statement again while another process has the database locked.
 
         Raises:
-            Unavailable: for too long, or (HolderStopped) that process is stopped; it is named.
+            Unavailable: locked for 30 s, or (HolderStopped) by a stopped process; the message
+                names it.
             sqlite3.Error: for any other reason.
         """
         import sqlite3
 
-        from contentui.stores.local.naming import Patience
+        from contentui.stores.local.naming import LockWait
 
-        patience: Patience | None = None
+        wait: LockWait | None = None
         while True:
             try:
                 return statement()
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
-            patience = patience or Patience(os.stat(self.path), self.path, self._stopped_s)
-            patience.check()
+            wait = wait or LockWait(os.stat(self.path), self.path, self._stopped_s)
+            wait.check()
 
     @contextlib.contextmanager
-    def told(self, doing: str) -> Iterator[None]:
-        """Raise SQLite's errors in our words; an interrupted statement is KeyboardInterrupt."""
+    def map_errors(self, doing: str) -> Iterator[None]:
+        """Raise SQLite's errors as ContentErrors, an interrupted statement as KeyboardInterrupt."""
         import sqlite3
 
         try:
@@ -230,7 +231,7 @@ class Database:
             raise self.error(error, doing) from error
 
     def error(self, error: sqlite3.Error, doing: str) -> ContentError:
-        """The error to raise for one of SQLite's; ``doing`` says what failed."""
+        """The ContentError for one of SQLite's errors; ``doing`` is the action that failed."""
         code = getattr(error, "sqlite_errorname", "") or ""
         message = f"{doing}: {visible(str(error), 160)}"
         if code.startswith("SQLITE_FULL"):
@@ -250,7 +251,7 @@ class Database:
         return FailedPrecondition(message, advice=self._broken)
 
     def _cannot_open(self, message: str) -> ContentError:
-        """SQLite tells a missing permission, inode or descriptor in the same words: ask again."""
+        """SQLITE_CANTOPEN covers permissions, inodes and descriptors: find out which it was."""
         try:
             probe = os.open(
                 ".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self.directory.fd()
@@ -274,19 +275,19 @@ class Database:
             )
 
     def _check_schema(self, connection: sqlite3.Connection) -> None:
-        """Views and triggers that somebody planted would run inside our own statements."""
-        rows = self.patiently(
+        """Refuse views, triggers and generated columns, which would run within our statements."""
+        rows = self.retry_while_busy(
             lambda: connection.execute("SELECT sql FROM sqlite_master").fetchall()
         )
-        if {_squeezed(row[0]) for row in rows} != {
-            _squeezed(_create(table, columns)) for table, columns in self._tables.items()
+        if {_without_blanks(row[0]) for row in rows} != {
+            _without_blanks(_create(table, columns)) for table, columns in self._tables.items()
         }:
             raise FailedPrecondition(
                 f"{visible(self.path)} is not a database that contentui made", advice=self._broken
             )
 
     def _close_to_readers(self) -> None:
-        """Whoever may read it can keep it locked; earlier versions let everybody read it."""
+        """Set the private mode: a user who can read the file can keep it locked."""
         directory = self.directory.fd()
         mode = files.private_mode(directory)
         found = os.stat(self.name, dir_fd=directory, follow_symlinks=False)
@@ -300,8 +301,8 @@ def is_busy(error: sqlite3.Error) -> bool:
     return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
-def is_half_made(error: sqlite3.Error) -> bool:
-    """Whether a killed process left a change that only whoever may write can undo."""
+def needs_rollback(error: sqlite3.Error) -> bool:
+    """Whether a killed process left a journal that only a writable connection can roll back."""
     code = getattr(error, "sqlite_errorname", "") or ""
     return code.startswith("SQLITE_READONLY")
 
@@ -317,8 +318,8 @@ def _create(table: str, columns: str) -> str:
     return f"CREATE TABLE {table} ({columns}) WITHOUT ROWID"
 
 
-def _squeezed(sql: Any) -> str:
-    """A statement without blanks, which differ between versions."""
+def _without_blanks(sql: Any) -> str:
+    """A statement without its blanks, which differ between versions of contentui."""
     return "".join(sql.split()) if isinstance(sql, str) else ""
 
 
@@ -335,15 +336,15 @@ def _connect(path: str, mode: str) -> sqlite3.Connection:
     )
 
 
-def _guard(connection: sqlite3.Connection) -> None:
-    """Bound what a planted database can do to us, and let signals end a long statement."""
+def _set_limits(connection: sqlite3.Connection) -> None:
+    """Bound the size of values, and let signals end a long statement."""
     import sqlite3
 
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_LIMIT)
-    connection.set_progress_handler(_go_on, _STEPS)
+    connection.set_progress_handler(_continue, _STEPS)
     connection.execute("PRAGMA trusted_schema = OFF")
 
 
-def _go_on() -> int:
-    """Python runs the handlers of signals that came; one that raises ends the statement."""
+def _continue() -> int:
+    """Do nothing: Python runs pending signal handlers here, and an exception ends the statement."""
     return 0

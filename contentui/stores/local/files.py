@@ -39,8 +39,8 @@ _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
 _NOT_A_WRITEBACK_ERROR = frozenset({errno.EINVAL, errno.ENOSYS, errno.ESPIPE, errno.EBADF})
 """What sync_file_range answers where it isn't implemented: nothing failed to reach the disk."""
-_YOUNG_NS = 120 * 10**9
-"""A name younger than this may not be durable yet: its maker may have died before its sync."""
+_RECENT_NS = 120 * 10**9
+"""A directory entry younger than this may not be durable: its creator may not have synced it."""
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 
 _ADVICE: dict[int, tuple[type[ContentError], str]] = {
@@ -93,8 +93,8 @@ class told:  # noqa: N801 - reads as the words of a sentence: with told("writing
 def exists(path: str, directory: int | None = None) -> bool:
     """Whether something has this name, links included.
 
-    Only "no such file" means that it is missing (or that what is above it is no directory). Raises
-    OSError when it can't be told: whoever takes an error for "missing" overwrites what is there.
+    Only ENOENT and ENOTDIR mean that it is missing. Raises any other OSError: treating it as
+    "missing" would overwrite what is there.
     """
     try:
         os.stat(path, dir_fd=directory, follow_symlinks=False)
@@ -103,9 +103,9 @@ def exists(path: str, directory: int | None = None) -> bool:
     return True
 
 
-def is_young(found: os.stat_result) -> bool:
-    """Whether a name was made so recently that its directory may not have been synced since."""
-    return abs(time.time_ns() - found.st_ctime_ns) < _YOUNG_NS
+def is_recent(found: os.stat_result) -> bool:
+    """Whether a file was created within the last two minutes, and may not be durable yet."""
+    return abs(time.time_ns() - found.st_ctime_ns) < _RECENT_NS
 
 
 def is_shared(found: os.stat_result) -> bool:
@@ -116,8 +116,8 @@ def is_shared(found: os.stat_result) -> bool:
 def open_private(name: str, flags: int, directory: int) -> int:
     """Open a file of ours that is locked, made where it is missing; see `private_mode`.
 
-    Also one that an earlier version made readable for all: whoever may read a file can keep a
-    read lock on it, and with that stop every writer. Raises OSError.
+    The mode of an existing file is corrected: a user who can read it can hold a read lock, which
+    blocks every writer. Raises OSError.
     """
     mode = private_mode(directory)
     fd = os.open(name, flags | os.O_CREAT, mode, dir_fd=directory)
@@ -373,8 +373,8 @@ class Directory:
             except FileNotFoundError:
                 self._make(above)
                 fd = self._reopen(above)
-            # Whoever made it may have died before it was synced.
-            if is_young(os.fstat(fd)):
+            # Its creator may have been killed before the sync.
+            if is_recent(os.fstat(fd)):
                 _sync_parent(self.path, above)
             self._durable = True
             return fd
@@ -384,6 +384,10 @@ class Directory:
             fds, self._fd, self._replaced = [self._fd, *self._replaced], -1, []
             for fd in fds:
                 close(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_mutex"):
+            self.close()
 
     def _is_current(self) -> bool:
         """Whether our descriptor is what stands at the path. Whatever links that path has got
@@ -440,7 +444,7 @@ def _sync_parent(path: str, above: int | None) -> None:
     if above is not None:
         os.fsync(above)
         return
-    with contextlib.suppress(PermissionError):  # then somebody else has made it, and us a guest
+    with contextlib.suppress(PermissionError):  # another user's directory
         fd = os.open(os.path.dirname(os.path.abspath(path)), DIRECTORY & ~os.O_NOFOLLOW)
         try:
             os.fsync(fd)

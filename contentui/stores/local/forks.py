@@ -15,7 +15,7 @@ class Resettable(Protocol):
 
 
 class Pausable(Resettable, Protocol):
-    """One whose work must not be cut in two by a fork."""
+    """One that a fork must not interrupt."""
 
     def before_fork(self) -> None:
         """Called in the parent: wait until no thread is at work. Must not raise."""

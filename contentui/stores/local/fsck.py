@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import Changed, ContentError, Locked, NotFound, ReadOnly
 from contentui.stores.local import files, fsck_content, fsck_databases, fsck_files
-from contentui.stores.local.fsck_model import Finding, Kind, Place, Repaired
+from contentui.stores.local.fsck_model import Finding, Kind, OpenStore, Repaired
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Kind", "Repaired", "check", "check_bytes", "repair"]
 
-_CHECKS: tuple[tuple[str, Callable[[Place], list[Finding]]], ...] = (
+_CHECKS: tuple[tuple[str, Callable[[OpenStore], list[Finding]]], ...] = (
     ("blobs", fsck_content.blobs),
     ("ingest", fsck_content.ingests),
     (".contentui", fsck_databases.databases),
@@ -31,7 +31,7 @@ _CHECKS: tuple[tuple[str, Callable[[Place], list[Finding]]], ...] = (
     (".contentui", fsck_files.ownership_of),
     (".contentui/transfers", fsck_files.transfers),
 )
-_REPAIRS: dict[Kind, Callable[[Place, Finding], None]] = {
+_REPAIRS: dict[Kind, Callable[[OpenStore, Finding], None]] = {
     Kind.INGEST_DAMAGED: fsck_content.abort_ingest,
     Kind.BLOB_MODE: fsck_content.set_blob_mode,
     Kind.BLOB_NAME: fsck_files.give_name_back,
@@ -48,7 +48,7 @@ def check(store: LocalStore) -> list[Finding]:
     their names; that only where the store may be changed from here.
     """
     found: list[Finding] = []
-    with Place(store) as place:
+    with OpenStore(store) as place:
         for where, look in _CHECKS:
             try:
                 with files.told(f"checking {where}"):
@@ -79,7 +79,7 @@ def repair(store: LocalStore, findings: Sequence[Finding]) -> Iterator[Repaired]
         raise ReadOnly(f"{visible(store.name)} is read-only here", advice=reason)
     chosen = [finding for finding in findings if finding.repair]
     labels = [finding for finding in chosen if finding.kind is Kind.LABELS_WITHOUT_BLOB]
-    with Place(store) as place:
+    with OpenStore(store) as place:
         if labels:
             yield from _repair_labels(place, labels)
         for finding in chosen:
@@ -93,7 +93,7 @@ def repair(store: LocalStore, findings: Sequence[Finding]) -> Iterator[Repaired]
             yield outcome
 
 
-def _repair(place: Place, finding: Finding) -> Repaired:
+def _repair(place: OpenStore, finding: Finding) -> Repaired:
     try:
         if reason := place.store.read_only_reason:  # a service or a daemon has come since
             raise ReadOnly(f"the store is read-only since: {reason}")
@@ -110,7 +110,7 @@ def _interrupted(finding: Finding) -> Repaired:
     return Repaired(finding, "failed", "it was interrupted: check again")
 
 
-def _repair_labels(place: Place, findings: Sequence[Finding]) -> Iterator[Repaired]:
+def _repair_labels(place: OpenStore, findings: Sequence[Finding]) -> Iterator[Repaired]:
     """All at once: the database syncs each change."""
     try:
         removed = set(place.store.drop_orphan_labels([finding.name for finding in findings]))

@@ -14,7 +14,7 @@ from contentui.stores.local import files
 from contentui.stores.local.fsck_model import (
     Finding,
     Kind,
-    Place,
+    OpenStore,
     identity,
     is_old,
     look,
@@ -40,7 +40,7 @@ _PARTS = ("data.tmp", "startedat.tmp", "updatedat.tmp")
 # -- ingests
 
 
-def ingests(place: Place) -> list[Finding]:
+def ingests(place: OpenStore) -> list[Finding]:
     """Half-made, damaged and foreign things in ``ingest``. Raises ContentError, OSError."""
     statuses = place.store.statuses()
     found = [finding for status in statuses if (finding := _damaged(place, status))]
@@ -50,7 +50,7 @@ def ingests(place: Place) -> list[Finding]:
     return found
 
 
-def _damaged(place: Place, status: Status) -> Finding | None:
+def _damaged(place: OpenStore, status: Status) -> Finding | None:
     if not status.damage:
         return None
     name, problem = f"ingest/{id_text(status.id)}", visible(status.damage)
@@ -76,7 +76,7 @@ def _damaged(place: Place, status: Status) -> Finding | None:
     return Finding(Kind.INGEST_DAMAGED, name, problem, remove, seen=status)
 
 
-def _changed_ns(place: Place, ingest: str) -> int | None:
+def _changed_ns(place: OpenStore, ingest: str) -> int | None:
     """When anything in an ingest changed last; None when it is gone. Raises OSError."""
     above = place.ingests.fd()
     try:
@@ -95,7 +95,7 @@ def _changed_ns(place: Place, ingest: str) -> int | None:
     return max(times)
 
 
-def _parts(place: Place, ingest: str) -> list[Finding]:
+def _parts(place: OpenStore, ingest: str) -> list[Finding]:
     """Temporary files that a crash left in an ingest that is sound."""
     directory = files.Directory(place.ingests, ingest)
     try:
@@ -117,7 +117,7 @@ def _parts(place: Place, ingest: str) -> list[Finding]:
     ]
 
 
-def abort_ingest(place: Place, finding: Finding) -> None:
+def abort_ingest(place: OpenStore, finding: Finding) -> None:
     """Remove a damaged ingest under its ref's lock. Raises Locked, Changed, NotFound."""
     status: Status = finding.seen
     changed_ns = _changed_ns(place, status.id)
@@ -131,7 +131,7 @@ def abort_ingest(place: Place, finding: Finding) -> None:
 # -- blobs
 
 
-def blobs(place: Place) -> list[Finding]:
+def blobs(place: OpenStore) -> list[Finding]:
     """What is in ``blobs`` and no blob, and blobs with wrong modes. Raises OSError."""
     found = [
         _foreign(f"blobs/{name}", "no blobs of contentui are kept there")
@@ -187,7 +187,7 @@ def _mode_problem(mode: int) -> str:
     return "its owner can't read it" if not mode & 0o400 else "blobs are only read"
 
 
-def set_blob_mode(place: Place, finding: Finding) -> None:
+def set_blob_mode(place: OpenStore, finding: Finding) -> None:
     """Make a blob readable and nothing else. Raises NotFound, Changed, OSError."""
     algorithm, _, name = finding.name.partition(":")
     directory = files.Directory(place.blobs, algorithm)

@@ -6,10 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError, FailedPrecondition
-from contentui.stores.local.database import is_half_made
-from contentui.stores.local.fsck_model import Finding, Kind, Place, look
-from contentui.stores.local.images import IMAGES, bad_image_rows
-from contentui.stores.local.labels import LABELS, bad_label_rows
+from contentui.stores.local.database import needs_rollback
+from contentui.stores.local.fsck_model import Finding, Kind, OpenStore, look
+from contentui.stores.local.images import IMAGES, count_invalid_images
+from contentui.stores.local.labels import LABELS, count_invalid_labels
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from contentui.stores.local.database import Database
 
 
-def databases(place: Place) -> list[Finding]:
+def databases(place: OpenStore) -> list[Finding]:
     """Damaged databases, and rows of sound ones that lead nowhere. Raises OSError."""
     found: list[Finding] = []
-    checks = ((LABELS, bad_label_rows, _orphan_labels), (IMAGES, bad_image_rows, _images))
+    checks = (
+        (LABELS, count_invalid_labels, _orphan_labels),
+        (IMAGES, count_invalid_images, _images),
+    )
     for schema, bad_rows, dangling in checks:
         database = schema.below(place.ours)
         if not database.exists():
@@ -42,19 +45,19 @@ def databases(place: Place) -> list[Finding]:
 
 
 def _problem(
-    place: Place, database: Database, bad_rows: Callable[[sqlite3.Connection], int]
+    place: OpenStore, database: Database, bad_rows: Callable[[sqlite3.Connection], int]
 ) -> str:
     """What is wrong with a database; empty when nothing is. Raises ContentError if unknown."""
     import sqlite3
 
     try:
-        with database.told(f"checking {database.name}"):
+        with database.map_errors(f"checking {database.name}"):
             try:
                 return _problem_within(database, bad_rows, writable=False)
             except sqlite3.OperationalError as error:
-                if not (place.is_writable and is_half_made(error)):
+                if not (place.is_writable and needs_rollback(error)):
                     raise
-            # A writer was killed amidst a change: only whoever may write can undo its half.
+            # A killed writer left a journal: only a writable connection can roll it back.
             return _problem_within(database, bad_rows, writable=True)
     except FailedPrecondition as error:
         return error.message
@@ -64,14 +67,16 @@ def _problem_within(
     database: Database, bad_rows: Callable[[sqlite3.Connection], int], *, writable: bool
 ) -> str:
     with contextlib.closing(database.connect(writable=writable)) as connection:
-        rows = database.patiently(lambda: connection.execute("PRAGMA quick_check(1)").fetchall())
+        rows = database.retry_while_busy(
+            lambda: connection.execute("PRAGMA quick_check(1)").fetchall()
+        )
         if rows != [("ok",)]:
             return visible(str(rows[0][0] if rows else "it can't be checked"), 160)
-        bad = database.patiently(lambda: bad_rows(connection))
+        bad = database.retry_while_busy(lambda: bad_rows(connection))
     return f"{bad} of its rows can't be read" if bad else ""
 
 
-def _orphan_labels(place: Place) -> list[Finding]:
+def _orphan_labels(place: OpenStore) -> list[Finding]:
     """Labels whose blob does not exist. Raises ContentError."""
     found = place.store.orphan_labels()
     if found:
@@ -83,7 +88,7 @@ def _orphan_labels(place: Place) -> list[Finding]:
     return [Finding(Kind.LABELS_WITHOUT_BLOB, text, problem, repair) for text in found]
 
 
-def _images(place: Place) -> list[Finding]:
+def _images(place: OpenStore) -> list[Finding]:
     """Image names whose target does not exist. Raises ContentError."""
     names = place.store.images
     found = [image for image in names.list() if not _has_target(place, image)]
@@ -106,7 +111,7 @@ def _images(place: Place) -> list[Finding]:
     ]
 
 
-def _has_target(place: Place, image: Image) -> bool:
+def _has_target(place: OpenStore, image: Image) -> bool:
     digest = image.target.digest
     try:
         return look(f"{digest.algorithm}/{digest.encoded}", place.blobs) is not None

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import HEX_LENGTHS
 from contentui.content.errors import Changed, NotFound
 from contentui.stores.local import files, marks, ownership, proc_locks
-from contentui.stores.local.blob_names import digest_aside, is_file
+from contentui.stores.local.blob_names import digest_of_renamed, is_file
 from contentui.stores.local.fsck_model import (
     Finding,
     Kind,
-    Place,
+    OpenStore,
     identity,
     is_old,
     look,
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOCKED = ("locks", "naming", marks.OWNER, "labels.db", "images.db")
-"""Files of ours that processes lock: whoever may read one can keep it locked."""
+"""Files that processes lock; a user who can read one can keep it locked."""
 _TEMPORARY = re.compile(r"put-[0-9a-f]{32}|uuid\.[0-9]+\.tmp")
 _NEW = ("labels.db.new", "labels.db.new-journal", "images.db.new", "images.db.new-journal")
 _REPLACED = tuple(f"{name}.tmp" for name in (marks.ADOPTED, marks.DEDICATED))
 _TRANSFER = re.compile(r"[0-9]+-[0-9]+\.(json|json\.new|lock)")
 _NOT_LOCKED = ("holders", "uuid")
 _VERY_OLD_NS = 24 * 3600 * 10**9
-"""By when a temporary is left over where the kernel can't say whether somebody has it open."""
+"""Age of an orphaned temporary file where leases cannot tell whether it is open, nanoseconds."""
 _CUT_SHORT = "it is left over from a write that was cut short"
 _LEASE_TRIES = 20
 
@@ -48,7 +48,7 @@ _LEASE_TRIES = 20
 # -- temporaries
 
 
-def leftovers(place: Place) -> list[Finding]:
+def leftovers(place: OpenStore) -> list[Finding]:
     """Temporary files whose process is gone. Raises OSError."""
     found = []
     for name in names_in(place.ours):
@@ -62,7 +62,7 @@ def leftovers(place: Place) -> list[Finding]:
     return found
 
 
-def transfers(place: Place) -> list[Finding]:
+def transfers(place: OpenStore) -> list[Finding]:
     """What killed pulls and pushes left of their status. Raises OSError."""
     directory = files.Directory(place.ours, "transfers")
     found = []
@@ -91,7 +91,7 @@ def _is_transfer_live(name: str, directory: files.Directory) -> bool:
         return False
 
 
-def remove_leftover(place: Place, finding: Finding) -> None:
+def remove_leftover(place: OpenStore, finding: Finding) -> None:
     """Remove a temporary file. Raises NotFound, Changed, Locked, OSError."""
     folder, _, name = finding.name.rpartition("/")
     with contextlib.ExitStack() as stack:
@@ -137,9 +137,9 @@ def _is_abandoned(name: str, directory: files.Directory, there: os.stat_result) 
 
 @contextlib.contextmanager
 def _unopened(name: str, directory: files.Directory, access: int) -> Iterator[int]:
-    """A file that nobody else has open, and that nobody can open meanwhile, also in containers.
+    """A file that no other process has open; opening it blocks meanwhile, also in containers.
 
-    A lease (fcntl(2)) is what the kernel gives for just that. Raises OSError when somebody has
+    This takes a lease (fcntl(2)). Raises OSError when another process has
     it open, and where there are no leases.
     """
     flags = access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -159,9 +159,9 @@ def _unopened(name: str, directory: files.Directory, access: int) -> Iterator[in
 # -- names of blobs
 
 
-def lost_names(place: Place) -> list[Finding]:
+def lost_names(place: OpenStore) -> list[Finding]:
     """Blobs that a crash left under another name. Raises ContentError, OSError."""
-    names = [name for name in names_in(place.ours) if digest_aside(name)]
+    names = [name for name in names_in(place.ours) if digest_of_renamed(name)]
     if not names:
         return []
     with place.settled():  # blobs are renamed under the lock, and only for an instant
@@ -170,17 +170,17 @@ def lost_names(place: Place) -> list[Finding]:
         Finding(
             Kind.BLOB_NAME,
             f".contentui/{name}",
-            f"it is the blob {digest_aside(name)}, which a crash left without its name",
+            f"it is the blob {digest_of_renamed(name)}, which a crash left without its name",
             "give it its name back",
         )
         for name in names
     ]
 
 
-def give_name_back(place: Place, finding: Finding) -> None:
+def give_name_back(place: OpenStore, finding: Finding) -> None:
     """Undo a renaming that a crash cut short. Raises NotFound, OSError, ContentError."""
     name = finding.name.rpartition("/")[2]
-    digest = digest_aside(name)
+    digest = digest_of_renamed(name)
     assert digest is not None
     with place.naming.held():
         directory = files.Directory(place.blobs, digest.algorithm)
@@ -200,7 +200,7 @@ def give_name_back(place: Place, finding: Finding) -> None:
 # -- modes
 
 
-def modes(place: Place) -> list[Finding]:
+def modes(place: OpenStore) -> list[Finding]:
     """Locked files that others can open, and what is no file of ours. Raises OSError."""
     found: list[Finding] = _unshared(place)
     for name in _NOT_LOCKED:
@@ -234,7 +234,7 @@ def _no_file(path: str) -> Finding:
     return Finding(Kind.FILE_TYPE, path, "it is not a regular file", advice=advice)
 
 
-def _unshared(place: Place) -> list[Finding]:
+def _unshared(place: OpenStore) -> list[Finding]:
     """Directories that the members of the group who share the store can't write in."""
     root = os.fstat(place.root.fd())
     if not files.is_shared(root):
@@ -252,7 +252,7 @@ def _unshared(place: Place) -> list[Finding]:
     return found
 
 
-def _private_mode(place: Place) -> int:
+def _private_mode(place: OpenStore) -> int:
     return 0o660 if files.is_shared(os.fstat(place.ours.fd())) else 0o600
 
 
@@ -262,7 +262,7 @@ def _mode_problem(mode: int, right: int) -> str:
     return "those who share the store can't open it" if right & ~mode else "it is not needed"
 
 
-def set_file_mode(place: Place, finding: Finding) -> None:
+def set_file_mode(place: OpenStore, finding: Finding) -> None:
     """Raises NotFound, Changed, OSError."""
     name = finding.name.rpartition("/")[2]
     now = look(name, place.ours)
@@ -276,7 +276,7 @@ def set_file_mode(place: Place, finding: Finding) -> None:
 # -- ownership
 
 
-def _ownership_marks(place: Place) -> Iterator[Finding]:
+def _ownership_marks(place: OpenStore) -> Iterator[Finding]:
     """Marks that can't be read, or that contradict what is there. Raises OSError."""
     root = place.store.name
     adopted, dedicated = (look(name, place.ours) for name in (marks.ADOPTED, marks.DEDICATED))
@@ -304,7 +304,7 @@ def _ownership(name: str, problem: str, advice: str) -> Finding:
     return Finding(Kind.OWNERSHIP, f".contentui/{name}", problem, advice=advice)
 
 
-def ownership_of(place: Place) -> list[Finding]:
+def ownership_of(place: OpenStore) -> list[Finding]:
     """Both kinds of marks. Raises OSError."""
     try:
         place.ours.fd()
@@ -313,7 +313,7 @@ def ownership_of(place: Place) -> list[Finding]:
     return [*_ownership_marks(place), *_owner(place)]
 
 
-def _owner(place: Place) -> Iterator[Finding]:
+def _owner(place: OpenStore) -> Iterator[Finding]:
     """What a service that was killed left of its mark, or that a live one's can't be read."""
     there = look(marks.OWNER, place.ours)
     if there is None or not stat.S_ISREG(there.st_mode) or not there.st_size:
@@ -328,7 +328,7 @@ def _owner(place: Place) -> Iterator[Finding]:
         yield Finding(Kind.OWNERSHIP, path, words, advice="start that service anew")
 
 
-def _names_a_socket(place: Place) -> bool:
+def _names_a_socket(place: OpenStore) -> bool:
     try:
         raw = files.read_file(marks.OWNER, place.ours.fd(), 16 * 1024)
         return isinstance(json.loads(raw)["socket"], str)
@@ -338,10 +338,10 @@ def _names_a_socket(place: Place) -> bool:
         return False
 
 
-def clear_owner(place: Place, finding: Finding) -> None:
+def clear_owner(place: OpenStore, finding: Finding) -> None:
     """Empty the mark of a service that is gone. Raises NotFound, Changed, OSError.
 
-    Not under the mark's own lock: whoever looks meanwhile would take us for a service.
+    Not under the mark's own lock, which other processes would take for a running service's.
     """
     for _ in range(_LEASE_TRIES):
         unchanged(finding, place.ours, marks.OWNER)
@@ -353,5 +353,5 @@ def clear_owner(place: Place, finding: Finding) -> None:
                 raise Changed("it has changed since it was found")
             os.ftruncate(fd, 0)
             return
-        time.sleep(0.01)  # somebody just looks at it
+        time.sleep(0.01)  # another process is reading it
     raise Changed(f"a process has {visible(finding.name)} open")

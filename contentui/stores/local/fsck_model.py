@@ -76,7 +76,7 @@ class Repaired(NamedTuple):
         return self.result != "done" and not isinstance(self.error, NotFound)
 
 
-class Place:
+class OpenStore:
     """A store's directory, open for one check or repair. A context manager."""
 
     def __init__(self, store: LocalStore) -> None:
@@ -102,9 +102,9 @@ class Place:
 
     @contextlib.contextmanager
     def settled(self) -> Iterator[None]:
-        """Inside: nobody is just giving or taking a labelled name.
+        """Hold the naming lock, so that no labelled blob is being created or deleted.
 
-        Where no lock may be taken it is likely only: whoever was at it has had a second.
+        In a read-only store wait one second instead, which such an operation does not take.
         """
         if self.is_writable:
             with self.naming.held():

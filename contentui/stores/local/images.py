@@ -15,7 +15,7 @@ from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.content.model import Descriptor, Image
 from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.local import files
-from contentui.stores.local.database import Schema, is_half_made
+from contentui.stores.local.database import Schema, needs_rollback
 from contentui.stores.local.labels import checked_labels
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class LocalImages:
         if not self._exists():
             return []
         doing = "reading the names of images"
-        with files.told(doing), self._database.told(doing):
+        with files.told(doing), self._database.map_errors(doing):
             return self._query(query, arguments)
 
     def _query(self, query: str, arguments: tuple[str, ...]) -> _Rows:
@@ -118,7 +118,7 @@ class LocalImages:
         try:
             return self._ask(query, arguments, writable=False)
         except sqlite3.OperationalError as error:
-            if not (self._recovers and is_half_made(error)):
+            if not (self._recovers and needs_rollback(error)):
                 raise
         # A writer was killed amidst a change: only whoever may write can undo its half.
         return self._ask(query, arguments, writable=True)
@@ -129,13 +129,15 @@ class LocalImages:
             database.mutex,
             contextlib.closing(database.connect(writable=writable)) as connection,
         ):
-            return database.patiently(lambda: connection.execute(query, arguments).fetchall())
+            return database.retry_while_busy(
+                lambda: connection.execute(query, arguments).fetchall()
+            )
 
     @contextlib.contextmanager
     def _transaction(self, *, make: bool) -> Iterator[sqlite3.Connection]:
         database = self._database
         with (
-            database.told("writing the names of images"),
+            database.map_errors("writing the names of images"),
             self._naming.held(),
             database.mutex,
         ):
@@ -186,7 +188,7 @@ def _image(row: tuple[Any, ...]) -> Image:
         ) from None
 
 
-def bad_image_rows(connection: sqlite3.Connection) -> int:
+def count_invalid_images(connection: sqlite3.Connection) -> int:
     """How many rows make no sense. Raises sqlite3.Error."""
     bad = 0
     for row in connection.execute(_SELECT):

@@ -22,7 +22,7 @@ _DATA = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class IngestDirectory:
-    """An open ingest directory; the ref's lock is held by whoever has it."""
+    """An open ingest directory; the caller holds the ref's lock."""
 
     def __init__(self, ingest: IngestId, parent: files.Directory) -> None:
         """Open or make it. Raises OSError."""

@@ -87,13 +87,13 @@ def read_status(name: str, directory: int, *, no_link: bool = False) -> Status |
 
 
 def read_sound_status(name: str, directory: int) -> Status | None:
-    """As `read_status`, for whoever is about to change the ingest.
+    """As `read_status`, for callers that are about to change the ingest.
 
-    Damage is what is missing or makes no sense. What can't be read now (no descriptor left, an
-    error of the disk) may be sound: it is raised, so that nothing is mended over it.
+    Only missing and invalid files count as damage. A file that cannot be read now (EMFILE, EIO)
+    may be intact, and must not be replaced.
 
     Raises:
-        OSError: a part of it can't be read.
+        OSError: a file of the ingest cannot be read.
     """
     for _ in range(_LOOKS):
         found = read_status(name, directory)
@@ -141,9 +141,9 @@ def refreshed(seen: Status, directory: int) -> Status | None:
 
 
 def difference(seen: Status, found: Status, *, held: bool) -> str:
-    """How an ingest differs from what was shown, in words; empty when it doesn't.
+    """How an ingest differs from the status that was shown, for a message; empty if it does not.
 
-    One that is held moves between any two looks: there only its beginning counts.
+    ``held``: a live writer changes offset and time, so only ref and start are compared.
     """
     if (found.id, found.ref, found.started_ns) != (seen.id, seen.ref, seen.started_ns):
         return "it was begun anew"

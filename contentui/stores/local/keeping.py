@@ -27,9 +27,9 @@ class _Answer:
         self._root = root
         self.at = time.monotonic()
         self.failure: OSError | None = None
-        """Why it can't be told who keeps it: then nothing may be changed."""
+        """Why the owner is unknown; then nothing may be changed."""
         try:
-            self.reason = ownership.owners_reason(root, claimed=claimed)
+            self.reason = ownership.find_read_only_reason(root, claimed=claimed)
         except OSError as error:
             self.failure, self.reason = error, ownership.unknown_reason(root, error)
         self.kept = ownership.kept(root, claimed=claimed)
@@ -61,7 +61,7 @@ class Keeping:
         return self._answer().reason
 
     def check(self) -> None:
-        """Raises OSError when it can't be told who keeps the directory."""
+        """Raises OSError when the owner of the directory is unknown."""
         failure = self._answer().failure
         if failure is not None:
             self._last = None  # it may pass

@@ -20,7 +20,7 @@ from contentui.content.errors import (
     Unavailable,
 )
 from contentui.stores.local import forks
-from contentui.stores.local.database import Schema, is_half_made
+from contentui.stores.local.database import Schema, needs_rollback
 from contentui.stores.local.naming import HolderStopped
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Labels:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def exists(self) -> bool:
-        """Whether there is a database, good or not. Raises OSError when that can't be told."""
+        """Whether the database's path exists. Raises OSError if unknown."""
         return self._database.exists()
 
     def get(self, digest: Digest) -> AllLabels:
@@ -171,7 +171,7 @@ class Labels:
 
     def create(self, *, complete: bool) -> None:
         """Make the database where it is missing. ``complete``: no blob was there before."""
-        with self._database.mutex, self._told("making the label database"):
+        with self._database.mutex, self._map_errors("making the label database"):
             self._make(complete=complete)
 
     def needs_row(self, labels: Mapping[str, str]) -> bool:
@@ -181,19 +181,19 @@ class Labels:
         if self._complete:
             return False
         try:
-            rows = self._ask("looking for labels", [(_COMPLETE, ())], for_anybody=True)
+            rows = self._query("looking for labels", [(_COMPLETE, ())], fail_fast=True)
         except (FailedPrecondition, HolderStopped):
-            # Broken, or not to be had: the labels of blobs without a row are unknown anyway.
+            # The labels of blobs without a row are unknown then anyway.
             return False
         return rows is not None and not self._complete
 
-    def having_rows(self, digests: Sequence[str]) -> set[str]:
-        """Those that have a row.
+    def digests_with_rows(self, digests: Sequence[str]) -> set[str]:
+        """Which of ``digests`` have a row.
 
-        None when the database is broken: what is in it is unknown anyway. None as well while
-        another process is stopped within it: who has no labels to write waits for nobody.
+        The empty set where the database is damaged, since its labels are unknown anyway, and
+        while another process is stopped within it, so that work without labels does not wait.
 
-        Raises OSError, ContentError when it can't be told.
+        Raises OSError, ContentError.
         """
         version = self._settled_version()
         if version is not None and version == self._empty:
@@ -202,7 +202,7 @@ class Labels:
         questions = [(f"{_DIGESTS} WHERE digest IN ({_marks(part)})", part) for part in some]
         first = [] if version is None else [(f"{_DIGESTS} LIMIT 1", ())]
         try:
-            rows = self._ask("looking for labels", [*questions, *first], for_anybody=True)
+            rows = self._query("looking for labels", [*questions, *first], fail_fast=True)
         except (FailedPrecondition, HolderStopped):
             return set()
         if rows is None:
@@ -212,7 +212,7 @@ class Labels:
         return {row[0] for row in rows} & set(digests)
 
     def _settled_version(self) -> Hashable:
-        """The token, if every later change differs from it: a clock's tick lies in between."""
+        """The version, if every later change will differ from it: it is older than a clock tick."""
         try:
             found = os.stat(self.path, follow_symlinks=False)
         except FileNotFoundError:
@@ -222,8 +222,8 @@ class Labels:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def digests(self) -> list[str]:
-        """The digests of all rows, hostile text. Raises ContentError when they can't be read."""
-        rows = self._ask("reading the label database", [(_DIGESTS, ())])
+        """The digests of all rows, hostile text. Raises ContentError, OSError."""
+        rows = self._query("reading the label database", [(_DIGESTS, ())])
         return [row[0] for row in rows or () if isinstance(row[0], str)]
 
     def write(
@@ -232,13 +232,13 @@ class Labels:
         without: Iterable[str],
         updated_ns: int,
     ) -> None:
-        """Write labels down, and drop the rows of ``without``, durably, in one step.
+        """Write rows, and delete those of ``without``, in one durable transaction.
 
-        Raises ResourceExhausted, FailedPrecondition and the like.
+        ``updated_ns``: nanoseconds since 1970. Raises ContentError, OSError.
         """
         rows = [(digest, updated_ns, _encode(one)) for digest, one in labels]
         gone = [(digest,) for digest in without]
-        with self._database.mutex, self._told("writing labels"):
+        with self._database.mutex, self._map_errors("writing labels"):
             connection = self._writer()
             with self._database.transaction(connection):
                 connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", rows)
@@ -256,7 +256,7 @@ class Labels:
         Raises:
             FailedPrecondition: single keys of labels that are unknown.
         """
-        with self._database.mutex, self._told("writing labels"):
+        with self._database.mutex, self._map_errors("writing labels"):
             connection = self._writer()
             with self._database.transaction(connection):
                 if change is not None:
@@ -272,7 +272,7 @@ class Labels:
             self._drop_connection()
 
     def after_fork(self) -> None:
-        """In a forked child: a connection of SQLite's must not be used or closed in both."""
+        """In a forked child: drop the parent's SQLite connection without closing it."""
         if self._connection is not None:
             _parents_connections.append(self._connection)
             self._connection = None
@@ -300,9 +300,9 @@ class Labels:
         self._database.make(lambda new: new.execute("INSERT INTO meta VALUES (?, ?)", row))
 
     def _read(self, query: str, *arguments: str) -> AllLabels:
-        """The answer; unknown when there is none to be had."""
+        """The rows as labels; `UNKNOWN` where the database cannot be read."""
         try:
-            rows = self._ask("reading labels", [(query, arguments)])
+            rows = self._query("reading labels", [(query, arguments)])
         except (ContentError, OSError):
             return UNKNOWN
         if rows is None:
@@ -313,26 +313,26 @@ class Labels:
         }
         return AllLabels(found, self._complete)
 
-    def _ask(
-        self, doing: str, questions: Sequence[_Question], *, for_anybody: bool = False
+    def _query(
+        self, doing: str, questions: Sequence[_Question], *, fail_fast: bool = False
     ) -> list[Any] | None:
-        """The rows that answer all questions; None without a database.
+        """The rows of all queries together; None without a database.
 
-        ``for_anybody``: raise HolderStopped at once instead of waiting for a stopped process.
+        ``fail_fast``: raise HolderStopped at once instead of waiting for a stopped process.
         Raises ContentError, OSError.
         """
         import sqlite3
 
         database = self._database
-        with database.mutex, self._told(doing), contextlib.ExitStack() as stack:
-            if for_anybody:
-                stack.enter_context(database.waiting_for_none_that_is_stopped())
+        with database.mutex, self._map_errors(doing), contextlib.ExitStack() as stack:
+            if fail_fast:
+                stack.enter_context(database.fail_fast_when_stopped())
             try:
                 return self._rows(questions, writable=False)
             except sqlite3.OperationalError as error:
-                if not (self.recovers and is_half_made(error)):
+                if not (self.recovers and needs_rollback(error)):
                     raise
-            # A writer was killed amidst a change: only whoever may write can undo its half.
+            # A killed writer left a journal: only a writable connection can roll it back.
             self._drop_connection()
             return self._rows(questions, writable=True)
 
@@ -348,7 +348,9 @@ class Labels:
     def _fetch(
         self, connection: sqlite3.Connection, query: str, arguments: Sequence[str]
     ) -> list[Any]:
-        return self._database.patiently(lambda: connection.execute(query, arguments).fetchall())
+        return self._database.retry_while_busy(
+            lambda: connection.execute(query, arguments).fetchall()
+        )
 
     def _writer(self) -> sqlite3.Connection:
         self._make(complete=False)
@@ -386,10 +388,10 @@ class Labels:
             connection.close()
 
     @contextlib.contextmanager
-    def _told(self, doing: str) -> Iterator[None]:
-        """Raise SQLite's errors in our words, and begin with a new connection after any."""
+    def _map_errors(self, doing: str) -> Iterator[None]:
+        """Raise SQLite's errors as ContentErrors; close the connection after any exception."""
         try:
-            with self._database.told(doing):
+            with self._database.map_errors(doing):
                 yield
         except BaseException:
             self._drop_connection()
@@ -397,7 +399,7 @@ class Labels:
 
 
 _parents_connections: list[sqlite3.Connection] = []
-"""Kept so that nothing closes them: closing could undo what the parent is about to commit."""
+"""Kept referenced: closing one in the child could roll back the parent's transaction."""
 
 
 def _marks(values: Sequence[str]) -> str:
@@ -410,7 +412,7 @@ def _encode(labels: Mapping[str, str]) -> str:
     return json.dumps(dict(labels), separators=(",", ":"))
 
 
-def bad_label_rows(connection: sqlite3.Connection) -> int:
+def count_invalid_labels(connection: sqlite3.Connection) -> int:
     """How many rows make no sense. Raises sqlite3.Error."""
     rows = connection.execute(_ALL)
     return sum(not (_is_key(row) and _decode(row[2]) is not None) for row in rows)

@@ -97,7 +97,7 @@ class RefLocks:
 
     def __init__(self, directory: files.Directory) -> None:
         self._directory = directory
-        # Reentrant: a `RefLock` that nobody has any more may be collected within a call here.
+        # Reentrant: garbage collection may release a `RefLock` within a call here.
         self._mutex = threading.RLock()
         self._held: dict[int, int] = {}  # base of each range this object holds -> since, ns
         self._fd = -1
@@ -122,8 +122,7 @@ class RefLocks:
                 raise _locked(self._own_holder(base))
             if self._fd < 0 or not self._writable:
                 self._open(for_writing=True)
-            # Both exist before the kernel's lock does: whoever drops them, also an interruption,
-            # lets go of it.
+            # Both exist before the kernel's lock, so that it is released after an interruption.
             lock = RefLock(self, base)
             self._held[base] = time.time_ns()
             try:
@@ -145,7 +144,7 @@ class RefLocks:
                 return
             self._open(for_writing=True)  # it was replaced between opening and locking
 
-    def none(self) -> RefLock:
+    def unlocked(self) -> RefLock:
         """No lock, where none can be made."""
         return RefLock(self, -1)
 
@@ -202,6 +201,10 @@ class RefLocks:
             self._close_locks()
             records, self._records = self._records, -1
             files.close(records)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_records"):
+            self.close()
 
     def after_fork(self) -> None:
         """In a forked child: the parent's locks must not outlive the parent in us."""

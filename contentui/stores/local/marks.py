@@ -88,7 +88,7 @@ def lock_owner_mark(root: str) -> int:
 def service_socket(root: str) -> str:
     """The URL of our service that owns ``root``, while it runs; else empty.
 
-    Raises OSError when it can't be told whether there is one.
+    Raises OSError if unknown.
     """
     try:
         fd = _open_mark(root, OWNER)
@@ -116,7 +116,7 @@ def service_socket(root: str) -> str:
 def dedicated_to(root: str) -> str:
     """The root of the containerd whose content our service keeps in ``root``; else empty.
 
-    Raises OSError when it can't be told.
+    Raises OSError if unknown.
     """
     fd = _open_mark(root, DEDICATED)
     if fd is None:

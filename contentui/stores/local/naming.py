@@ -1,7 +1,7 @@
 """The lock under which labelled blobs get and lose their names: ``.contentui/naming``.
 
-It is flock(2)'s, of which the kernel serves those that wait in turn, and frees it when its
-holder dies. It is never broken: a holder that is stopped is named instead.
+It is taken with flock(2): the kernel grants it to waiters in order, and releases it when its holder
+exits. contentui never breaks it; the error names a holder that is stopped.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAIT_S = 30.0
-"""How long a living holder is waited for, seconds."""
+"""How long to wait for a running holder, seconds."""
 STOPPED_S = 2.0
-"""How long a holder that is stopped is waited for, seconds."""
+"""How long to wait for a stopped holder, seconds."""
 _LOOK_S = 0.25
 _FILE = "naming"
 
 
 class HolderStopped(Unavailable):
-    """Whoever has the lock is stopped, and may be for ever."""
+    """The process that holds the lock is stopped (SIGSTOP, a debugger)."""
 
 
 class NamingLock:
@@ -40,11 +40,11 @@ class NamingLock:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keep all others from giving and taking labelled names meanwhile. Not reentrant.
+        """Hold the lock. Not reentrant.
 
         Raises:
-            Unavailable: another process kept it for 30 s, or is stopped; the error names it.
-            OSError: the file can't be made or locked.
+            Unavailable: another process held it for 30 s, or is stopped; the message names it.
+            OSError: the file cannot be created or locked.
         """
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
@@ -77,10 +77,10 @@ class NamingLock:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiter = _Waiter(fd)
-            patience = Patience(os.fstat(fd), f"{self._directory.path}/{_FILE}")
+            wait = LockWait(os.fstat(fd), f"{self._directory.path}/{_FILE}")
             try:
                 while not waiter.done.wait(_LOOK_S):
-                    patience.check()
+                    wait.check()
             except BaseException:
                 waiter.abandon()
                 raise
@@ -88,25 +88,30 @@ class NamingLock:
 
 
 class _Waiter:
-    """A thread that waits for the lock in the kernel's queue, which polling would never join."""
+    """A thread that waits for the lock in the kernel's queue; polling would not be queued."""
 
     def __init__(self, fd: int) -> None:
         self.done = threading.Event()
-        self._fd = os.dup(fd)
         self._abandoned = False
         self._error: OSError | None = None
         self._mutex = threading.Lock()
-        threading.Thread(target=self._wait, name="naming lock", daemon=True).start()
+        self._fd = os.dup(fd)
+        try:
+            threading.Thread(target=self._wait, name="naming lock", daemon=True).start()
+        except BaseException:
+            os.close(self._fd)
+            raise
 
     def abandon(self) -> None:
-        """Let the lock go as soon as it comes."""
+        """Release the lock when it is granted; one that was granted already is the caller's.
+
+        Both have descriptors of the same open file, and either of them can release it.
+        """
         with self._mutex:
             self._abandoned = True
-            if self.done.is_set():
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def check(self) -> None:
-        """Raise what waiting raised."""
+        """Raise the error of flock(2), if there was one."""
         if self._error is not None:
             raise self._error
 
@@ -123,8 +128,8 @@ class _Waiter:
         os.close(self._fd)
 
 
-class Patience:
-    """How long to wait for whoever has a file locked."""
+class LockWait:
+    """Time limits for waiting for a locked file, and the error that names the holder."""
 
     def __init__(self, found: os.stat_result, path: str, stopped_s: float | None = None) -> None:
         """``stopped_s``: how long to wait for one that is stopped; None: `STOPPED_S`."""
@@ -135,7 +140,7 @@ class Patience:
         self._stopped_since: float | None = None
 
     def check(self) -> None:
-        """Raises Unavailable, which names the holder, when that has been long enough."""
+        """Raises Unavailable, with the holder in its message, when the limit is reached."""
         now = time.monotonic()
         pid = self._holder()
         stopped = pid > 0 and proc_locks.is_stopped(pid)
@@ -149,14 +154,14 @@ class Patience:
             raise self.error(pid, stopped=False)
 
     def error(self, pid: int, *, stopped: bool) -> Unavailable:
-        """The error that names the holder."""
+        """The error for a holder; ``pid`` 0: unknown."""
         from contentui.stores.local.locks import process_command
 
         path = visible(self._path)
         if not pid:
             return Unavailable(
                 f"another process, perhaps of another container, keeps {path} locked",
-                advice=f"'fuser -v {path}' on that machine names it: let it go on, or end it",
+                advice=f"run 'fuser -v {path}' on that machine, and end or continue that process",
             )
         command = visible(process_command(pid), 120)
         who = f"pid {pid} ({command})" if command else f"pid {pid}"
@@ -171,9 +176,8 @@ class Patience:
         )
 
     def _holder(self) -> int:
-        """The pid of another process that has a lock on the file; 0 when it can't be told."""
+        """The pid of a process that has a lock on the file, another one first; 0 if unknown."""
+        pids: set[int] = set()
         with contextlib.suppress(OSError):
-            for lock in proc_locks.locks_on(self._found):
-                if lock.pid not in {0, os.getpid()}:
-                    return lock.pid
-        return 0
+            pids = {lock.pid for lock in proc_locks.locks_on(self._found)} - {0}
+        return next(iter(pids - {os.getpid()} or pids), 0)

@@ -75,21 +75,21 @@ def read_only_reason(root: str, *, claimed: bool = False) -> str:
     ``claimed``: by our service that has the `Claim` on it.
     """
     try:
-        return owners_reason(root, claimed=claimed)
+        return find_read_only_reason(root, claimed=claimed)
     except OSError as error:
         return unknown_reason(root, error)
 
 
 def unknown_reason(root: str, error: OSError) -> str:
-    """Why a directory is read-only whose owner can't be looked at."""
+    """Why a directory is read-only whose owner is unknown."""
     return (
-        f"whether a containerd or a service owns this directory can't be told "
-        f"({error.strerror}: {visible(str(error.filename or root), 160)})"
+        f"the owner of this directory is unknown, a containerd or a service may use it"
+        f" ({error.strerror}: {visible(str(error.filename or root), 160)})"
     )
 
 
-def owners_reason(root: str, *, claimed: bool = False) -> str:
-    """As `read_only_reason`. Raises OSError: only "no such file" means that nobody has it."""
+def find_read_only_reason(root: str, *, claimed: bool = False) -> str:
+    """As `read_only_reason`. Raises OSError when the owner is unknown."""
     if not claimed and (reason := _service_reason(root)):
         return reason
     meta_db = _meta_db(root)

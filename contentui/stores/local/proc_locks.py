@@ -47,10 +47,10 @@ def _parsed(line: bytes, inode: bytes) -> KernelLock | None:
 
 
 def is_flocked(path: str, directory: int | None = None, flags: int = files.READ) -> bool:
-    """Whether anybody has a file locked with flock(2), told by a shared lock for an instant.
+    """Whether a process has a file locked with flock(2), by trying a shared lock.
 
-    That also sees processes whose locks /proc/locks hides, those of other containers. What can't be
-    told counts as locked. Raises FileNotFoundError.
+    This detects processes of other containers, too, which /proc/locks does not list. A file that
+    cannot be opened counts as locked. Raises FileNotFoundError.
     """
     try:
         fd = os.open(path, flags, dir_fd=directory)

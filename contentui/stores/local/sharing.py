@@ -48,15 +48,15 @@ def make(root: str, group: int | None) -> None:
 
 
 def _share(root: int, group: int) -> None:
-    _open_up(root, group, _DIRECTORY)
+    _share_directory(root, group, _DIRECTORY)
     for name in ("ingest", "blobs"):
         for above, entries in _folders(name, root, group):
             for entry in entries:
-                _open_file(entry, above, group, _BLOB if name == "blobs" else _FILE)
+                _share_file(entry, above, group, _BLOB if name == "blobs" else _FILE)
     for above, entries in _folders(OURS, root, group):
         for entry in entries:
             private = entry in _PRIVATE or entry.endswith(_DATABASES)
-            _open_file(entry, above, group, _FILE, without=0o007 if private else 0)
+            _share_file(entry, above, group, _FILE, without=0o007 if private else 0)
 
 
 def _folders(name: str, above: int, group: int) -> Iterator[tuple[int, list[str]]]:
@@ -66,7 +66,7 @@ def _folders(name: str, above: int, group: int) -> Iterator[tuple[int, list[str]
     except FileNotFoundError:
         return
     try:
-        _open_up(fd, group, _DIRECTORY)
+        _share_directory(fd, group, _DIRECTORY)
         entries = []
         for entry in os.listdir(fd):
             with contextlib.suppress(FileNotFoundError):
@@ -80,12 +80,12 @@ def _folders(name: str, above: int, group: int) -> Iterator[tuple[int, list[str]
         files.close(fd)
 
 
-def _open_file(name: str, above: int, group: int, bits: int, *, without: int = 0) -> None:
+def _share_file(name: str, above: int, group: int, bits: int, *, without: int = 0) -> None:
     # By its name: a database must not be opened by anything but SQLite (see `database`).
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=above, follow_symlinks=False)
         if found.st_nlink > 1 and found.st_uid != os.fstat(above).st_uid:
-            return  # a file from elsewhere, which somebody linked here
+            return  # a hard link to a file from elsewhere
         wanted = (stat.S_IMODE(found.st_mode) | bits) & ~without
         if found.st_gid != group:
             files.change_group(name, group, above, found)
@@ -93,7 +93,7 @@ def _open_file(name: str, above: int, group: int, bits: int, *, without: int = 0
             files.change_mode(name, wanted, above, expected=found)
 
 
-def _open_up(fd: int, group: int, bits: int) -> None:
+def _share_directory(fd: int, group: int, bits: int) -> None:
     found = os.fstat(fd)
     if found.st_gid != group:
         os.fchown(fd, -1, group)

@@ -160,7 +160,7 @@ class LocalStore:
     # -- blobs
 
     def info(self, digest: Digest) -> Info:
-        # Who asks may have been about to store it, and goes on as if it had.
+        # A caller that was about to store this blob takes the answer as a commit.
         return self._blobs.info(digest, durable=not self.read_only_reason)
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
@@ -263,7 +263,7 @@ class LocalStore:
 
         with files.told(f"opening ingest {ref}"):
             if expected is not None and self._blobs.is_there(expected, None):
-                self._remove_leftover(ingest_id(ref))
+                self._remove_committed_ingest(ingest_id(ref))
                 raise already_exists(expected)
             return LocalWriter(
                 ref,
@@ -367,7 +367,7 @@ class LocalStore:
             with contextlib.ExitStack() as stack:
                 held = False
                 try:
-                    stack.enter_context(self._lock_if_there_is_room(ingest, ref))
+                    stack.enter_context(self._lock_unless_full(ingest, ref))
                 except Locked:
                     if not force:
                         raise
@@ -388,7 +388,7 @@ class LocalStore:
         name = visible(_name(ref), 160)
         with files.told(f"truncating ingest {name}"):
             self._present(ingest, name)
-            with self._lock_if_there_is_room(ingest, ref) as lock:
+            with self._lock_unless_full(ingest, ref) as lock:
                 found = self._compare(ingest, name, seen, held=False)
                 # A writer truncates, so that there is one way to do it; without the rehash of
                 # bytes that are about to go, which is why the file is emptied first.
@@ -467,9 +467,9 @@ class LocalStore:
             if not self._labels.exists():
                 with self._naming.held():
                     self._labels.create(complete=not self._blobs.digests())
-            elif files.is_young(os.lstat(self._labels.path)):
-                os.fsync(self._ours.fd())  # its maker may have died before
-            self._blobs.names.recover()
+            elif files.is_recent(os.lstat(self._labels.path)):
+                os.fsync(self._ours.fd())  # its creator may have been killed before the sync
+            self._blobs.names.restore_renamed()
             self._prepared = True
 
     def _lock(self, ingest: IngestId, ref: str) -> RefLock:
@@ -483,8 +483,8 @@ class LocalStore:
                 advice=error.advice or "wait until it ends, or end that process",
             ) from None
 
-    def _remove_leftover(self, ingest: IngestId) -> None:
-        """Remove what a writer left that was killed after its blob had got its name."""
+    def _remove_committed_ingest(self, ingest: IngestId) -> None:
+        """Remove the rest of an ingest whose writer was killed after it created the blob."""
         with contextlib.suppress(OSError, Locked):
             directory = self._ingests.fd()
             if files.exists(ingest, directory):
@@ -492,14 +492,14 @@ class LocalStore:
                     if not files.exists(f"{ingest}/data", directory):
                         files.remove_tree(ingest, directory)
 
-    def _lock_if_there_is_room(self, ingest: IngestId, ref: str) -> RefLock:
-        """As `_lock`; on a full disk that has no room for a lock table nobody can hold a lock."""
+    def _lock_unless_full(self, ingest: IngestId, ref: str) -> RefLock:
+        """As `_lock`; without a lock where a full disk has no room for the lock table."""
         try:
             return self._lock(ingest, ref)
         except OSError as error:
             if error.errno not in files.NO_ROOM:
                 raise
-            return self._locks.none()
+            return self._locks.unlocked()
 
     def _status(self, ingest: IngestId) -> Status | None:
         if "/" in ingest or ingest in (".", "..", "") or "\0" in ingest:

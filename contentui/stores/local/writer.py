@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class LocalWriter:
     """See `contentui.content.store.Writer`. Made by `LocalStore.writer` with its ref locked.
 
-    One that is dropped without `close` lets go of its ref and descriptors; its bytes stay. In a
-    forked child it can only be closed, which does nothing there.
+    Without `close`, garbage collection releases its ref and descriptors; its bytes stay. In a
+    forked child only `close` can be called, which has no effect on the ingest.
     """
 
     def __init__(
@@ -257,11 +257,11 @@ class LocalWriter:
         offset = self._data.offset
         if size is not None and size != offset:
             raise FailedPrecondition(f"unexpected commit size {offset}, expected {size}")
-        self._data.confirm()
+        self._data.verify_if_doubted()
         digest = self._checked_digest(expected)
         mode = stat.S_IMODE(found.st_mode)
         try:
-            self._data.seal(mode & 0o444, time.time_ns())
+            self._data.finish(mode & 0o444, time.time_ns())
             committed_ns = os.fstat(self._data.fd).st_mtime_ns
             self._adopt(digest, labels, committed_ns)
         except (OSError, ContentError):
@@ -297,7 +297,7 @@ class LocalWriter:
         return digest
 
     def _refuse(self, digest: Digest) -> str:
-        """Mark complete bytes as wrong; in words, what became of that."""
+        """Mark a complete ingest as refused; returns the result as a part of a message."""
         if self.offset < self._total:
             return ""  # not complete: more bytes may yet make it right
         try:
@@ -321,7 +321,7 @@ class LocalWriter:
             self._directory.sync()
 
     def _tidy_after_interruption(self) -> None:
-        """Ctrl-C within a commit: what became a blob leaves no half of an ingest behind."""
+        """Remove the rest of the ingest if the interrupted commit had created the blob."""
         with contextlib.suppress(OSError):
             if not self._directory.has_data():
                 self._remove(committed=True)
@@ -340,5 +340,5 @@ class LocalWriter:
             )
 
     def _end(self) -> None:
-        self._closed = True  # first: what an interruption leaves open is closed with the object
+        self._closed = True  # first: after an interruption `__del__` closes what is left open
         self._resources.close()

@@ -1,4 +1,4 @@
-"""The services beside the content service, on a server with nothing else."""
+"""Stores and services for the tests of this folder; the side services are on a server alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,28 @@ import pytest
 
 from contentui.service.identity import Identity
 from contentui.service.side import SideServices
+from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
+from tests.unit.service.served import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from contentui.content.store import Store
+    from tests.unit.service.served import Serving
+
+
+@pytest.fixture(params=["memory", "local"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    store = MemoryStore() if request.param == "memory" else LocalStore(str(tmp_path))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def serving(store: Store) -> Iterator[Serving]:
+    with served(store) as serving:
+        yield serving
 
 
 @pytest.fixture

@@ -11,27 +11,18 @@ import pytest
 
 from contentui.content.errors import NotFound
 from contentui.protocol import content_pb2 as pb
-from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 from contentui.stores.readonly import ReadOnlyStore
 from tests.unit.service.served import ABSENT, HELLO, HELLO_DIGEST, WRITE, infos, refused, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from contentui.content.digest import Digest
     from contentui.content.store import Store
     from tests.unit.service.served import Client
 
 Code = grpc.StatusCode
-
-
-@pytest.fixture(params=["memory", "local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    store = MemoryStore() if request.param == "memory" else LocalStore(str(tmp_path))
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def test_draining_lets_a_writer_end() -> None:
         stopping = threading.Thread(target=serving.service.stop, args=(20,))
         stopping.start()
         assert soon(lambda: not serving.path.exists())
-        assert soon(lambda: not succeeds(lambda: client.call("ListStatuses")))
+        assert soon(lambda: not succeeds(lambda: client.call("ListStatuses", timeout=1)))
         assert stream.send(COMMIT, offset=3, data=b"lo").digest == HELLO_DIGEST
         stream.half_close()
         stopping.join(10)

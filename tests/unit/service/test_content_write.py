@@ -15,7 +15,6 @@ from contentui.content.errors import Locked
 from contentui.protocol import content_pb2 as pb
 from contentui.service.write import SMALL
 from contentui.stores.local.store import LocalStore
-from contentui.stores.memory import MemoryStore
 from tests.unit.service.served import (
     ABSENT,
     COMMIT,
@@ -28,7 +27,7 @@ from tests.unit.service.served import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from contentui.content.model import Info
@@ -36,19 +35,6 @@ if TYPE_CHECKING:
     from tests.unit.service.served import Client, Serving
 
 Code = grpc.StatusCode
-
-
-@pytest.fixture(params=["memory", "local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    store = MemoryStore() if request.param == "memory" else LocalStore(str(tmp_path))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def serving(store: Store) -> Iterator[Serving]:
-    with served(store) as serving:
-        yield serving
 
 
 @pytest.fixture

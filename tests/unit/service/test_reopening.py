@@ -18,25 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from contentui.content.store import Store
     from tests.unit.service.served import Client, Serving, Stream
 
 Code = grpc.StatusCode
 AT_ONCE_S = 0.4
 """Far from the second that is waited at most, and far enough from 50 ms for a loaded machine."""
-
-
-@pytest.fixture(params=["memory", "local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    store = MemoryStore() if request.param == "memory" else LocalStore(str(tmp_path))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def serving(store: Store) -> Iterator[Serving]:
-    with served(store) as serving:
-        yield serving
 
 
 @pytest.fixture(params=["known", "unknown"])

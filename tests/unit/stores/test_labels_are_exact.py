@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,7 +94,7 @@ from contentui.stores.local import blob_names
 from contentui.stores.local.store import LocalStore
 def killed(new):
     os.kill(os.getpid(), signal.SIGKILL)
-blob_names._named = killed
+blob_names._name_all = killed
 LocalStore(sys.argv[1]).put(b"data", labels={"containerd.io/gc.root": "yes"})
 """
 
@@ -147,7 +148,7 @@ def test_labels_of_whoever_loses_the_name_are_gone(store, monkeypatch):
     def write(self, rows, without, now):
         real(self, rows, without, now)
         monkeypatch.setattr(Labels, "write", real)
-        monkeypatch.setattr(Labels, "having_rows", lambda *_: set())  # it had looked before
+        monkeypatch.setattr(Labels, "digests_with_rows", lambda *_: set())  # it had looked before
         LocalStore(store.name).put(b"data")
 
     monkeypatch.setattr(Labels, "write", write)
@@ -208,3 +209,27 @@ def test_a_listing_shows_no_labels_of_a_predecessor(store, monkeypatch):
 
     monkeypatch.setattr(store._labels, "all", removed_meanwhile)
     assert [info.labels for info in store.walk()] == [{"new": "labels"}]
+
+
+def test_a_listing_after_the_clock_was_set_back_asks_for_no_blob_by_itself(store, monkeypatch):
+    """Files whose time is ahead of the clock are not taken for new ones, one by one."""
+    for n in range(5):
+        store.put(b"%d" % n, labels=LABELS)
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() - 3600 * 10**9)
+    monkeypatch.setattr(store._blobs, "info", lambda *_: pytest.fail("asked by itself"))
+    assert [info.labels for info in store.walk()] == [LABELS] * 5
+
+
+def test_a_look_at_a_blob_renames_nothing_when_a_sync_fails(store, monkeypatch):
+    digest = store.put(b"data").digest
+
+    def failing(_fd):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    monkeypatch.setattr(os, "rename", lambda *_, **__: pytest.fail("renamed"))
+    with pytest.raises(ContentError):
+        store.info(digest)
+    monkeypatch.undo()
+    assert store.info(digest).digest == digest
