@@ -164,10 +164,11 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, at: int, *, after: bool) -> list[
             count[0] += counts
             if counts and count[0] == at and not after:
                 signal.raise_signal(signal.SIGINT)
-            done = real(*arguments, **more)
-            if counts and count[0] == at and after:
-                signal.raise_signal(signal.SIGINT)
-            return done
+            try:
+                return real(*arguments, **more)
+            finally:  # also after a call that fails, such as opening a file that is missing
+                if counts and count[0] == at and after:
+                    signal.raise_signal(signal.SIGINT)
 
         return call
 
