@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.errors import ContentError
     from contentui.content.model import Holder, Info
-    from contentui.images.model import Need
+    from contentui.index.model import Need
 
 
 class Verb(StrEnum):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contentui.actions.facts import IngestFacts
     from contentui.content.digest import Digest
     from contentui.content.model import Info
-    from contentui.images.model import Need
+    from contentui.index.model import Need
 
 
 def plan_abort(
@@ -98,7 +98,7 @@ def plan_delete(
 
     What goes in the same plan doesn't count as needing anything. ``needs`` answers None where it
     doesn't know; ``certain`` tells whether what it did answer is all that there is to know (left
-    out: it is). Both as in `contentui.images.index.ContentIndex`.
+    out: it is). Both as in `contentui.index.content_index.ContentIndex`.
     """
     chosen = {info.digest: info for info in infos}
     steps = {

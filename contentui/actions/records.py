@@ -18,7 +18,7 @@ from contentui.text import rfc3339
 if TYPE_CHECKING:
     from contentui.actions.model import Outcome, Plan, Step
     from contentui.content.model import Holder
-    from contentui.images.model import Need
+    from contentui.index.model import Need
 
 MAX_NEEDS = 100
 """Needs that a step lists; ``needs_total`` counts all."""

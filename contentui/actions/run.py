@@ -9,7 +9,7 @@ from contentui.actions import words
 from contentui.actions.model import Concern, Outcome, Result, Verb
 from contentui.content.errors import Changed, ContentError, Locked, NotFound
 from contentui.content.model import Status
-from contentui.images.labels import root_needs
+from contentui.index.labels import root_needs
 from contentui.text import human_size
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Info
     from contentui.content.store import Store
-    from contentui.images.model import Need
+    from contentui.index.model import Need
 
     Needs = Callable[[Digest], tuple[Need, ...] | None]
 
@@ -46,7 +46,7 @@ def run(
     An interruption ends it, but only after it has been noted and told how its item ended.
 
     A step with a concern that is not in ``allow`` is refused. ``needs`` is asked again right
-    before each deletion; `contentui.images.fresh.FreshNeeds` is made for it. ``report`` hears each
+    before each deletion; `FreshNeeds` is made for it. ``report`` hears each
     outcome as it comes, after the ``journal`` (times from ``clock``, nanoseconds); what keeps the
     journal from being written stops nothing and stands in `Journal.problem`.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contentui.cli.context import Context
     from contentui.content.digest import Digest
     from contentui.content.store import Store
-    from contentui.images.model import Need
+    from contentui.index.model import Need
 
 _SHOWN = 50
 

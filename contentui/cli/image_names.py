@@ -29,7 +29,7 @@ def image_named(store: Store, text: str) -> Named:
     """
     from contentui.content.digest import Digest
     from contentui.content.model import Descriptor
-    from contentui.remotes.reference import parse_reference
+    from contentui.oci.references import parse_reference
 
     if text.startswith(("sha256:", "sha384:", "sha512:")):
         info = store.info(Digest.parse(text))

@@ -69,7 +69,7 @@ def settings_of(args: Namespace) -> Settings:
 
 def registry_for(args: Namespace, name: str) -> Registry:
     """The repository that an image's name belongs to. Raises as `settings_of`."""
-    from contentui.remotes.reference import parse_reference
+    from contentui.oci.references import parse_reference
     from contentui.remotes.registry import Registry
 
     return Registry(parse_reference(name), settings_of(args))

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from contentui.cli.context import Context
     from contentui.content.store import Store
-    from contentui.service.address import TcpAddress, UnixAddress
-    from contentui.service.identity import Identity
-    from contentui.service.server import Service
+    from contentui.servers.grpc.address import TcpAddress, UnixAddress
+    from contentui.servers.grpc.identity import Identity
+    from contentui.servers.grpc.server import Service
     from contentui.stores.local.ownership import Claim
 
 _HOW_TLS = (
@@ -99,7 +99,7 @@ def check_addresses(args: Namespace) -> None:
     Raises:
         InvalidArgument: no address, TCP without TLS, options that contradict each other.
     """
-    from contentui.service.address import TcpAddress
+    from contentui.servers.grpc.address import TcpAddress
 
     if not args.listen:
         raise InvalidArgument(
@@ -191,11 +191,11 @@ def _claimed(root: str, args: Namespace) -> Claim:
 
 def _listening(args: Namespace, store: Store, root: str) -> tuple[Service, _Ready]:
     """The service, listening everywhere and answering nobody yet."""
-    from contentui.service.changes import told
-    from contentui.service.identity import identify
-    from contentui.service.limits import Limits
-    from contentui.service.server import Service
-    from contentui.service.side import SideServices
+    from contentui.servers.grpc.changes import told
+    from contentui.servers.grpc.identity import identify
+    from contentui.servers.grpc.limits import Limits
+    from contentui.servers.grpc.server import Service
+    from contentui.servers.grpc.side import SideServices
 
     daemon = os.path.realpath(args.for_containerd) if args.for_containerd else ""
     identity = identify(root, for_containerd=daemon, read_only=store.read_only_reason)
@@ -212,7 +212,7 @@ def _listening(args: Namespace, store: Store, root: str) -> tuple[Service, _Read
 
 def _listen(args: Namespace, service: Service, address: UnixAddress | TcpAddress) -> str:
     """Listen at one address; returns it with its port."""
-    from contentui.service.address import UnixAddress
+    from contentui.servers.grpc.address import UnixAddress
 
     if isinstance(address, UnixAddress):
         mode = (0o660 if args.group else 0o600) if args.mode is None else args.mode
@@ -220,7 +220,7 @@ def _listen(args: Namespace, service: Service, address: UnixAddress | TcpAddress
         return str(address)
     credentials = None
     if args.tls_cert:
-        from contentui.service.tls import TlsFiles, server_credentials
+        from contentui.servers.grpc.tls import TlsFiles, server_credentials
 
         credentials = server_credentials(TlsFiles(args.tls_cert, args.tls_key, args.tls_client_ca))
     port = service.listen_tcp(address.host, address.port, credentials)

@@ -74,7 +74,7 @@ def remove(args: Namespace, context: Context, store: Store) -> int:
 
 def _found(store: Store, names: Sequence[str]) -> tuple[list[Image], int]:
     """The images of these names, as they are or in full, and the code of the first not there."""
-    from contentui.remotes.reference import parse_reference
+    from contentui.oci.references import parse_reference
 
     found: dict[tuple[str, str], Image] = {}
     code: int = Exit.DONE

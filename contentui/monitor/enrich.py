@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Info
-    from contentui.images.model import Kind, Need
+    from contentui.index.model import Need
     from contentui.monitor.clock import Now
+    from contentui.oci.kinds import Kind
 
 _SLICE_NS = 20_000_000
 """How long one tick may look into blobs, nanoseconds."""
@@ -27,7 +28,7 @@ _SHARE = 20
 
 
 class Index(Protocol):
-    """What knows what blobs are and who needs them: `contentui.images.index.ContentIndex`."""
+    """What knows what blobs are and who needs them: `ContentIndex`."""
 
     @property
     def version(self) -> int: ...

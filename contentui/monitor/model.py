@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from contentui.content.model import Descriptor, Holder, Info, IngestId, Liveness, Status, Usage
     from contentui.content.store import Store
-    from contentui.images.model import Kind, Need
+    from contentui.index.model import Need
+    from contentui.oci.kinds import Kind
 
 
 class Verdict(StrEnum):

@@ -10,7 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from contentui.content.errors import FailedPrecondition, PermissionDenied
-from contentui.remotes.reference import DOCKER_HUB
+from contentui.oci.references import DOCKER_HUB
 from contentui.remotes.settings import Credentials
 from contentui.text import visible
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from contentui.content.errors import FailedPrecondition
+from contentui.oci.references import DOCKER_HUB
 from contentui.remotes.model import Can, Host, Tls
-from contentui.remotes.reference import DOCKER_HUB
 from contentui.text import visible
 
 if TYPE_CHECKING:

@@ -8,31 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from contentui.content.digest import Digest
-
-
-class Reference(NamedTuple):
-    """The name of an image in a registry, parsed."""
-
-    host: str
-    """As it is written in names: ``docker.io``, ``localhost:5000``."""
-    repository: str
-    """``library/redis``"""
-    tag: str = ""
-    digest: Digest | None = None
-    """When both are given, the digest is what is pulled."""
-
-    @property
-    def object(self) -> str:
-        """What to ask the registry for: the digest, or the tag."""
-        return str(self.digest or self.tag)
-
-    def __str__(self) -> str:
-        """The full name, as images are recorded under it."""
-        tag = f":{self.tag}" if self.tag else ""
-        digest = f"@{self.digest}" if self.digest else ""
-        return f"{self.host}/{self.repository}{tag}{digest}"
-
 
 class Can(Flag):
     """What a host may be asked for."""

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, DataLoss, InvalidArgument
 from contentui.content.model import Descriptor
+from contentui.oci.references import DOCKER_HUB
 from contentui.remotes.answers import refusal
 from contentui.remotes.auth import Authorizer
 from contentui.remotes.body import Body, start_of
@@ -20,15 +21,15 @@ from contentui.remotes.errors import Interrupted, Missing, Refused
 from contentui.remotes.hosts import hosts_of
 from contentui.remotes.http import Http
 from contentui.remotes.model import Can
-from contentui.remotes.reference import DOCKER_HUB
 from contentui.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
+    from contentui.oci.references import Reference
     from contentui.remotes.http import Answer, Content
-    from contentui.remotes.model import Host, Reference
+    from contentui.remotes.model import Host
     from contentui.remotes.settings import Credentials, Settings
 
 _T = TypeVar("_T")

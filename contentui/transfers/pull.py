@@ -12,10 +12,7 @@ from contentui.content.errors import ContentError, FailedPrecondition, NotFound,
 from contentui.content.model import Descriptor
 from contentui.content.store import Capability
 from contentui.content.transfer import verified_chunks
-from contentui.remotes.registry import MAX_MANIFEST
-from contentui.text import rfc3339, visible
-from contentui.transfers.fetch import SMALL, Fetch
-from contentui.transfers.manifests import (
+from contentui.oci.manifests import (
     DEEPEST,
     MOST_DOCUMENTS,
     Child,
@@ -23,9 +20,12 @@ from contentui.transfers.manifests import (
     parse_manifest,
     ref_of,
 )
+from contentui.oci.platforms import own_platform, suits
+from contentui.remotes.registry import MAX_MANIFEST
+from contentui.text import rfc3339, visible
+from contentui.transfers.fetch import SMALL, Fetch
 from contentui.transfers.model import Part, Phase, Transfer
 from contentui.transfers.patience import Stopped, retried
-from contentui.transfers.platforms import own_platform, suits
 from contentui.transfers.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.store import Store
+    from contentui.oci.manifests import Manifest
+    from contentui.oci.platforms import Platform
     from contentui.remotes.registry import Registry
-    from contentui.transfers.manifests import Manifest
-    from contentui.transfers.platforms import Platform
 
 _T = TypeVar("_T")
 

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError, DataLoss, FailedPrecondition, NotFound
 from contentui.content.transfer import verified_chunks
-from contentui.remotes.errors import Interrupted
-from contentui.remotes.registry import MAX_MANIFEST
-from contentui.remotes.retry import Budget
-from contentui.remotes.upload import Uploads
-from contentui.transfers.manifests import (
+from contentui.oci.manifests import (
     DEEPEST,
     MOST_DOCUMENTS,
     Child,
@@ -23,6 +19,10 @@ from contentui.transfers.manifests import (
     parse_manifest,
     ref_of,
 )
+from contentui.remotes.errors import Interrupted
+from contentui.remotes.registry import MAX_MANIFEST
+from contentui.remotes.retry import Budget
+from contentui.remotes.upload import Uploads
 from contentui.transfers.model import Part, Phase, Transfer
 from contentui.transfers.patience import Stopped, pause, retried
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Descriptor
     from contentui.content.store import BlobReader, Store
+    from contentui.oci.manifests import Manifest
     from contentui.remotes.registry import Registry
     from contentui.remotes.upload import Session
-    from contentui.transfers.manifests import Manifest
 
 AT_ONCE = 3
 _PIECE = 1 << 20

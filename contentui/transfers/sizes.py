@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import ContentError
 from contentui.content.transfer import verified_chunks
+from contentui.oci.manifests import MOST_DOCUMENTS, is_document, parse_manifest
 from contentui.remotes.registry import MAX_MANIFEST
-from contentui.transfers.manifests import MOST_DOCUMENTS, is_document, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from contentui.content.model import ref_argument
-from contentui.images.model import Kind
 from contentui.monitor.model import BlobRow, IngestRow, Verdict
+from contentui.oci.kinds import Kind
 from contentui.text import human_age, human_duration, human_rate, human_size, visible
 from contentui.tui.bars import bar, unknown_bar
 from contentui.tui.cells import elide, elide_image, elide_middle, fits, pad
@@ -18,7 +18,7 @@ from contentui.tui.query import IN
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from contentui.images.model import Need
+    from contentui.index.model import Need
 
 GAP = 1
 """Cells between two columns."""

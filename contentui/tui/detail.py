@@ -29,7 +29,7 @@ from contentui.tui.styling import component_style
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from contentui.images.model import Need
+    from contentui.index.model import Need
     from contentui.tui.fields import Span
 
 _MAX_NEEDS = 100

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Info, IngestId, Status
     from contentui.content.store import Store
-    from contentui.images.index import ContentIndex
+    from contentui.index.content_index import ContentIndex
     from contentui.monitor.feed import Feed
     from contentui.monitor.model import Snapshot
     from contentui.monitor.monitor import Monitor
@@ -61,7 +61,7 @@ class Session:
         Raises:
             ContentError, OSError: as opening a store, and making its directory, does.
         """
-        from contentui.images.index import ContentIndex
+        from contentui.index.content_index import ContentIndex
         from contentui.monitor.feed import Feed
         from contentui.monitor.monitor import Monitor
         from contentui.stores.open import open_store
@@ -146,7 +146,7 @@ class Session:
     def run(self, plan: Plan, allow: Collection[Concern]) -> tuple[Outcome, ...]:
         """Carry the plan out, reading each item again first, and write it into the journal."""
         from contentui.actions.run import run
-        from contentui.images.fresh import FreshNeeds
+        from contentui.index.refresher import FreshNeeds
 
         needs = FreshNeeds(self.store, self._index) if self._index is not None else None
         return tuple(run(self.store, plan, allow=allow, journal=self.journal, needs=needs))

@@ -13,7 +13,7 @@ import pytest
 from contentui.content.digest import Digest
 from contentui.demo.content import layer_chunks, make_image, make_layer
 from contentui.demo.session import demo_store
-from contentui.images.index import ContentIndex
+from contentui.index.content_index import ContentIndex
 from contentui.stores.local.store import LocalStore
 from contentui.transfers.board import Board, board_of
 

@@ -66,9 +66,9 @@ def _local(_: pytest.FixtureRequest, path: Path, __: ExitStack) -> Opener:
 
 def _grpc(_: pytest.FixtureRequest, path: Path, stack: ExitStack) -> Opener:
     """Our client on our service on a directory."""
-    from contentui.service.identity import identify
-    from contentui.service.server import Service
-    from contentui.service.side import SideServices
+    from contentui.servers.grpc.identity import identify
+    from contentui.servers.grpc.server import Service
+    from contentui.servers.grpc.side import SideServices
     from contentui.stores.containerd.store import ContainerdStore
 
     root, socket = _root(path), str(_short(stack) / "s")

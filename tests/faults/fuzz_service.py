@@ -29,7 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from contentui.content.digest import Digest
 from contentui.content.model import ingest_id
-from contentui.service.server import Service
+from contentui.servers.grpc.server import Service
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 

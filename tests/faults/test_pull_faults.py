@@ -13,9 +13,9 @@ from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, NotFound
 from contentui.content.transfer import verified_chunks
 from contentui.demo.unpackable import make_unpackable
+from contentui.oci.references import parse_reference
 from contentui.remotes import retry
 from contentui.remotes.http import Waits
-from contentui.remotes.reference import parse_reference
 from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Settings
 from contentui.stores.local.store import LocalStore

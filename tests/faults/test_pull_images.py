@@ -13,11 +13,11 @@ from bench.faulty import FaultyRegistry
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, FailedPrecondition, NotFound
 from contentui.demo.unpackable import CONFIG, LAYER, MANIFEST
-from contentui.remotes.reference import parse_reference
+from contentui.oci.platforms import Platform
+from contentui.oci.references import parse_reference
 from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Settings
 from contentui.stores.local.store import LocalStore
-from contentui.transfers.platforms import Platform
 from contentui.transfers.pull import Pull, Wanted
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 CHILD = """
 import sys
-from contentui.remotes.reference import parse_reference
+from contentui.oci.references import parse_reference
 from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Settings
 from contentui.stores.local.store import LocalStore

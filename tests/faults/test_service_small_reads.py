@@ -10,7 +10,7 @@ import pytest
 from fuzz_service import asked
 from fuzz_wire import Refused, encode
 
-from contentui.service.recent import SMALL, Recent
+from contentui.servers.grpc.recent import SMALL, Recent
 from contentui.stores.local.blobs import FileReader
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_where_it_would_wait_a_thread_reads(prompt, rig, monkeypatch):
 
 
 def test_without_a_known_grpcio_the_pool_answers(prompt, rig, monkeypatch):
-    monkeypatch.setattr("contentui.service.at_once.inside", lambda: None)
+    monkeypatch.setattr("contentui.servers.grpc.at_once.inside", lambda: None)
     digest = rig.current.put(DATA).digest
     for at in range(5):
         assert read(rig, digest, at, 10) == DATA[at : at + 10]

@@ -8,8 +8,8 @@ from contentui.actions.facts import ingest_facts
 from contentui.actions.model import Concern, Plan, Result
 from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
 from contentui.actions.run import run
-from contentui.images.fresh import FreshNeeds
-from contentui.images.index import ContentIndex
+from contentui.index.content_index import ContentIndex
+from contentui.index.refresher import FreshNeeds
 
 if TYPE_CHECKING:
     from contentui.actions.model import Outcome

@@ -13,7 +13,7 @@ from bench.peers import Missing
 from contentui.content.digest import Digest
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
-from contentui.remotes.reference import parse_reference
+from contentui.oci.references import parse_reference
 from contentui.remotes.registry import Registry as Remote
 from contentui.remotes.settings import Settings
 from contentui.stores.open import open_store

@@ -13,8 +13,8 @@ from contentui.protocol import images_pb2 as images
 from contentui.protocol import leases_pb2 as leases
 from contentui.protocol.names import IMAGES, LEASES, NAMESPACE, method
 from contentui.protocol.types_pb2 import Descriptor
-from contentui.service.identity import identify
-from contentui.service.side import SideServices
+from contentui.servers.grpc.identity import identify
+from contentui.servers.grpc.side import SideServices
 from contentui.stores.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from contentui.content.model import (
     backend_ref,
     ingest_id,
 )
-from contentui.images.model import Kind, Need
+from contentui.index.model import Need
 from contentui.monitor.model import BlobRow, Health, IngestRow, Snapshot, Verdict, View
+from contentui.oci.kinds import Kind
 from contentui.tui.probing import Answer
 from contentui.tui.session import Session
 

@@ -2,8 +2,8 @@
 
 from contentui.content.digest import Digest
 from contentui.content.model import Info, Liveness, Status, ingest_id
-from contentui.images.model import Kind
 from contentui.monitor.model import BlobRow, IngestRow, Verdict
+from contentui.oci.kinds import Kind
 
 SECOND = 10**9
 NOW = 1_763_700_000 * SECOND

@@ -7,8 +7,9 @@ from rich.cells import cell_len
 from table_rows import HOSTILE, NOW, blob, ingest
 
 from contentui.content.digest import Digest
-from contentui.images.model import Kind, Need
+from contentui.index.model import Need
 from contentui.monitor.model import Verdict
+from contentui.oci.kinds import Kind
 from contentui.tui.cells import elide, elide_middle
 from contentui.tui.columns import (
     BLOB_COLUMNS,

@@ -5,7 +5,7 @@ from textual.app import App
 
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Liveness
-from contentui.images.model import Need
+from contentui.index.model import Need
 from contentui.monitor.model import Verdict
 from contentui.tui.detail import DetailPane, detail_lines
 from contentui.tui.fields import Field, lay_out

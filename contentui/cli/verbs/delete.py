@@ -39,8 +39,8 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Delete; the code is that of the first blob that was not."""
     from contentui.actions.plan import plan_delete
-    from contentui.images.fresh import FreshNeeds
-    from contentui.images.index import ContentIndex
+    from contentui.index.content_index import ContentIndex
+    from contentui.index.refresher import FreshNeeds
 
     selected = bool(args.match)
     check_choice(args.digests, selected, "blobs")

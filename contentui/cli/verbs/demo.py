@@ -76,7 +76,7 @@ def _show(args: Namespace, source: str) -> int:
 def _headless(args: Namespace, context: Context, source: str) -> int:
     """Tell what happens: a snapshot as JSON for each look, else its events as sentences."""
     from contentui.cli.records import json_line
-    from contentui.images.index import ContentIndex
+    from contentui.index.content_index import ContentIndex
     from contentui.monitor.monitor import Monitor
     from contentui.monitor.stream import snapshot_record
     from contentui.stores.open import open_store

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable, Iterator
 
+    from contentui.archives.exporting import Export
     from contentui.cli.context import Context
-    from contentui.transfers.archives_out import Export
-    from contentui.transfers.manifests import Child
+    from contentui.oci.manifests import Child
 
 EXAMPLES = """
   contentui export redis:7.4 > redis.tar
@@ -50,11 +50,11 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Write the archive. Raises DataLoss when a blob is damaged; nothing looks whole then."""
+    from contentui.archives.exporting import Export, Source
     from contentui.cli.image_names import image_named
     from contentui.cli.signals import interruptible
     from contentui.cli.writing import to_file
-    from contentui.transfers.archives_out import Export, Source
-    from contentui.transfers.platforms import parse_platform
+    from contentui.oci.platforms import parse_platform
 
     to_stdout = args.output in (None, "-")
     if to_stdout and context.out.is_terminal:

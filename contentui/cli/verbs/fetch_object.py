@@ -41,7 +41,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Fetch it."""
     from contentui.cli.signals import interruptible
-    from contentui.remotes.reference import parse_reference
+    from contentui.oci.references import parse_reference
     from contentui.remotes.registry import Registry
     from contentui.transfers.objects import stream_object
 

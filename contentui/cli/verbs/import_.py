@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
+    from contentui.archives.importing import Imported
+    from contentui.archives.tar import Member
     from contentui.cli.context import Context
-    from contentui.transfers.archives_in import Imported
-    from contentui.transfers.archives_tar import Member
 
 EXAMPLES = """
   contentui import redis.tar
@@ -48,9 +48,9 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Import, and say on an interruption what is kept."""
+    from contentui.archives.importing import Import
     from contentui.cli.signals import Signalled, interruptible
-    from contentui.remotes.reference import parse_reference
-    from contentui.transfers.archives_in import Import
+    from contentui.oci.references import parse_reference
 
     name = str(parse_reference(args.name)) if args.name else ""
     store = context.store(create=True)
@@ -66,7 +66,7 @@ def run(args: Namespace, context: Context) -> int:
 
 
 def _members(args: Namespace) -> Iterator[Member]:
-    from contentui.transfers.archives_source import archive_members, directory_members
+    from contentui.archives.sources import archive_members, directory_members
 
     if args.file != "-" and os.path.isdir(args.file):
         yield from directory_members(args.file)

@@ -81,7 +81,7 @@ def get_image(args: Namespace, context: Context, *, record: bool) -> int:
 
 
 def _wanted(args: Namespace) -> Wanted:
-    from contentui.transfers.platforms import parse_platform
+    from contentui.oci.platforms import parse_platform
     from contentui.transfers.pull import Wanted
 
     return Wanted(tuple(map(parse_platform, args.platform or ())), args.all_platforms)

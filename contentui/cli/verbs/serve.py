@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from contentui.cli.context import Context
-    from contentui.service.address import TcpAddress, UnixAddress
+    from contentui.servers.grpc.address import TcpAddress, UnixAddress
 
 EXAMPLES = """
   contentui serve --store /srv/content --listen unix:///run/contentui.sock
@@ -93,7 +93,7 @@ def run(args: Namespace, context: Context) -> int:
 
 
 def _address(text: str) -> UnixAddress | TcpAddress:
-    from contentui.service.address import parse_address
+    from contentui.servers.grpc.address import parse_address
 
     try:
         return parse_address(text)

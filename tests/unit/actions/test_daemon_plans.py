@@ -10,7 +10,7 @@ from contentui.actions.records import step_to_json
 from contentui.actions.words import GAP
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, IngestId, Liveness, Status
-from contentui.images.model import Need
+from contentui.index.model import Need
 
 SOURCE = "unix:///run/c.sock"
 NOW = 1_700_000_000 * 10**9

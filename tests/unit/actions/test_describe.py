@@ -16,7 +16,7 @@ from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
 from contentui.content.digest import Digest
 from contentui.content.errors import PermissionDenied
 from contentui.content.model import Holder, Info, Liveness, Status, ingest_id
-from contentui.images.model import Need
+from contentui.index.model import Need
 
 NOW = 1_700_000_000 * 10**9
 HOUR = 3600 * 10**9

@@ -15,7 +15,7 @@ from contentui.actions.journal import Journal, default_path
 from contentui.actions.model import Outcome, Result, Step, Verb
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, Status, ingest_id
-from contentui.images.model import Need
+from contentui.index.model import Need
 
 AT = 1_700_000_000_000_000_000
 

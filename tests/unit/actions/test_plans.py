@@ -9,7 +9,7 @@ from contentui.actions.model import Concern
 from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, Liveness, Status, ingest_id
-from contentui.images.model import Need
+from contentui.index.model import Need
 from contentui.stores.memory import MemoryStore
 
 HOLDER = Holder(4711, 5, "curl \x1b[2J https://x", 6)

@@ -20,9 +20,9 @@ from contentui.content.errors import (
     PermissionDenied,
     ResourceExhausted,
 )
-from contentui.images.index import ContentIndex
-from contentui.images.labels import REFERENCE, ROOT
-from contentui.images.model import Need
+from contentui.index.content_index import ContentIndex
+from contentui.index.labels import REFERENCE, ROOT
+from contentui.index.model import Need
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 

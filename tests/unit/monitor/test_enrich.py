@@ -8,9 +8,9 @@ import sys
 
 from monitor_bench import Bench
 
-from contentui.images.index import ContentIndex
-from contentui.images.model import Kind
+from contentui.index.content_index import ContentIndex
 from contentui.monitor.monitor import Monitor
+from contentui.oci.kinds import Kind
 
 
 def test_kinds_and_needs_arrive() -> None:

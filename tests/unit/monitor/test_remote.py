@@ -12,7 +12,7 @@ from monitor_bench import HandClock
 from contentui.content.digest import Digest
 from contentui.content.errors import Unavailable
 from contentui.content.model import Holder, Liveness, Root
-from contentui.images.index import ContentIndex
+from contentui.index.content_index import ContentIndex
 from contentui.monitor.feed import Feed
 from contentui.monitor.model import Verdict, View
 from contentui.monitor.monitor import Monitor

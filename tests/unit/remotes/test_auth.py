@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
 from contentui.content.model import Descriptor
+from contentui.oci.references import parse_reference
 from contentui.remotes.auth import parse_challenges
 from contentui.remotes.errors import Denied
-from contentui.remotes.reference import parse_reference
 from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Credentials, Settings
 

@@ -8,10 +8,10 @@ from answering import Answering, Asked, Reply
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.content.model import Descriptor
+from contentui.oci.references import parse_reference
 from contentui.remotes.errors import Interrupted
 from contentui.remotes.hosts import hosts_of
 from contentui.remotes.model import Can
-from contentui.remotes.reference import parse_reference
 from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Settings
 

@@ -14,7 +14,7 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import Changed, ContentError, NotFound, ResourceExhausted
-from contentui.images.index import ContentIndex
+from contentui.index.content_index import ContentIndex
 from contentui.protocol import (
     content_pb2,
     images_pb2,

@@ -1,0 +1,1 @@
+"""Who refers to what: documents, labels, image names and leases."""

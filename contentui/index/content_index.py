@@ -1,0 +1,310 @@
+"""Who needs which blob: a graph that grows as the blobs of a store are looked at."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from contentui.content.digest import Digest
+from contentui.content.errors import ContentError
+from contentui.index.edges import MAX_EDGES, Edges
+from contentui.index.labels import references, root_needs
+from contentui.index.model import Need
+from contentui.index.roots import Roots
+from contentui.oci.documents import (
+    HEAD_SIZE,
+    MAX_DOCUMENT,
+    Document,
+    kind_of,
+    looks_like_json,
+    parse_document,
+)
+from contentui.oci.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from contentui.content.model import Info
+    from contentui.content.store import Store
+
+_MAX_TITLES = 20_000
+_RETRY_AFTER_S = 30.0
+
+
+class _Look(NamedTuple):
+    """What reading a blob told."""
+
+    kind: Kind
+    document: Document | None = None
+    failed: bool = False
+    """It could not be read this time."""
+
+
+class ContentIndex:
+    """What the blobs of a store are and who needs them. Thread-safe; reads outside its lock.
+
+    Tell it what is there with `update`, let it look with `scan` until that returns True (or do
+    both with `refresh`), and ask. Whatever it can't be sure of is unknown, never free.
+    """
+
+    def __init__(self, store: Store, *, max_edges: int = MAX_EDGES) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._looked = threading.Condition(self._lock)
+        self._told = False
+        self._infos: dict[Digest, Info] = {}
+        self._kinds: dict[Digest, Kind] = {}
+        self._pending: dict[Digest, None] = {}
+        self._reading: dict[Digest, int] = {}
+        self._unread: set[Digest] = set()
+        self._retry_at = 0.0
+        self._obscure: set[Digest] = set()
+        self._unlabelled: set[Digest] = set()
+        self._documents = Edges(max_edges)
+        self._references = Edges(max_edges)
+        self._titles: dict[Digest, str] = {}
+        self._given: dict[Digest, dict[Digest, str]] = {}
+        self._given_count = 0
+        self._roots = Roots()
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """Grows whenever an answer may have become another one."""
+        return self._version
+
+    def update(self, infos: Iterable[Info]) -> None:
+        """Take in which blobs exist now, with their labels. All of them, every time.
+
+        Asks the store for its roots as well: see `update_roots`.
+        """
+        self.update_roots()
+        fresh = {info.digest: info for info in infos}
+        with self._lock:
+            self._version += not self._told
+            self._told = True
+            for digest in self._infos.keys() - fresh.keys():
+                self._forget(digest)
+            for digest, info in fresh.items():
+                before = self._infos.get(digest)
+                if before is not info:
+                    self._take(before, info)
+            self._infos = fresh
+            self._retry()
+
+    def update_roots(self) -> None:
+        """Ask the store what keeps blobs beside labels and documents: image names and leases.
+
+        While that can't be known, nothing is known to be free.
+        """
+        try:
+            found = self._store.roots()
+        except ContentError:
+            found = None
+        with self._lock:
+            self._version += self._roots.take(found)
+
+    def scan(self, budget_s: float) -> bool:
+        """Look at blobs that may be documents, for about ``budget_s`` seconds.
+
+        Returns whether all of them have been looked at; one blob is, even without time.
+        """
+        deadline = time.monotonic() + budget_s
+        while (digest := self._next()) is not None:
+            self._finish(digest, self._look(digest))
+            if time.monotonic() >= deadline:
+                break
+        with self._lock:
+            return self._told and not self._pending and not self._reading
+
+    def refresh(self, budget_s: float) -> bool:
+        """`update` from the store itself, then `scan`. Raises what `Store.walk` raises."""
+        self.update(self._store.walk())
+        return self.scan(budget_s)
+
+    def kind(self, digest: Digest) -> Kind:
+        """What a blob is; its bytes are read once. UNKNOWN when they can't be."""
+        with self._lock:
+            known = self._kinds.get(digest)
+            if known is not None:
+                return known
+            self._start(digest)
+        look = self._look(digest)
+        self._finish(digest, look)
+        return look.kind
+
+    def known_kind(self, digest: Digest) -> Kind | None:
+        """What a blob is as far as it has been looked at; None before. Never reads."""
+        return self._kinds.get(digest)
+
+    def needs(self, digest: Digest) -> tuple[Need, ...] | None:
+        """Who needs a blob; empty when nobody does, for sure; None when that isn't sure.
+
+        What is known to need it is returned even when there may be more: see `needs_certain`.
+        """
+        with self._lock:
+            found = self._find(digest)
+            return found if found or self._certain(digest) else None
+
+    def needs_now(self, digest: Digest, budget_s: float = 1.0) -> tuple[Need, ...] | None:
+        """`needs`, after looking at what came meanwhile: for asking again before a deletion.
+
+        Takes about ``budget_s`` seconds at most, and no time when all has been looked at.
+        """
+        deadline = time.monotonic() + budget_s
+        while not self.scan(deadline - time.monotonic()) and time.monotonic() < deadline:
+            with self._looked:
+                if self._reading and not self._pending:  # another thread is at the last ones
+                    self._looked.wait(max(deadline - time.monotonic(), 0))
+                elif not self._told:
+                    break
+        return self.needs(digest)
+
+    def needs_certain(self, digest: Digest) -> bool:
+        """Whether `needs` knows all that labels, documents and roots can tell about this blob."""
+        with self._lock:
+            return self._certain(digest)
+
+    def _certain(self, digest: Digest) -> bool:
+        if digest not in self._infos or self._unlabelled or not self._roots.known:
+            return False
+        # What a blob itself points at can't make it needed.
+        return all(
+            not group or (len(group) == 1 and digest in group)
+            for group in (self._pending, self._reading, self._unread, self._obscure)
+        )
+
+    def _find(self, digest: Digest) -> tuple[Need, ...]:
+        info = self._infos.get(digest)
+        holders = sorted(self._references.parents(digest))
+        labels = [self._label_need(digest, holder) for holder in holders if holder != digest]
+        parents = sorted(self._documents.parents(digest))
+        documents = [
+            Need("manifest", self._name(parent), parent) for parent in parents if parent != digest
+        ]
+        kept = root_needs(info.labels if info else None)
+        return (*self._roots.needs(digest), *kept, *labels, *documents)
+
+    def _label_need(self, digest: Digest, holder: Digest) -> Need:
+        key = references(self._infos[holder].labels or {}).get(digest, "")
+        return Need("label", f"{key} of {holder.short()}", holder)
+
+    def _name(self, digest: Digest) -> str:
+        """A document's name in words: its own, one given by an index, or its kind and digest."""
+        if digest in self._titles:
+            return self._titles[digest]
+        if image := self._roots.image(digest):
+            return image
+        for parent in sorted(self._documents.parents(digest)):
+            title = self._given.get(parent, {}).get(digest)
+            if title:
+                return title
+        return f"{self._kinds.get(digest, Kind.UNKNOWN)} {digest.short()}"
+
+    def _take(self, before: Info | None, info: Info) -> None:
+        """Note a new blob, or new labels of a known one."""
+        digest = info.digest
+        if before is not None and (before.size, before.committed_ns) != info[1:3]:
+            self._forget(digest)  # removed and stored anew since, perhaps after damage
+            before = None
+        if before is None and digest not in self._kinds and info.size <= MAX_DOCUMENT:
+            self._pending[digest] = None
+        elif before is not None and before.labels == info.labels:
+            return
+        self._version += 1
+        self._unlabelled.discard(digest)
+        if info.labels is None or not self._references.put(digest, references(info.labels)):
+            self._references.drop(digest)
+            self._unlabelled.add(digest)
+
+    def _forget(self, digest: Digest) -> None:
+        self._version += 1
+        self._kinds.pop(digest, None)
+        self._pending.pop(digest, None)
+        for group in (self._unread, self._obscure, self._unlabelled):
+            group.discard(digest)
+        self._references.drop(digest)
+        self._drop_document(digest)
+
+    def _retry(self) -> None:
+        """Have another look, now and then, at what could not be read."""
+        if self._unread and time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + _RETRY_AFTER_S
+            self._pending.update(dict.fromkeys(self._unread))
+
+    def _drop_document(self, digest: Digest) -> None:
+        self._documents.drop(digest)
+        self._titles.pop(digest, None)
+        self._given_count -= len(self._given.pop(digest, ()))
+
+    def _next(self) -> Digest | None:
+        """Take a blob off the list of those to look at."""
+        with self._lock:
+            if not self._pending:
+                return None
+            digest, _ = self._pending.popitem()
+            self._start(digest)
+            return digest
+
+    def _start(self, digest: Digest) -> None:
+        self._reading[digest] = self._reading.get(digest, 0) + 1
+
+    def _finish(self, digest: Digest, look: _Look) -> None:
+        """Keep what a look told, if the blob is still there."""
+        with self._lock:
+            self._reading[digest] -= 1
+            if not self._reading[digest]:
+                del self._reading[digest]
+                self._looked.notify_all()
+            info = self._infos.get(digest)
+            if info is None:
+                return
+            self._version += 1
+            if look.failed:
+                if info.size <= MAX_DOCUMENT and digest not in self._kinds:
+                    self._unread.add(digest)
+                return
+            self._pending.pop(digest, None)
+            self._unread.discard(digest)
+            self._kinds[digest] = look.kind
+            self._drop_document(digest)
+            if not self._keep(digest, look.document):
+                self._obscure.add(digest)
+
+    def _keep(self, digest: Digest, document: Document | None) -> bool:
+        """Whether all that a document points at is known now."""
+        if document is None:
+            return True
+        children = {self._same(child.digest): None for child in document.children}
+        if not document.understood or not self._documents.put(digest, children):
+            return False
+        if document.title and len(self._titles) < _MAX_TITLES:
+            self._titles[digest] = document.title
+        titles = {self._same(child): title for child, title in document.titles}
+        if titles and self._given_count + len(titles) < _MAX_TITLES:
+            self._given[digest] = titles
+            self._given_count += len(titles)
+        return True
+
+    def _same(self, digest: Digest) -> Digest:
+        """The object that names this blob already, so that its text is kept once."""
+        info = self._infos.get(digest)
+        return info.digest if info is not None else digest
+
+    def _look(self, digest: Digest) -> _Look:
+        """Read as much of a blob as tells what it is and what it points at."""
+        try:
+            with self._store.reader(digest) as reader:
+                size = reader.size
+                head = reader.read_at(HEAD_SIZE, 0)
+                if not looks_like_json(head) or size > MAX_DOCUMENT:
+                    return _Look(kind_of(head, size), failed=not head and size > 0)
+                data = head if len(head) == size else reader.read_at(size, 0)
+        except (ContentError, OSError):
+            return _Look(Kind.UNKNOWN, failed=True)
+        if Digest.of(data, digest.algorithm) == digest:
+            document = parse_document(data)
+        else:
+            document = Document(Kind.UNKNOWN, understood=False)  # altered: who knows what it was
+        return _Look(document.kind, document)

@@ -1,0 +1,1 @@
+"""OCI and Docker documents, media types, platforms and references."""

@@ -1,0 +1,58 @@
+"""What came to need a blob between a plan and its run keeps it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from contentui.actions.model import Result, Verb
+from contentui.index.content_index import ContentIndex
+from contentui.index.refresher import FreshNeeds
+from contentui.stores.local.store import LocalStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    with LocalStore(str(tmp_path / "store")) as opened:
+        yield opened
+
+
+def manifest_of(*infos):
+    layers = [{"digest": info.digest} for info in infos]
+    return json.dumps({"schemaVersion": 2, "layers": layers}).encode()
+
+
+def test_the_first_question_looks_again(store):
+    layer, other = store.put(b"layer"), store.put(b"other")
+    index = ContentIndex(store)
+    assert index.refresh(60)
+    needs = FreshNeeds(store, index)
+    manifest = store.put(manifest_of(layer))
+    assert [need.digest for need in needs(layer.digest)] == [manifest.digest]
+    assert needs(other.digest) == ()
+
+
+def test_later_questions_look_again_in_time(store):
+    layer = store.put(b"layer")
+    needs = FreshNeeds(store, ContentIndex(store))
+    assert needs(layer.digest) == ()
+    store.update(store.put(b"holder").digest, {"containerd.io/gc.ref.content": layer.digest})
+    while not needs(layer.digest):
+        pass
+
+
+def test_the_screen_keeps_what_a_manifest_needs_since_the_plan(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    from contentui.tui.session import Session
+
+    layer = store.put(b"layer")
+    session = Session(store.name)
+    session.open()
+    plan = session.plan(Verb.DELETE, [layer], ())
+    assert not plan.concerns
+    store.put(manifest_of(layer))
+    (outcome,) = session.run(plan, ())
+    session.close()
+    assert outcome.result is Result.SKIPPED
+    assert layer.digest in store.digests()
