@@ -78,8 +78,8 @@ faults: $(INSTALLED) ## pulls through broken networks, peers and us side by side
 screenshots: $(INSTALLED) ## the README's pictures, from the demo
 	@$(BIN)/python screenshots/make.py $(ARGS)
 
-tables: $(TOOLS) ## the README's tables, from the code
-	@$(BIN)/python tests/hygiene/readme_tables.py
+tables: $(TOOLS) ## the tables of keys, verbs and exit codes in docs/
+	@$(BIN)/python tests/hygiene/doc_tables.py
 
 protocol: $(TOOLS) ## the modules of containerd's messages, from contentui/protocol/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. contentui/protocol/*.proto

@@ -1,4 +1,7 @@
-"""The README's tables, made from the code; run as a program it renews them."""
+"""The tables of keys, verbs and exit codes in docs/, made from the code.
+
+Run as a program, this module writes them (``make tables``).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from contentui.tui.commands import COMMANDS, GROUPS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-README = Path(__file__).parents[2] / "README.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 _KEY_NAMES = {"question_mark": "?", "slash": "/", "asterisk": "*", "escape": "esc", "upper_s": "S"}
 _EXIT = re.compile(r"^  (\S+) {2}(.*)$", re.MULTILINE)
@@ -38,27 +41,34 @@ def verbs_table() -> str:
 
 
 def exits_table() -> str:
-    """The exit codes, as ``--help`` tells them."""
+    """The exit codes, as ``--help`` prints them."""
     rows = [(f"`{code}`", meaning) for code, meaning in _EXIT.findall(exits.TABLE)]
     return _table(("code", "meaning"), rows)
 
 
-TABLES = {"keys": keys_table, "verbs": verbs_table, "exit codes": exits_table}
+TABLES = {
+    "keys": ("dashboard.md", keys_table),
+    "verbs": ("cli.md", verbs_table),
+    "exit codes": ("cli.md", exits_table),
+}
+"""The name of each table, its page, and the function that makes it."""
 
 
-def between(name: str, text: str) -> re.Match[str] | None:
-    """The place of a table in the README: the lines between its two marks."""
-    return re.search(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", text, re.DOTALL)
+def find_table(name: str, text: str) -> re.Match[str]:
+    """The lines of a table: those between its two comments. Raises SystemExit without them."""
+    found = re.search(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", text, re.DOTALL)
+    if found is None:
+        raise SystemExit(f"no page has the comments for the table of {name}")
+    return found
 
 
-def renewed(text: str) -> str:
-    """The README with every table as the code has it now."""
-    for name, make in TABLES.items():
-        place = between(name, text)
-        if place is None:
-            raise SystemExit(f"README.md has no place for the table of {name}")
-        text = text[: place.start()] + make() + text[place.end() :]
-    return text
+def write_tables() -> None:
+    """Replace every table in ``docs/`` by the one made from the code."""
+    for name, (page, make) in TABLES.items():
+        path = DOCS / page
+        text = path.read_text()
+        place = find_table(name, text)
+        path.write_text(text[: place.start()] + make() + text[place.end() :])
 
 
 def _keys(keys: str) -> str:
@@ -80,4 +90,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text()))
+    write_tables()
