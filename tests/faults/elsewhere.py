@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PRELUDE = """
 import ctypes, json, os, resource, sqlite3, sys, urllib.parse  # before anything is taken away
-import contentui.stores.local.inflow, contentui.stores.local.writer
+import contentui.stores.local.copier, contentui.stores.local.writer
 from contentui.content.digest import Digest
 from contentui.content.errors import *
 from contentui.content.model import ingest_id

@@ -26,14 +26,14 @@ from contentui.content.errors import (
     ContentError,
 )
 from contentui.content.model import ingest_id
-from contentui.stores.local import data, inflow, naming
+from contentui.stores.local import copier, data, naming
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SMALL: dict[Any, dict[str, float]] = {
-    inflow: {"PIECE": 8192, "_COPY": 16384, "_SYNC_FROM": 32768, "_LEAD": 32768},
+    copier: {"PIECE": 8192, "_COPY": 16384, "_SYNC_FROM": 32768, "_LEAD": 32768},
     data: {"_PIECE": 8192, "_WRITEBACK_FROM": 8192},
     naming: {"WAIT_S": 0.3, "STOPPED_S": 0.3, "_LOOK_S": 0.02},
 }

@@ -185,12 +185,12 @@ class BlobNames:
 
     def orphan_labels(self) -> list[str]:
         """Digests, hostile text, that have labels and no blob. Raises ContentError."""
-        with files.told("listing labels without blobs"):
+        with files.map_errors("listing labels without blobs"):
             return [text for text in self._labels.digests() if not self._names_a_blob(text)]
 
     def drop_orphan_labels(self, digests: Iterable[str]) -> list[str]:
         """Remove the labels of those that have no blob; returns whose. Raises ContentError."""
-        with files.told("removing labels without blobs"), self._naming.held():
+        with files.map_errors("removing labels without blobs"), self._naming.held():
             gone = [text for text in digests if not self._names_a_blob(text)]
             if gone:
                 self._labels.write([], gone, 0)

@@ -65,7 +65,7 @@ class FileReader:
     def read_at(self, size: int, offset: int) -> bytes:
         if offset < 0:
             raise OutOfRange(f"a blob has no offset {offset}")
-        with files.told(f"reading {self._digest}"):
+        with files.map_errors(f"reading {self._digest}"):
             return os.pread(self._fd, max(size, 0), offset)
 
     def read_now(self, size: int, offset: int) -> bytes | None:
@@ -115,7 +115,7 @@ class Blobs:
             NotFound: there is no such blob.
             ContentError: it cannot be read or synced.
         """
-        with files.told(f"looking at {digest}"):
+        with files.map_errors(f"looking at {digest}"):
             found = self.names.stat(digest)
             if found is not None and durable and files.is_recent(found):
                 self.names.sync([digest], recreate=False)
@@ -148,7 +148,7 @@ class Blobs:
         read_ns = time.time_ns()
         labels = self._labels.all()
         rows, without_row = labels.rows, labels.of("", 0)[1]
-        with files.told("listing blobs"):
+        with files.map_errors("listing blobs"):
             for algorithm, names, directory in self._names():
                 prefix = f"{algorithm}:"
                 for some, looks in _looks(names, directory):
@@ -189,7 +189,7 @@ class Blobs:
 
     def reader(self, digest: Digest) -> FileReader:
         """Raises NotFound; FailedPrecondition when no regular file is there."""
-        with files.told(f"opening {digest}"):
+        with files.map_errors(f"opening {digest}"):
             try:
                 directory = self.names.of(digest.algorithm).fd()
                 fd = os.open(digest.encoded, files.READ, dir_fd=directory)
@@ -210,7 +210,7 @@ class Blobs:
         The file goes first, so that a disk without a free block can be freed; labels that can't
         be removed there stay as a row without a blob, which counts for nothing.
         """
-        with files.told(f"deleting {digest}"):
+        with files.map_errors(f"deleting {digest}"):
             if not self._labels.digests_with_rows([digest]):
                 self._unlink(digest, seen)
                 return
@@ -223,7 +223,7 @@ class Blobs:
         self, digest: Digest, change: Mapping[str, str | None] | None, new: Mapping[str, str]
     ) -> Info:
         """Change labels; see `Labels.replace`. Raises NotFound, FailedPrecondition."""
-        with files.told(f"labelling {digest}"), self._naming.held():
+        with files.map_errors(f"labelling {digest}"), self._naming.held():
             found = self.names.stat(digest)
             if found is None:
                 raise _missing(digest)
@@ -360,7 +360,7 @@ class Blobs:
         """Store contents; those that others delete meanwhile are stored anew."""
         done: dict[Digest, Info] = {}
         what = next(iter(contents)) if len(contents) == 1 else f"{len(contents)} blobs"
-        with files.told(f"storing {what}"):
+        with files.map_errors(f"storing {what}"):
             for _ in range(_ROUNDS):
                 missing: dict[Digest, bytes] = {}
                 for digest, data in contents.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import DataLoss
 from contentui.stores.local import files
-from contentui.stores.local.inflow import CopyFailed, Inflow
+from contentui.stores.local.copier import CopyFailed, StreamCopier
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -49,7 +49,7 @@ class IngestData:
         """The last state that a sync has brought to the disk."""
         self._unfinished = False
         """A change began and was interrupted: the file may be longer than the offset."""
-        self._inflow: Inflow | None = None
+        self._copier: StreamCopier | None = None
         self._lost = False
         """A sync or writeback failed; the bytes behind the last good sync must be dropped."""
         self._altered = ""
@@ -162,9 +162,9 @@ class IngestData:
         self.check()
         self._clear_sync_record()
         hash_, offset = self._state
-        self._inflow = Inflow(self, hash_.copy(), offset, progress)
+        self._copier = StreamCopier(self, hash_.copy(), offset, progress)
         try:
-            self._inflow.run(source)
+            self._copier.run(source)
         except DataLoss as error:
             self._altered = self._altered or error.message
             raise
@@ -174,7 +174,7 @@ class IngestData:
 
     def restart(self) -> None:
         """Drop all bytes. Raises OSError."""
-        self._stop_inflow()
+        self._stop_copier()
         self._clear_sync_record()
         self._unfinished = True
         os.ftruncate(self._fd, 0)
@@ -230,7 +230,7 @@ class IngestData:
         self._remember_times()
         self.sync()
 
-    # -- for `Inflow`, which appends piece by piece
+    # -- for `StreamCopier`, which appends piece by piece
 
     def write_at(self, piece: memoryview, at: int) -> int:
         """Write as many bytes as possible. Raises OSError when none can be written, DataLoss."""
@@ -282,7 +282,7 @@ class IngestData:
 
     def _reconcile(self) -> None:
         """Bring file and state together after an interruption or a failure. Raises OSError."""
-        self._stop_inflow()
+        self._stop_copier()
         if self._lost:
             self._state = self._synced
             self._unfinished = True
@@ -292,12 +292,12 @@ class IngestData:
             self._remember_times()
             self._unfinished = self._lost = False
 
-    def _stop_inflow(self) -> None:
-        if self._inflow is not None:
-            self._inflow.join()
-            self._state = self._inflow.state
+    def _stop_copier(self) -> None:
+        if self._copier is not None:
+            self._copier.join()
+            self._state = self._copier.state
             self._unfinished = not self._altered
-            self._inflow = None
+            self._copier = None
 
     def _remember_times(self) -> None:
         """Remember the file's times. To be called after each change by this writer."""

@@ -1,4 +1,4 @@
-"""File operations that neither follow links nor forget to sync, and their errors in our words."""
+"""File operations that follow no links and sync what they must, and the errors they raise."""
 
 from __future__ import annotations
 
@@ -67,13 +67,16 @@ _ADVICE: dict[int, tuple[type[ContentError], str]] = {
 
 
 def content_error(error: OSError, doing: str) -> ContentError:
-    """The error to raise for ``error``; ``doing`` says what failed, as in ``writing the blob``."""
+    """The error to raise for ``error``; ``doing`` is the action that failed: "writing the blob"."""
     kind, advice = _ADVICE.get(error.errno or 0, (Unavailable, ""))
     return kind(f"{visible(doing)}: {error.strerror or error}", advice=advice)
 
 
-class told:  # noqa: N801 - reads as the words of a sentence: with told("writing x")
-    """Raise any OSError of the block as a ContentError. A class: it costs half a generator."""
+class map_errors:  # noqa: N801 - used like a function
+    """Raise an OSError of the block as a ContentError: ``with map_errors("writing the blob"):``.
+
+    A class, since entering one takes half the time of a ``contextmanager`` generator.
+    """
 
     __slots__ = ("_doing",)
 

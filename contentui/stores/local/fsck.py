@@ -51,7 +51,7 @@ def check(store: LocalStore) -> list[Finding]:
     with OpenStore(store) as place:
         for where, look in _CHECKS:
             try:
-                with files.told(f"checking {where}"):
+                with files.map_errors(f"checking {where}"):
                     found += look(place)
             except ContentError as error:
                 message = visible(error.message)
@@ -97,7 +97,7 @@ def _repair(place: OpenStore, finding: Finding) -> Repaired:
     try:
         if reason := place.store.read_only_reason:  # a service or a daemon has come since
             raise ReadOnly(f"the store is read-only since: {reason}")
-        with files.told(f"repairing {finding.name}"):
+        with files.map_errors(f"repairing {finding.name}"):
             _REPAIRS[finding.kind](place, finding)
     except (NotFound, Changed, Locked) as error:
         return Repaired(finding, "skipped", error.message, error)

@@ -78,7 +78,7 @@ class LocalImages:
         check_image(name, target)
         new = None if labels is None else checked_labels(labels)
         self._prepare()
-        with files.told("naming an image"), self._transaction(make=True) as connection:
+        with files.map_errors("naming an image"), self._transaction(make=True) as connection:
             old = _found(connection, name)
             now = time.time_ns()
             if new is None:
@@ -94,7 +94,10 @@ class LocalImages:
         self._prepare()
         if not self._exists():
             raise no_image(name)
-        with files.told("deleting an image's name"), self._transaction(make=False) as connection:
+        with (
+            files.map_errors("deleting an image's name"),
+            self._transaction(make=False) as connection,
+        ):
             found = _found(connection, name)
             if found is None:
                 raise no_image(name)
@@ -102,14 +105,14 @@ class LocalImages:
             connection.execute("DELETE FROM images WHERE name = ?", (_text(name),))
 
     def _exists(self) -> bool:
-        with files.told("looking for the names of images"):
+        with files.map_errors("looking for the names of images"):
             return self._database.exists()
 
     def _rows(self, query: str, *arguments: str) -> _Rows:
         if not self._exists():
             return []
         doing = "reading the names of images"
-        with files.told(doing), self._database.map_errors(doing):
+        with files.map_errors(doing), self._database.map_errors(doing):
             return self._query(query, arguments)
 
     def _query(self, query: str, arguments: tuple[str, ...]) -> _Rows:

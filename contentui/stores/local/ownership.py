@@ -127,7 +127,7 @@ def adopt(root: str) -> None:
         FailedPrecondition: nobody owns it, or the daemon or the service lives.
         NotFound, PermissionDenied, ReadOnly: the mark can't be written.
     """
-    with files.told(f"looking who owns {root}"):
+    with files.map_errors(f"looking who owns {root}"):
         meta_db = _meta_db(root)
         if dedicated_to(root):
             _undedicate(root)
@@ -144,7 +144,7 @@ def adopt(root: str) -> None:
             f"{visible(root)} is in use by a running containerd",
             advice="stop that containerd first; adopting is for the directory of a dead node",
         )
-    with files.told(f"adopting {root}"):
+    with files.map_errors(f"adopting {root}"):
         ours = files.Directory(files.Directory(None, root), OURS)
         try:
             directory = ours.fd_or_make()
@@ -244,7 +244,7 @@ def claim(root: str, socket: str) -> Claim:
     import json
 
     mark = json.dumps({"socket": _url(socket), "pid": os.getpid()}).encode()
-    with files.told(f"marking {root} as the service's"):
+    with files.map_errors(f"marking {root} as the service's"):
         fd = lock_owner_mark(root)
         if fd < 0:
             raise FailedPrecondition(
@@ -272,7 +272,7 @@ def dedicate(root: str, daemon_root: str) -> None:
         NotFound, PermissionDenied, ReadOnly: the mark can't be written.
     """
     wanted = os.path.realpath(daemon_root)
-    with files.told(f"looking who owns {root}"):
+    with files.map_errors(f"looking who owns {root}"):
         known = dedicated_to(root)
     if known == wanted:
         return
@@ -284,7 +284,7 @@ def dedicate(root: str, daemon_root: str) -> None:
             advice="give each containerd a directory of its own",
         )
     _check_empty(root, why)
-    with files.told(f"dedicating {root}"):
+    with files.map_errors(f"dedicating {root}"):
         ours = files.Directory(files.Directory(None, root), OURS)
         try:
             directory = ours.fd_or_make()
@@ -301,7 +301,7 @@ def dedicate(root: str, daemon_root: str) -> None:
 
 
 def _check_empty(root: str, why: str) -> None:
-    with files.told(f"looking into {root}"):
+    with files.map_errors(f"looking into {root}"):
         if is_containerds(root):
             raise FailedPrecondition(
                 f"{visible(root)} is a containerd's own content",
@@ -329,5 +329,5 @@ def _undedicate(root: str) -> None:
             f"{visible(root)} is in use by {owner or 'a running containerd'}",
             advice="stop that first; adopting is for the directory of a dead node",
         )
-    with files.told(f"adopting {root}"):
+    with files.map_errors(f"adopting {root}"):
         os.unlink(os.path.join(root, OURS, DEDICATED))

@@ -35,7 +35,7 @@ def make(root: str, group: int | None) -> None:
         PermissionDenied: it, or a part of it, is another user's.
         FailedPrecondition, ReadOnly, ResourceExhausted, Unavailable: as the file system refuses.
     """
-    with files.told(f"making {root}"):
+    with files.map_errors(f"making {root}"):
         top = files.Directory(None, root)
         try:
             fd = top.fd_or_make()

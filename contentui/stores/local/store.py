@@ -85,7 +85,7 @@ class LocalStore:
         try:
             self._check_root(create=create and not read_only)
             if claim is not None:
-                with files.told(f"opening {path}"):
+                with files.map_errors(f"opening {path}"):
                     self._root.pin()
         except BaseException:
             self._root.close()
@@ -169,19 +169,19 @@ class LocalStore:
             from contentui.content.filters import info_filter
 
             matches = info_filter(filters)
-        with files.told(f"listing the blobs of {self._path}"):
+        with files.map_errors(f"listing the blobs of {self._path}"):
             self._root.fd()
         found = self._blobs.walk()
         return found if matches is None else filter(matches, found)
 
     def digests(self) -> list[Digest]:
-        with files.told(f"listing the blobs of {self._path}"):
+        with files.map_errors(f"listing the blobs of {self._path}"):
             self._root.fd()
             return self._blobs.digests()
 
     def digest_lines(self) -> str:
         """The digests of all blobs as text, one a line, without looking at each."""
-        with files.told(f"listing the blobs of {self._path}"):
+        with files.map_errors(f"listing the blobs of {self._path}"):
             self._root.fd()
             return self._blobs.digest_lines()
 
@@ -202,7 +202,7 @@ class LocalStore:
 
     def strays(self) -> list[str]:
         """Paths of foreign files among the blobs, hostile text."""
-        with files.told(f"listing the blobs of {self._path}"):
+        with files.map_errors(f"listing the blobs of {self._path}"):
             return self._blobs.strays()
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
@@ -261,7 +261,7 @@ class LocalStore:
         self._prepare()
         from contentui.stores.local.writer import LocalWriter
 
-        with files.told(f"opening ingest {ref}"):
+        with files.map_errors(f"opening ingest {ref}"):
             if expected is not None and self._blobs.is_there(expected, None):
                 self._remove_committed_ingest(ingest_id(ref))
                 raise already_exists(expected)
@@ -291,7 +291,7 @@ class LocalStore:
 
             matches = status_filter(filters)
         found = []
-        with files.told(f"listing the ingests of {self._path}"):
+        with files.map_errors(f"listing the ingests of {self._path}"):
             self._root.fd()
             try:
                 directory = self._ingests.fd()
@@ -313,7 +313,7 @@ class LocalStore:
         return found
 
     def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
-        with files.told(f"looking at the ingests of {self._path}"):
+        with files.map_errors(f"looking at the ingests of {self._path}"):
             self._root.fd()
             try:
                 directory = self._ingests.fd()
@@ -332,7 +332,7 @@ class LocalStore:
 
     def ingest_ids(self) -> list[IngestId]:
         """The names of all ingest directories, without looking at each."""
-        with files.told(f"listing the ingests of {self._path}"):
+        with files.map_errors(f"listing the ingests of {self._path}"):
             self._root.fd()
             try:
                 return [IngestId(name) for name in os.listdir(self._ingests.fd())]
@@ -353,7 +353,7 @@ class LocalStore:
         return [path for path in paths if os.path.isdir(path)]
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
-        with files.told(f"looking at the locks of {self._path}"):
+        with files.map_errors(f"looking at the locks of {self._path}"):
             if self._keeping.writes_by_itself:
                 return self._keeping.daemons_holders(ids)
             return self._locks.holders(ids)
@@ -362,7 +362,7 @@ class LocalStore:
         self._check_writable()
         ingest = ingest_id(ref)
         name = visible(_name(ref), 160)
-        with files.told(f"aborting ingest {name}"):
+        with files.map_errors(f"aborting ingest {name}"):
             self._present(ingest, name)
             with contextlib.ExitStack() as stack:
                 held = False
@@ -386,7 +386,7 @@ class LocalStore:
         self._check_writable()
         ingest = ingest_id(ref)
         name = visible(_name(ref), 160)
-        with files.told(f"truncating ingest {name}"):
+        with files.map_errors(f"truncating ingest {name}"):
             self._present(ingest, name)
             with self._lock_unless_full(ingest, ref) as lock:
                 found = self._compare(ingest, name, seen, held=False)
@@ -417,7 +417,7 @@ class LocalStore:
         self._check_writable()
         ingest = ingest_id(ref)
         name = visible(_name(ref), 160)
-        with files.told(f"probing ingest {name}"):
+        with files.map_errors(f"probing ingest {name}"):
             self._present(ingest, name)
             lock = lock_or_refusal(lambda: self._lock(ingest, ref))
             if isinstance(lock, Locked):
@@ -452,7 +452,7 @@ class LocalStore:
     def _check_writable(self) -> None:
         reason = self.read_only_reason
         if reason and not self._asked_read_only:
-            with files.told(f"looking who owns {self._path}"):
+            with files.map_errors(f"looking who owns {self._path}"):
                 self._keeping.check()
         if reason:
             raise ReadOnly(f"{visible(self._path)} is read-only here", advice=reason)
@@ -462,7 +462,7 @@ class LocalStore:
         self._check_writable()
         if self._prepared:
             return
-        with self._mutex, files.told(f"preparing {self._path}"):
+        with self._mutex, files.map_errors(f"preparing {self._path}"):
             self._ours.fd_or_make()
             if not self._labels.exists():
                 with self._naming.held():
@@ -504,7 +504,7 @@ class LocalStore:
     def _status(self, ingest: IngestId) -> Status | None:
         if "/" in ingest or ingest in (".", "..", "") or "\0" in ingest:
             return None
-        with files.told(f"looking at ingest {visible(ingest)}"):
+        with files.map_errors(f"looking at ingest {visible(ingest)}"):
             try:
                 directory = self._ingests.fd()
             except FileNotFoundError:

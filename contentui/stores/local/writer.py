@@ -19,8 +19,8 @@ from contentui.content.errors import (
 from contentui.content.model import Info, Status
 from contentui.stores.local import files, forks, ingests
 from contentui.stores.local.blobs import already_exists
+from contentui.stores.local.copier import SourceFailed
 from contentui.stores.local.data import IngestData
-from contentui.stores.local.inflow import SourceFailed
 from contentui.stores.local.ingest_dir import IngestDirectory
 from contentui.stores.local.labels import checked_labels
 
@@ -101,7 +101,7 @@ class LocalWriter:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._check_open("write to")
-        with files.told(f"writing ingest {self._ref}"):
+        with files.map_errors(f"writing ingest {self._ref}"):
             self._forget_refusal()
             try:
                 self._data.append(memoryview(data).cast("B"))
@@ -113,7 +113,7 @@ class LocalWriter:
         self._forget_refusal()
         before = self.offset
         try:
-            with files.told(f"writing ingest {self._ref}"):
+            with files.map_errors(f"writing ingest {self._ref}"):
                 self._data.append_from(source, progress)
         except SourceFailed as error:
             raise error.error from None
@@ -125,7 +125,7 @@ class LocalWriter:
         self._check_open("truncate")
         if size != 0:
             raise InvalidArgument(f"an ingest can't be truncated to {size} bytes, only to 0")
-        with files.told(f"truncating ingest {self._ref}"):
+        with files.map_errors(f"truncating ingest {self._ref}"):
             self._restart()
 
     def commit(
@@ -137,7 +137,7 @@ class LocalWriter:
         self._check_open("commit")
         labels = self._labels if labels is None else checked_labels(labels)
         try:
-            with files.told(f"committing ingest {self._ref}"):
+            with files.map_errors(f"committing ingest {self._ref}"):
                 return self._commit(size, expected or self._expected, labels)
         except (AlreadyExists, DataLoss, NotFound):
             raise
@@ -159,7 +159,7 @@ class LocalWriter:
             return
         try:
             if self._generation == forks.generation:
-                with files.told(f"closing ingest {self._ref}"):
+                with files.map_errors(f"closing ingest {self._ref}"):
                     self._keep()
         finally:
             self._end()

@@ -1,4 +1,4 @@
-"""How large content gets into an ingest: copied by one thread while another one hashes it."""
+"""Appending a stream to an ingest: one thread copies its bytes while another one hashes them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PIPE_SIZE = 1 << 20
 
 
 class SourceFailed(Exception):
-    """The source raised ``error``, an OSError that must not be told as the store's."""
+    """The source raised ``error``, an OSError that must not be reported as the store's."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -48,7 +48,7 @@ class CopyFailed(Exception):
         self.error = error
 
 
-class Inflow:
+class StreamCopier:
     """One run of appending a source to an ingest's data."""
 
     def __init__(
