@@ -114,41 +114,22 @@ class Session:
 
         ``moving``: which of them the screen shows as moving. Raises ContentError.
         """
-        from contentui.actions.facts import ingest_facts
         from contentui.actions.model import Verb as AnyVerb
-        from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+        from contentui.actions.planner import Planner
 
-        store, refusal = self.store, self.store.read_only_reason
+        planner = Planner(self.store, self._index)
         if verb is AnyVerb.DELETE:
-            infos = cast("Sequence[Info]", targets)
-            index = self._known_index()
-            index.refresh(INDEX_BUDGET_S)
-            return plan_delete(
-                store.name,
-                infos,
-                index.needs,
-                certain=index.needs_certain,
-                read_only_reason=refusal,
-                collects=store.collects,
-            )
-        facts = [
-            fact._replace(moving=fact.moving or fact.status.id in moving)
-            for fact in ingest_facts(store, cast("Sequence[Status]", targets), second_look_s=0)
-        ]
-        make = plan_abort if verb is AnyVerb.ABORT else plan_truncate
-        return make(store.name, facts, read_only_reason=refusal, collects=store.collects)
-
-    def _known_index(self) -> ContentIndex:
-        if self._index is None:
-            raise Unavailable("the store is not open yet")
-        return self._index
+            return planner.delete(cast("Sequence[Info]", targets), budget_s=INDEX_BUDGET_S)
+        statuses = cast("Sequence[Status]", targets)
+        facts = planner.facts(statuses, second_look_s=0, moving=moving)
+        return planner.abort(facts) if verb is AnyVerb.ABORT else planner.truncate(facts)
 
     def run(self, plan: Plan, allow: Collection[Concern]) -> tuple[Outcome, ...]:
         """Carry the plan out, reading each item again first, and write it into the journal."""
+        from contentui.actions.planner import Planner
         from contentui.actions.run import run
-        from contentui.index.refresher import FreshNeeds
 
-        needs = FreshNeeds(self.store, self._index) if self._index is not None else None
+        needs = Planner(self.store, self._index).fresh_needs()
         return tuple(run(self.store, plan, allow=allow, journal=self.journal, needs=needs))
 
     @property

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contentui.actions.facts import ingest_facts
 from contentui.actions.model import Concern, Plan, Result
-from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+from contentui.actions.planner import Planner
 from contentui.actions.run import run
-from contentui.index.content_index import ContentIndex
-from contentui.index.refresher import FreshNeeds
 
 if TYPE_CHECKING:
     from contentui.actions.model import Outcome
     from contentui.content.digest import Digest
     from contentui.content.model import Status
     from contentui.content.store import Store
+    from contentui.index.refresher import FreshNeeds
 
 FORCE = frozenset(Concern)
 
@@ -29,26 +27,20 @@ def found(store: Store, ref: str, namespace: str = "default") -> Status:
 
 
 def abort_plan(store: Store, *statuses: Status) -> Plan:
-    return plan_abort(store.name, ingest_facts(store, statuses), collects=store.collects)
+    planner = Planner(store)
+    return planner.abort(planner.facts(statuses))
 
 
 def truncate_plan(store: Store, *statuses: Status) -> Plan:
-    return plan_truncate(store.name, ingest_facts(store, statuses), collects=store.collects)
+    planner = Planner(store)
+    return planner.truncate(planner.facts(statuses))
 
 
 def delete_plan(store: Store, *digests: Digest) -> tuple[Plan, FreshNeeds]:
     """The plan, and who is asked again before each deletion."""
-    index = ContentIndex(store)
-    while not index.refresh(5.0):
-        pass
-    plan = plan_delete(
-        store.name,
-        [store.info(digest) for digest in digests],
-        index.needs,
-        certain=index.needs_certain,
-        collects=store.collects,
-    )
-    return plan, FreshNeeds(store, index)
+    planner = Planner(store)
+    plan = planner.delete([store.info(digest) for digest in digests])
+    return plan, planner.fresh_needs()
 
 
 def force(store: Store, plan: Plan) -> None:

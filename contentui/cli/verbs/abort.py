@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from contentui.actions.facts import IngestFacts
+    from contentui.actions.planner import Planner
     from contentui.cli.context import Context
     from contentui.content.store import Store
 
@@ -47,8 +48,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Abort; the code is that of the first ingest that was not."""
-    from contentui.actions.facts import ingest_facts
-    from contentui.actions.plan import plan_abort
+    from contentui.actions.planner import Planner
 
     selected = bool(args.match or args.abandoned or args.stalled_for is not None)
     check_choice(args.refs, selected, "ingests")
@@ -60,25 +60,23 @@ def run(args: Namespace, context: Context) -> int:
 
         check_ref_filters(args.match)
         store = context.store()
-        facts = _selected(args, store)
+        planner = Planner(store)
+        facts = _selected(args, store, planner)
     else:
         store = context.store()
+        planner = Planner(store)
         statuses, missing = statuses_named(store, args.refs)
-        facts = ingest_facts(store, statuses)
-    plan = plan_abort(
-        store.name, facts, read_only_reason=store.read_only_reason, collects=store.collects
-    )
-    code = carry_out(args, context, store, plan, selected=selected)
+        facts = planner.facts(statuses)
+    code = carry_out(args, context, store, planner.abort(facts), selected=selected)
     return missing or code
 
 
-def _selected(args: Namespace, store: Store) -> list[IngestFacts]:
-    from contentui.actions.facts import ingest_facts
+def _selected(args: Namespace, store: Store, planner: Planner) -> list[IngestFacts]:
     from contentui.cli.selection import ABANDONED_AFTER_S, is_abandoned, is_silent
 
     by_silence = args.abandoned or args.stalled_for is not None
     statuses = store.statuses(args.match)
-    facts = ingest_facts(store, statuses, second_look_s=_SECOND_LOOK_S if by_silence else None)
+    facts = planner.facts(statuses, second_look_s=_SECOND_LOOK_S if by_silence else None)
     if not by_silence:
         return facts
     now = time.time_ns()

@@ -5,7 +5,6 @@ A blob that something needs stays, unless what needs it is deleted by the same c
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_filters, digest
@@ -38,9 +37,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Delete; the code is that of the first blob that was not."""
-    from contentui.actions.plan import plan_delete
-    from contentui.index.content_index import ContentIndex
-    from contentui.index.refresher import FreshNeeds
+    from contentui.actions.planner import Planner
 
     selected = bool(args.match)
     check_choice(args.digests, selected, "blobs")
@@ -54,20 +51,9 @@ def run(args: Namespace, context: Context) -> int:
         chosen, missing = _matching(there, args.match), 0
     else:
         chosen, missing = _named(there, args.digests)
-    index = ContentIndex(store)
-    if chosen:
-        index.update(there.values())
-        index.scan(math.inf)
-    plan = plan_delete(
-        store.name,
-        chosen,
-        index.needs,
-        certain=index.needs_certain,
-        read_only_reason=store.read_only_reason,
-        collects=store.collects,
-    )
-    needs = FreshNeeds(store, index)
-    code = carry_out(args, context, store, plan, selected=selected, needs=needs)
+    planner = Planner(store)
+    plan = planner.delete(chosen, present=there.values())
+    code = carry_out(args, context, store, plan, selected=selected, needs=planner.fresh_needs())
     return missing or code
 
 

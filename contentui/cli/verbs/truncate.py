@@ -27,14 +27,11 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Truncate; the code is that of the first ingest that was not."""
-    from contentui.actions.facts import ingest_facts
-    from contentui.actions.plan import plan_truncate
+    from contentui.actions.planner import Planner
 
     store = context.store()
     statuses, missing = statuses_named(store, args.refs)
-    facts = ingest_facts(store, statuses)
-    plan = plan_truncate(
-        store.name, facts, read_only_reason=store.read_only_reason, collects=store.collects
-    )
+    planner = Planner(store)
+    plan = planner.truncate(planner.facts(statuses))
     code = carry_out(args, context, store, plan)
     return missing or code

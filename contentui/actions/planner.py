@@ -1,0 +1,105 @@
+"""Plans for one store: what abort, truncate and delete would do, with everything known now."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from contentui.actions import plan
+from contentui.actions.facts import ingest_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from contentui.actions.facts import IngestFacts
+    from contentui.actions.model import Plan
+    from contentui.content.model import Info, IngestId, Status
+    from contentui.content.store import Store
+    from contentui.index.content_index import ContentIndex
+    from contentui.index.refresher import FreshNeeds
+
+
+class Planner:
+    """Makes the plans of the verbs and of the dashboard. Reads the store and changes nothing.
+
+    Every method may block, and may raise what the store's listing methods raise.
+    """
+
+    def __init__(self, store: Store, index: ContentIndex | None = None) -> None:
+        """``index``: one that a monitor keeps up to date; None makes one when it is needed."""
+        self._store = store
+        self._known_index = index
+
+    def facts(
+        self,
+        statuses: Sequence[Status],
+        *,
+        second_look_s: float | None = None,
+        moving: Collection[IngestId] = (),
+    ) -> list[IngestFacts]:
+        """What `abort` and `truncate` must know about ingests.
+
+        See `contentui.actions.facts.ingest_facts`. ``moving``: ids of ingests that a monitor has
+        seen receiving bytes.
+        """
+        found = ingest_facts(self._store, statuses, second_look_s=second_look_s)
+        return [fact._replace(moving=fact.moving or fact.status.id in moving) for fact in found]
+
+    def abort(self, facts: Iterable[IngestFacts]) -> Plan:
+        """Remove ingests and their bytes."""
+        store = self._store
+        return plan.plan_abort(
+            store.name,
+            facts,
+            read_only_reason=store.read_only_reason,
+            collects=store.collects,
+        )
+
+    def truncate(self, facts: Iterable[IngestFacts]) -> Plan:
+        """Drop the bytes of idle ingests and keep the ingests."""
+        store = self._store
+        return plan.plan_truncate(
+            store.name,
+            facts,
+            read_only_reason=store.read_only_reason,
+            collects=store.collects,
+        )
+
+    def delete(
+        self,
+        infos: Sequence[Info],
+        *,
+        present: Iterable[Info] | None = None,
+        budget_s: float = math.inf,
+    ) -> Plan:
+        """Delete blobs.
+
+        ``present``: all blobs of the store, where the caller has just listed them. ``budget_s``:
+        seconds to spend on reading documents; what is unknown after that is a concern.
+        """
+        store = self._store
+        if infos:
+            self._index.update(store.walk() if present is None else present)
+            self._index.scan(budget_s)
+        return plan.plan_delete(
+            store.name,
+            infos,
+            self._index.needs,
+            certain=self._index.needs_certain,
+            read_only_reason=store.read_only_reason,
+            collects=store.collects,
+        )
+
+    def fresh_needs(self) -> FreshNeeds:
+        """Who needs a blob at the moment of its deletion, for `contentui.actions.run.run`."""
+        from contentui.index.refresher import FreshNeeds
+
+        return FreshNeeds(self._store, self._index)
+
+    @property
+    def _index(self) -> ContentIndex:
+        if self._known_index is None:
+            from contentui.index.content_index import ContentIndex
+
+            self._known_index = ContentIndex(self._store)
+        return self._known_index
