@@ -1,28 +1,24 @@
-"""What the kernel tells about a daemon: its pid, and which ingests it has open."""
+"""Which ingests a process has open, and which process serves a socket (proc_pid_fd(5), unix(7))."""
 
 from __future__ import annotations
 
 import os
 import re
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from contentui.content.model import IngestId
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MOST_DESCRIPTORS = 65_536
-"""Open files of a daemon that are looked at; with more of them nothing is told."""
+"""The most open files of a daemon that are read; with more of them its ingests are unknown."""
 _CONNECT_S = 1.0
 _DATA = re.compile(r"/ingest/([0-9a-f]{64})/data(?: \(deleted\))?")
 
 
 def peer_pid(socket_path: str) -> int:
-    """The pid of the process that listens on a unix socket; 0 when it can't be told.
+    """The pid of the process that listens on a unix socket; 0 if unknown.
 
-    It is who called listen(2): where systemd opened the socket, that is pid 1, and its open files
-    say nothing about the daemon's.
+    This is the process that called listen(2). Where systemd opened the socket that is pid 1, whose
+    open files are not those of the daemon.
     """
     import socket
     import struct
@@ -38,46 +34,15 @@ def peer_pid(socket_path: str) -> int:
     return max(pid, 0)
 
 
-def process_holding(path: str) -> int:
-    """The pid of the process that holds a lock on a file; 0 when none does, or none that we see.
-
-    The file's device tells two files of one number apart, where the file system says the same
-    device to everyone; where it doesn't (btrfs, overlay) only a single candidate counts.
-    """
-    try:
-        found = os.stat(path)
-        with open("/proc/locks", "rb") as file:
-            held = list(_locks_on(found.st_ino, file.read().splitlines()))
-    except (OSError, ValueError, IndexError):
-        return 0
-    device = os.major(found.st_dev), os.minor(found.st_dev)
-    pids = {pid for pid, where in held if where == device} or {pid for pid, _ in held}
-    return pids.pop() if len(pids) == 1 else 0
-
-
-def _locks_on(inode: int, lines: list[bytes]) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Pid and device of each lock on a file of that number (proc_locks(5)).
-
-    Those of open file descriptions have no pid, and are left out.
-    """
-    ending = b":%d" % inode
-    for line in lines:
-        if ending in line and b"->" not in line:
-            *_, pid, where, _, _ = line.split()
-            if where.endswith(ending) and int(pid) > 0:
-                major, minor, _ = where.split(b":")
-                yield int(pid), (int(major, 16), int(minor, 16))
-
-
 class OpenIngests:
-    """The ingests that the process ``pid`` has open; a later process of that pid isn't meant."""
+    """The ingests that the process ``pid`` has open. A later process of that pid is ignored."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._began = _began(pid)
 
     def may_be_read(self) -> bool:
-        """Whether `held` has an answer, told more cheaply: a root's processes only root may see."""
+        """Whether `held` can be read, a cheaper check: only root can see the processes of root."""
         try:
             with os.scandir(f"/proc/{self.pid}/fd") as entries:
                 for entry in entries:
@@ -88,7 +53,7 @@ class OpenIngests:
         return self._is_the_same()
 
     def held(self) -> frozenset[IngestId] | None:
-        """The ingests with a live writer; None when that may not be read, or the process is gone.
+        """The ingests with a live writer; None if that cannot be read or the process has ended.
 
         A daemon has an ingest's ``data`` open exactly while its ref is locked there: for writing,
         and before that, when it resumes, for reading, as it hashes what is there. So any open
@@ -117,7 +82,7 @@ class OpenIngests:
 
 
 def _open_ingest(name: str, directory: int) -> IngestId | None:
-    """The ingest whose data is behind a descriptor. Raises OSError where that may not be seen."""
+    """The ingest whose data is behind a descriptor. Raises OSError if it cannot be read."""
     try:
         target = os.readlink(name, dir_fd=directory)
     except FileNotFoundError:  # closed meanwhile

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
 from contentui.content.model import Descriptor
-from contentui.stores.local import files, proc_locks
+from contentui.stores.local import files, procfs
 from contentui.transfers.model import Part, Phase, Transfer
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _remove(board: str, name: str) -> None:
 
 def _is_locked(path: str) -> bool:
     try:
-        return proc_locks.is_flocked(path)
+        return procfs.is_flocked(path)
     except FileNotFoundError:
         return False
 

@@ -26,7 +26,7 @@ from contentui.content.errors import (
     ContentError,
 )
 from contentui.content.model import ingest_id
-from contentui.stores.local import copier, data, naming
+from contentui.stores.local import copier, data, locks
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _SMALL: dict[Any, dict[str, float]] = {
     copier: {"PIECE": 8192, "_COPY": 16384, "_SYNC_FROM": 32768, "_LEAD": 32768},
     data: {"_PIECE": 8192, "_WRITEBACK_FROM": 8192},
-    naming: {"WAIT_S": 0.3, "STOPPED_S": 0.3, "_LOOK_S": 0.02},
+    locks: {"WAIT_S": 0.3, "STOPPED_S": 0.3, "_LOOK_S": 0.02},
 }
 """Sizes of copying, so small that `operations.LONG` takes every way, and short waits."""
 

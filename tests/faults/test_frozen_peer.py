@@ -13,7 +13,7 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import Unavailable
-from contentui.stores.local import naming
+from contentui.stores.local import locks
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_a_stopped_process_is_named(tmp_path, stopped, script):
         begun = time.monotonic()
         with pytest.raises(Unavailable) as caught:
             deed()
-        assert time.monotonic() - begun < naming.STOPPED_S + 5
+        assert time.monotonic() - begun < locks.STOPPED_S + 5
         assert f"pid {pid} (" in caught.value.message
         assert "is stopped" in caught.value.message
         assert f"kill -CONT {pid}" in caught.value.advice
@@ -155,11 +155,11 @@ def test_many_that_want_the_lock_all_get_it(tmp_path):
 
 
 def test_another_thread_of_this_process_is_named_as_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(naming, "WAIT_S", 0.3)
+    monkeypatch.setattr(locks, "WAIT_S", 0.3)
     store = LocalStore(str(tmp_path))
     store.put(b"kept", labels={"a": "b"})
     with (
-        naming.NamingLock(store._ours).held(),
+        locks.NamingLock(store._ours).held(),
         pytest.raises(Unavailable, match=f"pid {os.getpid()} ") as caught,
     ):
         store.put(b"new", labels={"a": "b"})

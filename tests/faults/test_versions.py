@@ -24,7 +24,7 @@ from test_stress import stress
 from contentui.content.digest import Digest
 from contentui.content.errors import Locked, Unavailable
 from contentui.content.model import ingest_id
-from contentui.stores.local import naming
+from contentui.stores.local import locks
 from contentui.stores.local.store import LocalStore
 
 OLDER = "f496a69"
@@ -73,7 +73,7 @@ def make(root: Path) -> LocalStore:
 
 
 def test_the_naming_lock_is_the_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(naming, "WAIT_S", 0.5)
+    monkeypatch.setattr(locks, "WAIT_S", 0.5)
     with make(tmp_path / "store") as store:
         older = start(HOLD_NAMING, tmp_path / "store")
         with pytest.raises(Unavailable, match=str(older.pid)):
@@ -112,7 +112,7 @@ def test_the_older_one_sees_what_is_held_here(tmp_path: Path) -> None:
         assert (identity, pid) == (base.to_bytes(16, "big"), os.getpid())
     (tmp_path / "store" / ".contentui" / "naming").touch()
     with make(tmp_path / "other") as store:
-        lock = naming.NamingLock(store._ours)
+        lock = locks.NamingLock(store._ours)
         with lock.held():
             fd = os.open(tmp_path / "other" / ".contentui" / "naming", os.O_RDWR)
             with pytest.raises(BlockingIOError):

@@ -11,7 +11,8 @@ from interop_live import MIB, Live, await_true
 from contentui.content.errors import ReadOnly
 from contentui.content.model import backend_ref, ingest_id
 from contentui.content.store import Capability
-from contentui.stores.daemon import OpenIngests, peer_pid, process_holding
+from contentui.stores.daemon import OpenIngests, peer_pid
+from contentui.stores.local.procfs import pid_with_lock
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def pid_of(containerd: Live) -> int:
 
 def test_socket_and_database_lead_to_the_daemon(containerd: Live) -> None:
     assert peer_pid(str(containerd.socket)) == pid_of(containerd)
-    assert process_holding(str(containerd.database)) == pid_of(containerd)
+    assert pid_with_lock(str(containerd.database)) == pid_of(containerd)
 
 
 def test_held_while_its_client_lives_and_free_after(

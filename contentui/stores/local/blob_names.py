@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.stores.local.labels import Labels
-    from contentui.stores.local.naming import NamingLock
+    from contentui.stores.local.locks import NamingLock
 
 _ASIDE = "renamed-"
 """``renamed-<algorithm>-<hex>``: a blob's name while its directory entry is recreated."""

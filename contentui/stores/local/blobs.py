@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.stores.local.labels import AllLabels, Labels
-    from contentui.stores.local.naming import NamingLock
+    from contentui.stores.local.locks import NamingLock
 
 GROUP_SIZE = 256
 """NewBlob files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""

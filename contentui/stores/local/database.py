@@ -206,7 +206,7 @@ class Database:
         """
         import sqlite3
 
-        from contentui.stores.local.naming import LockWait
+        from contentui.stores.local.locks import LockWait
 
         wait: LockWait | None = None
         while True:

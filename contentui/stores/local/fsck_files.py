@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import HEX_LENGTHS
 from contentui.content.errors import Changed, NotFound
-from contentui.stores.local import files, marks, ownership, proc_locks
+from contentui.stores.local import files, marks, ownership, procfs
 from contentui.stores.local.blob_names import digest_of_renamed, is_file
 from contentui.stores.local.fsck_model import (
     Finding,
@@ -86,7 +86,7 @@ def _is_transfer_live(name: str, directory: files.Directory) -> bool:
     """Whether the process that a status file is of holds the lock beside it."""
     stem = name.removesuffix(".new").removesuffix(".json").removesuffix(".lock")
     try:
-        return proc_locks.is_flocked(f"{stem}.lock", directory.fd())
+        return procfs.is_flocked(f"{stem}.lock", directory.fd())
     except FileNotFoundError:
         return False
 

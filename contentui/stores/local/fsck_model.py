@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from contentui.content.errors import Changed, NotFound
 from contentui.stores.local import files
-from contentui.stores.local.locks import RefLocks
+from contentui.stores.local.locks import NamingLock, RefLocks
 from contentui.stores.local.marks import OURS
-from contentui.stores.local.naming import NamingLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping
 
-    from contentui.stores.local.naming import NamingLock
+    from contentui.stores.local.locks import NamingLock
 
     _Rows = list[Any]
 

@@ -41,7 +41,7 @@ class _Answer:
         if not pid:
             return None
         from contentui.stores.daemon import OpenIngests
-        from contentui.stores.local.locks import process_command, process_started_ns
+        from contentui.stores.local.procfs import process_command, process_started_ns
 
         holder = Holder(pid, process_started_ns(pid), process_command(pid), 0)
         return OpenIngests(pid), holder

@@ -21,7 +21,7 @@ from contentui.content.errors import (
 )
 from contentui.stores.local import forks
 from contentui.stores.local.database import Schema, needs_rollback
-from contentui.stores.local.naming import HolderStopped
+from contentui.stores.local.locks import HolderStopped
 
 if TYPE_CHECKING:
     import sqlite3

@@ -1,11 +1,17 @@
-"""Locks on refs that exclude processes, die with their holder, and can be looked at.
+"""The locks of a store: one for each ref, and one for the names of blobs.
 
-One file, ``.contentui/locks``, never unlinked. A ref's lock is a byte range in it, taken with
-an open file description's lock (``F_OFD_SETLK``): the range starts at 40 bits of the ingest's
-id and is as long as the holder's pid, so that whoever looks (``F_OFD_GETLK``, or one read of
-/proc/locks) learns the pid from the kernel, which frees the range when the holder dies. What
-the kernel doesn't keep (since when, which command) stands in a slot of ``.contentui/holders``
-and counts only where id and pid agree with the lock.
+All are advisory locks of the kernel, so they exclude threads and processes, and end when the
+process that holds them dies (docs/internals/local-store.md, Locks).
+
+``RefLocks`` uses one file, ``.contentui/locks``, which is never unlinked. A ref's lock is a byte
+range of it, taken with ``F_OFD_SETLK`` (fcntl(2)). The range starts at 40 bits of the ingest's id,
+and its length is the pid of the holder: ``F_OFD_GETLK`` and /proc/locks report the range, and so
+the pid, without taking a lock. What the kernel does not record (time of locking, command) is in a
+slot of ``.contentui/holders``, which counts only if its id and pid match the lock.
+
+``NamingLock`` is the file ``.contentui/naming``, locked with flock(2) while a labelled blob gets or
+loses its name. The kernel grants it to waiting processes in order. contentui never breaks it; the
+error names a holder that is stopped.
 """
 
 from __future__ import annotations
@@ -19,16 +25,23 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from contentui.content.errors import Locked
+from contentui.content.errors import Locked, Unavailable
 from contentui.content.model import Holder
-from contentui.stores.local import files, forks, proc_locks
+from contentui.stores.local import files, forks, procfs
 from contentui.text import human_duration, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from contentui.content.model import IngestId
 
+WAIT_S = 30.0
+"""How long to wait for the naming lock while its holder runs, seconds."""
+STOPPED_S = 2.0
+"""How long to wait for a holder that is stopped, seconds."""
+_LOOK_S = 0.25
+"""Seconds between two looks at the holder."""
+_NAMING = "naming"
 _PID_BITS = 22  # Linux's largest pid_max is 2**22
 _FLOCK = struct.Struct("@hhqqi4x")
 _RECORD = struct.Struct("@16siqqQH")
@@ -53,34 +66,13 @@ def _slot(base: int) -> int:
     return (base >> _PID_BITS) % _SLOTS * _SLOT_SIZE
 
 
-def process_started_ns(pid: int) -> int:
-    """When a process of this pid namespace started, nanoseconds since 1970; 0 when unknown."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            ticks = int(file.read(4096).rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return 0
-    boot_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return boot_ns + ticks * 10**9 // os.sysconf("SC_CLK_TCK")
-
-
-def process_command(pid: int) -> str:
-    """A process's command line, hostile text; empty when unknown."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            raw = file.read(4096)
-    except OSError:
-        return ""
-    return raw.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
-
-
 class _Self:
     """What a holder writes down about itself; the same for all its locks."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.started_ns = process_started_ns(self.pid)
-        self.command = process_command(self.pid)
+        self.started_ns = procfs.process_started_ns(self.pid)
+        self.command = procfs.process_command(self.pid)
         self.encoded_command = self.command.encode("utf-8", "surrogateescape")[:_COMMAND_LIMIT]
         self.namespace = _pid_namespace()
 
@@ -190,7 +182,7 @@ class RefLocks:
     def _listed(self) -> dict[int, Holder] | None:
         """All holders as /proc/locks lists them, for those who may not open the lock file."""
         try:
-            locks = proc_locks.locks_on(os.stat(self._path))
+            locks = procfs.locks_on(os.stat(self._path))
         except OSError:
             return None
         return {lock.start: self._holder(lock.start, lock.length) for lock in locks if lock.writes}
@@ -267,7 +259,7 @@ class RefLocks:
         record = self._read_record(base)
         if record is not None and record.pid == pid:
             return record
-        return Holder(pid, process_started_ns(pid), process_command(pid), 0)
+        return Holder(pid, procfs.process_started_ns(pid), procfs.process_command(pid), 0)
 
     def _own_holder(self, base: int) -> Holder:
         me = self._me()
@@ -362,3 +354,159 @@ def _locked(holder: Holder | None) -> Locked:
 
 
 _orphans: list[int] = []
+
+
+# -- the naming lock
+
+
+class HolderStopped(Unavailable):
+    """The process that holds the lock is stopped (SIGSTOP, a debugger)."""
+
+
+class NamingLock:
+    """The lock of one store, for all its processes and threads."""
+
+    def __init__(self, directory: files.Directory) -> None:
+        self._directory = directory
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock. Not reentrant.
+
+        Raises:
+            Unavailable: another process held it for 30 s, or is stopped; the message names it.
+            OSError: the file cannot be created or locked.
+        """
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        while True:
+            directory = self._directory.fd_or_make()
+            fd = files.open_private(_NAMING, flags, directory)
+            try:
+                self._take(fd)
+                if not self._is_current(fd, directory):
+                    continue  # it was replaced between opening and locking
+                yield
+                return
+            finally:
+                # Explicit, before closing: a forked child may have a copy of the descriptor.
+                try:
+                    with contextlib.suppress(OSError):
+                        fcntl.flock(fd, fcntl.LOCK_UN)
+                finally:
+                    files.close(fd)
+
+    @staticmethod
+    def _is_current(fd: int, directory: int) -> bool:
+        try:
+            now = os.stat(_NAMING, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return files.same_file(now, os.fstat(fd))
+
+    def _take(self, fd: int) -> None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiter = _Waiter(fd)
+            wait = LockWait(os.fstat(fd), f"{self._directory.path}/{_NAMING}")
+            try:
+                while not waiter.done.wait(_LOOK_S):
+                    wait.check()
+            except BaseException:
+                waiter.abandon()
+                raise
+            waiter.check()
+
+
+class _Waiter:
+    """A thread that waits for the lock in the kernel's queue; polling would not be queued."""
+
+    def __init__(self, fd: int) -> None:
+        self.done = threading.Event()
+        self._abandoned = False
+        self._error: OSError | None = None
+        self._mutex = threading.Lock()
+        self._fd = os.dup(fd)
+        try:
+            threading.Thread(target=self._wait, name="naming lock", daemon=True).start()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def abandon(self) -> None:
+        """Release the lock when it is granted; one that was granted already is the caller's.
+
+        Both have descriptors of the same open file, and either of them can release it.
+        """
+        with self._mutex:
+            self._abandoned = True
+
+    def check(self) -> None:
+        """Raise the error of flock(2), if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    def _wait(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError as error:
+            self._error = error
+        with self._mutex:
+            if self._abandoned:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self.done.set()
+        os.close(self._fd)
+
+
+class LockWait:
+    """Time limits for waiting for a locked file, and the error that names the holder."""
+
+    def __init__(self, found: os.stat_result, path: str, stopped_s: float | None = None) -> None:
+        """``stopped_s``: how long to wait for one that is stopped; None: `STOPPED_S`."""
+        self._found = found
+        self._path = path
+        self._stopped_s = STOPPED_S if stopped_s is None else stopped_s
+        self._begun = time.monotonic()
+        self._stopped_since: float | None = None
+
+    def check(self) -> None:
+        """Raises Unavailable, with the holder in its message, when the limit is reached."""
+        now = time.monotonic()
+        pid = self._holder()
+        stopped = pid > 0 and procfs.is_stopped(pid)
+        if not stopped:
+            self._stopped_since = None
+        elif self._stopped_since is None:
+            self._stopped_since = now
+        if self._stopped_since is not None and now - self._stopped_since >= self._stopped_s:
+            raise self.error(pid, stopped=True)
+        if now - self._begun > WAIT_S:
+            raise self.error(pid, stopped=False)
+
+    def error(self, pid: int, *, stopped: bool) -> Unavailable:
+        """The error for a holder; ``pid`` 0: unknown."""
+        path = visible(self._path)
+        if not pid:
+            return Unavailable(
+                f"another process, perhaps of another container, keeps {path} locked",
+                advice=f"run 'fuser -v {path}' on that machine, and end or continue that process",
+            )
+        command = visible(procfs.process_command(pid), 120)
+        who = f"pid {pid} ({command})" if command else f"pid {pid}"
+        if stopped:
+            return HolderStopped(
+                f"{who} keeps {path} locked, and is stopped",
+                advice=f"continue it with 'kill -CONT {pid}', or end it with 'kill -KILL {pid}'",
+            )
+        return Unavailable(
+            f"{who} has kept {path} locked for {WAIT_S:.0f}s",
+            advice="wait until it ends, or end that process",
+        )
+
+    def _holder(self) -> int:
+        """The pid of a process that has a lock on the file, another one first; 0 if unknown."""
+        pids: set[int] = set()
+        with contextlib.suppress(OSError):
+            pids = {lock.pid for lock in procfs.locks_on(self._found)} - {0}
+        return next(iter(pids - {os.getpid()} or pids), 0)

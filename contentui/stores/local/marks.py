@@ -9,7 +9,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from contentui.stores.local import files, forks, proc_locks
+from contentui.stores.local import files, forks, procfs
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def service_socket(root: str) -> str:
     try:
         fd = _open_mark(root, OWNER)
     except PermissionError:
-        locks = proc_locks.locks_on(os.stat(os.path.join(root, OURS, OWNER)))
+        locks = procfs.locks_on(os.stat(os.path.join(root, OURS, OWNER)))
         return _UNREADABLE if locks else ""
     if fd is None:
         return ""

@@ -8,7 +8,7 @@ import time
 from enum import Enum
 
 from contentui.content.errors import FailedPrecondition, ReadOnly
-from contentui.stores.local import files, proc_locks
+from contentui.stores.local import files, procfs
 from contentui.stores.local.marks import (
     ADOPTED,
     DEDICATED,
@@ -60,13 +60,13 @@ def kept(root: str, *, claimed: bool = False) -> Kept:
 
 def daemon_pid(root: str) -> int:
     """The pid of the containerd that runs on ``root``; 0 when there is none that we see."""
-    from contentui.stores.daemon import process_holding
+    from contentui.stores.local.procfs import pid_with_lock
 
     try:
         meta_db = _meta_db(root)
     except OSError:
         return 0
-    return process_holding(meta_db) if meta_db is not None else 0
+    return pid_with_lock(meta_db) if meta_db is not None else 0
 
 
 def read_only_reason(root: str, *, claimed: bool = False) -> str:
@@ -167,7 +167,7 @@ def _is_in_use(meta_db: str) -> bool:
 def _is_locked(path: str) -> bool:
     """Whether a process holds a lock on ``path``, told without taking one (/proc/locks)."""
     try:
-        return bool(proc_locks.locks_on(os.stat(path)))
+        return bool(procfs.locks_on(os.stat(path)))
     except OSError:
         return True  # can't be told: then it may be alive
 
@@ -180,7 +180,7 @@ def _is_locked_elsewhere(path: str) -> bool:
     if not os.access(path, os.R_OK):
         return True
     try:
-        return proc_locks.is_flocked(path, flags=files.READ & ~os.O_NOFOLLOW)
+        return procfs.is_flocked(path, flags=files.READ & ~os.O_NOFOLLOW)
     except OSError:
         return True  # can't be told: then it may be alive
 

@@ -29,9 +29,8 @@ from contentui.stores.local import files, forks, ingests
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
 from contentui.stores.local.keeping import Keeping, client_status
 from contentui.stores.local.labels import Labels, checked_labels, masked_changes
-from contentui.stores.local.locks import RefLock, RefLocks
+from contentui.stores.local.locks import NamingLock, RefLock, RefLocks
 from contentui.stores.local.marks import OURS
-from contentui.stores.local.naming import NamingLock
 from contentui.text import visible
 
 if TYPE_CHECKING:

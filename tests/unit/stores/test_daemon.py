@@ -17,7 +17,8 @@ import pytest
 
 from contentui.content.model import ingest_id
 from contentui.stores import daemon
-from contentui.stores.daemon import OpenIngests, peer_pid, process_holding
+from contentui.stores.daemon import OpenIngests, peer_pid
+from contentui.stores.local.procfs import parse_locks, pid_with_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,21 +145,21 @@ class TestOpenIngests:
 class TestProcessHolding:
     def test_whoever_has_the_lock(self, tmp_path: Path) -> None:
         with process(tmp_path / "db", lock=True) as child:
-            assert process_holding(str(tmp_path / "db")) == child.pid
-        assert process_holding(str(tmp_path / "db")) == 0
+            assert pid_with_lock(str(tmp_path / "db")) == child.pid
+        assert pid_with_lock(str(tmp_path / "db")) == 0
 
     def test_an_open_file_is_not_a_locked_one(self, tmp_path: Path) -> None:
         with process(tmp_path / "db"):
-            assert process_holding(str(tmp_path / "db")) == 0
+            assert pid_with_lock(str(tmp_path / "db")) == 0
 
     def test_no_file(self, tmp_path: Path) -> None:
-        assert process_holding(str(tmp_path / "none")) == 0
+        assert pid_with_lock(str(tmp_path / "none")) == 0
 
     def test_a_lock_without_a_pid_names_nobody(self, tmp_path: Path) -> None:
         with (tmp_path / "db").open("w") as file:
             whole = struct.pack("@hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole)
-            assert process_holding(str(tmp_path / "db")) == 0
+            assert pid_with_lock(str(tmp_path / "db")) == 0
 
     def test_who_waits_for_the_lock_does_not_hold_it(self, tmp_path: Path) -> None:
         lines = [
@@ -168,7 +169,8 @@ class TestProcessHolding:
             b"3: POSIX  ADVISORY  WRITE 12 08:01:777 0 EOF",
             b"4: FLOCK  ADVISORY  READ 13 fe:1f:77 0 EOF",
         ]
-        assert list(daemon._locks_on(77, lines)) == [(10, (8, 1)), (13, (0xFE, 0x1F))]
+        locks = [(lock.pid, lock.device) for lock in parse_locks(lines, 77) if lock.pid]
+        assert locks == [(10, (8, 1)), (13, (0xFE, 0x1F))]
 
 
 class TestPeerPid:
