@@ -63,7 +63,7 @@ class Calls:
         self._recent = recent
 
     def info(self, message: bytes, _: grpc.ServicerContext) -> bytes:
-        digest = parsed_digest(wire.parse_name(message))
+        digest = parsed_digest(wire.decode_name(message))
         try:
             return encoded_info(self._store.info(digest))
         except NotFound:
@@ -87,7 +87,7 @@ class Calls:
             raise answers.no_blob(digest) from None
 
     def delete(self, message: bytes, _: grpc.ServicerContext) -> bytes:
-        digest = parsed_digest(wire.parse_name(message))
+        digest = parsed_digest(wire.decode_name(message))
         try:
             self._store.delete(digest)
         except NotFound:
@@ -97,7 +97,7 @@ class Calls:
         return b""
 
     def status(self, message: bytes, _: grpc.ServicerContext) -> bytes:
-        ref = wire.parse_name(message)
+        ref = wire.decode_name(message)
         try:
             return encoded_status(self._store.status(ref))
         except NotFound:
@@ -107,7 +107,7 @@ class Calls:
 
     def abort(self, message: bytes, _: grpc.ServicerContext) -> bytes:
         """Remove an ingest, also under its writer's hands (content-store.md 6.3)."""
-        ref = wire.parse_name(message)
+        ref = wire.decode_name(message)
         try:
             self._store.abort(ref, force=True)
         except NotFound:
@@ -129,11 +129,11 @@ class Streams:
 
     def list(self, message: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Blobs by digest, a hundred to a message; no message when there is none."""
-        return self._bounded(lambda: self._listing.messages(wire.parse_filters(message)), context)
+        return self._bounded(lambda: self._listing.messages(wire.decode_filters(message)), context)
 
     def read(self, message: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         """A blob's bytes, up to 1 MiB to a message; offsets count from the answer's start."""
-        return self._bounded(lambda: self._messages(wire.parse_read(message)), context)
+        return self._bounded(lambda: self._messages(wire.decode_read_request(message)), context)
 
     def _bounded(
         self, stream: Callable[[], Iterator[bytes]], context: grpc.ServicerContext
@@ -162,7 +162,7 @@ class Streams:
                 if not data:
                     text = f"{digest} ended at byte {at}, {end - at} bytes early: data loss"
                     raise Refusal(Code.DATA_LOSS, text)
-                head = wire.read_head(at - start, len(data))
+                head = wire.encode_read_head(at - start, len(data))
                 at += len(data)
                 message = b"".join((head, data))
                 del data  # while the client takes its time, the message is enough

@@ -34,7 +34,7 @@ def encoded_info(info: Info) -> bytes:
     digest, size, committed, updated, labels, _ = info
     created = committed or updated
     sent = _UNKNOWN if labels is None else labels
-    return wire.info_row(digest, size, created, updated or created, sent)
+    return wire.encode_info(digest, size, created, updated or created, sent)
 
 
 class Listing:

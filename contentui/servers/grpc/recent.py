@@ -47,7 +47,7 @@ class Recent:
     def answer(self, message: bytes) -> bytes | None:
         """The answer to a Read, if it can be given without waiting. Never raises."""
         try:
-            request = wire.parse_read(message)
+            request = wire.decode_read_request(message)
         except wire.Malformed:
             return None
         start, size = max(request.offset, 0), request.size
@@ -61,7 +61,7 @@ class Recent:
             if data is None:
                 return None
             self._entries[request.digest] = entry._replace(until=time.monotonic() + _KEPT_S)
-        return wire.read_head(0, len(data)) + data
+        return wire.encode_read_head(0, len(data)) + data
 
     @contextmanager
     def lent(self, digest: str, reader: BlobReader, size: int) -> Iterator[None]:

@@ -28,11 +28,13 @@ def encoded_status(status: Status) -> bytes:
 
 
 def _parts(status: Status) -> tuple[bytes, bytes, bytes]:
-    return wire.status_parts(status.ref, status.started_ns, status.total, status.expected or "")
+    return wire.encode_status_parts(
+        status.ref, status.started_ns, status.total, status.expected or ""
+    )
 
 
 def _encode(status: Status, parts: tuple[bytes, bytes, bytes]) -> bytes:
-    return wire.status_row(parts, status.updated_ns or status.started_ns, status.offset)
+    return wire.encode_status(parts, status.updated_ns or status.started_ns, status.offset)
 
 
 class Statuses:
@@ -50,7 +52,7 @@ class Statuses:
 
     def answer(self, message: bytes, _: grpc.ServicerContext) -> bytes:
         """A ListStatusesResponse. Raises ContentError, Malformed."""
-        filters = wire.parse_filters(message)
+        filters = wire.decode_filters(message)
         matches = status_filter(filters) if any(filters) else None
         if "" in filters:
             matches = None

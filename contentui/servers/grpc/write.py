@@ -77,13 +77,13 @@ class Session:
         digest: Digest | None = None
         if request.action == wire.STAT:
             status = self._writer.status()
-            self._times = wire.write_times(status.started_ns, status.updated_ns)
+            self._times = wire.encode_write_times(status.started_ns, status.updated_ns)
             self._shown_total = self._total
         elif request.action in (wire.WRITE, wire.COMMIT):
             offset = self._write(request)
             if request.action == wire.COMMIT:
                 digest = self._commit(request, context)
-        return wire.write_answer(
+        return wire.encode_write_response(
             request.action,
             offset,
             digest or self._writer.digest(),
@@ -179,7 +179,7 @@ def _at_once(store: Store, request: WriteRequest, context: grpc.ServicerContext)
     wanted = {key: value for key, value in (request.labels or {}).items() if value}
     if wanted and info.labels != wanted:
         raise answers.blob_exists(digest)  # another client's came in between: its labels count
-    return wire.write_answer(request.action, size, digest, times=b"")
+    return wire.encode_write_response(request.action, size, digest, times=b"")
 
 
 def _check_present(context: grpc.ServicerContext) -> None:
@@ -226,7 +226,7 @@ class WriteStreams:
         message = next(requests, None)
         if message is None:
             raise Refusal(Code.INVALID_ARGUMENT, "first message must have a reference")
-        request = wire.parse_write(message)
+        request = wire.decode_write_request(message)
         answer = _at_once(self._store, request, context)
         if answer is not None:
             yield answer
@@ -242,5 +242,5 @@ class WriteStreams:
                 message = None if session.committed else stream.next(requests)
                 if message is None:
                     break
-                request = wire.parse_write(message)
+                request = wire.decode_write_request(message)
         yield answer

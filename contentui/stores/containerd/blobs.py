@@ -10,10 +10,9 @@ from contentui.content.errors import Changed, InvalidArgument, NotFound, Resourc
 from contentui.content.filters import info_filter
 from contentui.content.model import Info
 from contentui.protocol import content_pb2 as pb
-from contentui.protocol import names
+from contentui.protocol import names, wire
 from contentui.protocol.times import to_ns
-from contentui.stores.containerd import raw
-from contentui.stores.containerd.link import serialized
+from contentui.stores.containerd.messages import decoded, digest_or_none
 from contentui.stores.containerd.reader import ContainerdReader
 from contentui.stores.containerd.scope import several
 from contentui.stores.containerd.transport import Metadata
@@ -95,7 +94,7 @@ class Blobs:
         found = self.each(digest)
         now = _merged(found)
         _refuse_changed(now, seen)
-        request = serialized(pb.DeleteContentRequest(digest=digest))
+        request = wire.encode_name(digest.encode())
         for info in found:
             namespace = info.namespaces[0] if info.namespaces else ""
             try:
@@ -178,7 +177,7 @@ def _infos(message: bytes) -> Iterator[pb.Info]:
 
 def _sound(message: bytes) -> Iterator[pb.Info]:
     """Those that can be read of a message that can't be read as a whole."""
-    for each in raw.inner(message):
+    for each in decoded(wire.submessages, message, "List"):
         try:
             yield pb.Info.FromString(each)
         except DecodeError:
@@ -186,7 +185,7 @@ def _sound(message: bytes) -> Iterator[pb.Info]:
 
 
 def _info(found: pb.Info, namespace: str) -> Info | None:
-    digest = raw.digest_or_none(found.digest)
+    digest = digest_or_none(found.digest)
     if digest is None:
         return None
     committed = to_ns(found, "created_at")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from google.protobuf.message import DecodeError
-
-from contentui.content.errors import DataLoss
 from contentui.protocol import introspection_pb2 as pb
 from contentui.protocol import names
+from contentui.stores.containerd.messages import decoded
 from contentui.stores.containerd.refusals import Unimplemented
 
 if TYPE_CHECKING:
@@ -58,11 +56,9 @@ def ask(send: Callable[[str, bytes], bytes]) -> Identity:
         plugins = send(names.method(names.INTROSPECTION, "Plugins"), request.SerializeToString())
     except Unimplemented:
         return Identity()
-    try:
-        uuid = pb.ServerResponse.FromString(server).uuid[:200]
-        return _identity(uuid, list(pb.PluginsResponse.FromString(plugins).plugins))
-    except DecodeError:
-        raise DataLoss("the service's answer about itself can't be read") from None
+    uuid = decoded(pb.ServerResponse.FromString, server, "Introspection/Server").uuid[:200]
+    found = decoded(pb.PluginsResponse.FromString, plugins, "Introspection/Plugins").plugins
+    return _identity(uuid, list(found))
 
 
 def _identity(uuid: str, plugins: list[pb.Plugin]) -> Identity:

@@ -10,7 +10,7 @@ from contentui.content.model import Descriptor, Image, Root
 from contentui.protocol import images_pb2 as pb
 from contentui.protocol import leases_pb2, names
 from contentui.protocol.times import to_ns
-from contentui.stores.containerd import raw
+from contentui.stores.containerd.messages import digest_or_none
 from contentui.stores.containerd.refusals import Unimplemented
 from contentui.stores.containerd.scope import several
 from contentui.stores.image_names import check_image, check_unchanged, no_image
@@ -147,7 +147,7 @@ def _leased(link: Link, namespace: str) -> Iterator[Root]:
         except NotFound:  # it ended meanwhile
             continue
         for resource in kept.resources:
-            digest = raw.digest_or_none(resource.id) if resource.type == "content" else None
+            digest = digest_or_none(resource.id) if resource.type == "content" else None
             if digest is not None:
                 yield Root("lease", lease.id, digest, namespace)
 
@@ -158,7 +158,7 @@ def _check_count(found: Sized, most: int, what: str) -> None:
 
 
 def _image(found: pb.Image, namespace: str) -> Image | None:
-    digest = raw.digest_or_none(found.target.digest)
+    digest = digest_or_none(found.target.digest)
     if digest is None:
         return None
     return Image(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import Changed, FailedPrecondition, Locked, NotFound
 from contentui.content.filters import status_filter
-from contentui.content.model import IngestId, Liveness, Probe, backend_ref, ingest_id
-from contentui.protocol import names
-from contentui.stores.containerd import raw
+from contentui.content.model import IngestId, Liveness, Probe, backend_ref, ingest_id, ref_bytes
+from contentui.protocol import names, wire
+from contentui.stores.containerd.messages import digest_or_none
 from contentui.stores.containerd.scope import several
 from contentui.stores.containerd.session import SLOW_S, Session
 from contentui.stores.containerd.statuses import Listing
@@ -96,7 +96,7 @@ class Ingests:
 
     def remove(self, namespace: str, ref: str) -> None:
         """Abort without looking."""
-        self._link.call(names.CONTENT, "Abort", raw.ref_request(ref), namespace)
+        self._link.call(names.CONTENT, "Abort", wire.encode_name(ref_bytes(ref)), namespace)
         self._holding.forget(ingest_id(backend_ref(namespace, ref)))
 
     def truncate(self, ref: str, seen: Status | None) -> None:
@@ -115,8 +115,8 @@ class Ingests:
             if (session.last.started_ns, session.last.offset) != (now.started_ns, now.offset):
                 raise _changed(now.ref)
             self.forget(now.id)
-            session.send(raw.write_request(raw.WRITE))
-            session.send(raw.write_request(raw.STAT))  # only this tells what became of it
+            session.send(wire.encode_write_request(wire.WRITE))
+            session.send(wire.encode_write_request(wire.STAT))  # only this tells what became of it
             left = session.drain(SLOW_S).offset
         finally:
             session.finish()
@@ -147,7 +147,7 @@ class Ingests:
         finally:
             session.finish()
             self.ended(now.id)
-        digest = raw.digest_or_none(found.digest)
+        digest = digest_or_none(found.digest)
         now = now._replace(offset=found.offset)
         if digest and _is_wrong(now, digest):
             self.refuse(now, digest)
@@ -197,7 +197,8 @@ class Ingests:
             return self._listing(namespace).read(message)
 
     def _one(self, namespace: str, ref: str) -> Status:
-        message = self._link.call(names.CONTENT, "Status", raw.ref_request(ref), namespace)
+        request = wire.encode_name(ref_bytes(ref))
+        message = self._link.call(names.CONTENT, "Status", request, namespace)
         with self._mutex:
             return self._mark(self._listing(namespace).one(message))
 
@@ -241,7 +242,7 @@ class Ingests:
         while True:
             session = Session(self._link.connection, Metadata(status.namespace))
             try:
-                session.send(raw.write_request(raw.STAT, ref=_ref(status.ref)))
+                session.send(wire.encode_write_request(wire.STAT, ref=ref_bytes(status.ref)))
                 session.drain(SLOW_S)
             except Locked as error:
                 if not self.is_ending(status.id):
@@ -251,7 +252,7 @@ class Ingests:
             time.sleep(delay)
             delay = min(delay * 2, 0.1)
 
-    def _refuse_new(self, found: raw.Answer, status: Status) -> None:
+    def _refuse_new(self, found: wire.WriteResponse, status: Status) -> None:
         """Take back an ingest that looking made, because the one looked at had just gone.
 
         Before its session ends: afterwards the ref may be another writer's.
@@ -259,10 +260,6 @@ class Ingests:
         if found.offset == 0 and found.started_ns != status.started_ns:
             self.remove(status.namespace, status.ref)
             raise _not_found(status.ref)
-
-
-def _ref(ref: str) -> bytes:
-    return ref.encode("utf-8", "surrogateescape")
 
 
 def _is_wrong(status: Status, digest: Digest) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from contentui.content.errors import ContentError
 from contentui.protocol import leases_pb2 as pb
 from contentui.protocol import names
-from contentui.stores.containerd.link import serialized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +84,7 @@ class Keeping:
             if namespace in self._needed or generation != self._link.generation:
                 continue
             try:
-                request = serialized(pb.DeleteRequest(id=lease))
+                request = pb.DeleteRequest(id=lease).SerializeToString()
                 self._link.call(names.LEASES, "Delete", request, namespace)
             except ContentError:
                 continue  # it ends by itself

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from contentui.content.errors import DataLoss, InvalidArgument
 from contentui.protocol import names
 from contentui.stores.containerd.identity import Identity, ask
+from contentui.stores.containerd.messages import decoded
 from contentui.stores.containerd.scope import Scope
 from contentui.stores.containerd.transport import UNARY_S, Connection, Metadata
 from contentui.text import visible
@@ -61,11 +61,8 @@ class Link:
             InvalidArgument: text that UTF-8 can't carry.
             DataLoss: the answer can't be read.
         """
-        data = self.call(service, name, serialized(request), namespace)
-        try:
-            return answer.FromString(data)
-        except DecodeError:
-            raise DataLoss(f"the service's answer to {name} can't be read") from None
+        data = self.call(service, name, request.SerializeToString(), namespace)
+        return decoded(answer.FromString, data, name)
 
     def stream(self, service: str, name: str, request: bytes, namespace: str = "") -> Incoming:
         """The answers to one request, in raw bytes."""
@@ -89,21 +86,3 @@ class Link:
         self.scope.flat = self.identity.flat
         self.scope.forget()
         self.generation += 1
-
-
-def serialized(request: Message) -> bytes:
-    """A request's bytes."""
-    return request.SerializeToString()
-
-
-def text(value: str, what: str) -> str:
-    """A text that a message can carry.
-
-    Raises:
-        InvalidArgument: it is not valid text.
-    """
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidArgument(f"{what} {value[:160]!r} is not valid text") from None
-    return value

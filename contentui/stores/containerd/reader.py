@@ -6,9 +6,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import DataLoss, OutOfRange
-from contentui.protocol import names
-from contentui.stores.containerd import raw
+from contentui.protocol import names, wire
 from contentui.stores.containerd.ahead import Ahead
+from contentui.stores.containerd.messages import decoded
 from contentui.stores.containerd.transport import Incoming
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class ContainerdReader:
         self._at = offset
         self._partial = size > 0
         self._received = 0
-        request = raw.read_request(self._digest, offset, size)
+        request = wire.encode_read_request(self._digest, offset, size)
         self._stream = self._connection.stream(_READ, request, self._meta)
 
     def _fill(self) -> bool:
@@ -94,7 +94,7 @@ class ContainerdReader:
             if message is None:
                 self._stream = None
             else:
-                self._rest = raw.piece(message)
+                self._rest = decoded(wire.decode_read_response, message, "Read")
                 empty += not self._rest
                 if empty > _MAX_EMPTY:
                     self.close()

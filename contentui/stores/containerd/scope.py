@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
-from contentui.content.errors import DataLoss, InvalidArgument
+from contentui.content.errors import InvalidArgument
 from contentui.content.model import is_namespace
 from contentui.protocol import names
 from contentui.protocol import namespaces_pb2 as pb
+from contentui.stores.containerd.messages import decoded
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -72,12 +71,9 @@ class Scope:
         )
 
     def _listed(self) -> tuple[str, ...]:
-        raw = self._unary(names.method(names.NAMESPACES, "List"), b"")
-        try:
-            found = pb.ListNamespacesResponse.FromString(raw).namespaces
-        except DecodeError:
-            raise DataLoss("the daemon's list of namespaces can't be read") from None
-        valid = sorted({each.name for each in found if is_namespace(each.name)})
+        message = self._unary(names.method(names.NAMESPACES, "List"), b"")
+        response = decoded(pb.ListNamespacesResponse.FromString, message, "Namespaces/List")
+        valid = sorted({each.name for each in response.namespaces if is_namespace(each.name)})
         return tuple(valid[:MAX_NAMESPACES])
 
 

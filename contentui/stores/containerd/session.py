@@ -7,8 +7,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError, FailedPrecondition, Unavailable
-from contentui.protocol import names
-from contentui.stores.containerd import raw
+from contentui.protocol import names, wire
+from contentui.stores.containerd.messages import decoded
 from contentui.stores.containerd.transport import IDLE_S
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Session:
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._due = 0
         self._open = True
-        self.last = raw.Answer()
+        self.last = wire.WriteResponse()
         method = names.method(names.CONTENT, "Write")
         self._call = connection.duplex(method, iter(self._requests.get, None), meta)
         _SESSIONS.add(1)
@@ -89,7 +89,7 @@ class Session:
 
     def drain(
         self, idle_s: float = IDLE_S, on_answer: Callable[[int], None] | None = None
-    ) -> raw.Answer:
+    ) -> wire.WriteResponse:
         """Wait for all answers that are due; return the last."""
         while self._due:
             self._receive(idle_s)
@@ -123,7 +123,7 @@ class Session:
             message = self._call.next(idle_s)
             if message is None:
                 raise Unavailable("the service ended the session without an answer")
-            self.last = raw.answer(message)
+            self.last = decoded(wire.decode_write_response, message, "Write")
         except ContentError:
             self.abandon()
             raise

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import DataLoss
 from contentui.content.model import IngestId, Status, backend_ref, ingest_id
-from contentui.stores.containerd import raw
+from contentui.protocol import wire
+from contentui.stores.containerd.messages import decoded, digest_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,25 +43,25 @@ class Listing:
         Raises:
             DataLoss: there is none in it.
         """
-        for each in raw.inner(message):
+        for each in decoded(wire.submessages, message, "ListStatuses"):
             return self._status(each)
         raise DataLoss("the service's answer tells of no ingest")
 
     def _changed(self, message: bytes) -> Iterator[Status]:
         before, now = self._entries, {}
-        for each in raw.inner(message):
+        for each in decoded(wire.submessages, message, "ListStatuses"):
             status = before.get(each) or self._status(each)
             now[each] = status
             yield status
         self._entries = now
 
     def _status(self, message: bytes) -> Status:
-        entry = raw.entry(message)
+        entry = decoded(wire.decode_status, message, "ListStatuses")
         known = self._refs.get(entry.ref)
         if known is None:
             known = self._known(entry.ref)
         ref, ident, wanted = known
-        expected = raw.digest_or_none(entry.expected) if entry.expected else None
+        expected = digest_or_none(entry.expected) if entry.expected else None
         return Status(
             ref,
             entry.offset,

@@ -20,7 +20,7 @@ from contentui.content.errors import (
 )
 from contentui.content.model import Status, Usage, backend_ref, ingest_id
 from contentui.content.store import Capability
-from contentui.stores.containerd import raw
+from contentui.protocol import wire
 from contentui.stores.containerd.blobs import Blobs
 from contentui.stores.containerd.holding import Holding
 from contentui.stores.containerd.images import ContainerdImages, roots
@@ -370,8 +370,8 @@ class ContainerdStore:
     def _put_small(
         self, namespace: str, ref: str, data: bytes, digest: Digest, labels: Mapping[str, str]
     ) -> None:
-        request = raw.write_request(
-            raw.COMMIT,
+        request = wire.encode_write_request(
+            wire.COMMIT,
             ref=ref.encode(),
             total=len(data),
             expected=digest,

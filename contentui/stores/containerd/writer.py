@@ -14,7 +14,8 @@ from contentui.content.errors import (
     InvalidArgument,
 )
 from contentui.content.model import ref_bytes
-from contentui.stores.containerd import raw
+from contentui.protocol import wire
+from contentui.stores.containerd.messages import digest_or_none
 from contentui.stores.containerd.session import SLOW_S
 from contentui.stores.memory import checked_labels
 from contentui.text import visible
@@ -68,7 +69,9 @@ class ContainerdWriter:
         self._session = session
         self._ended = False
         session.send(
-            raw.write_request(raw.STAT, ref=ref_bytes(ref), total=total, expected=expected or "")
+            wire.encode_write_request(
+                wire.STAT, ref=ref_bytes(ref), total=total, expected=expected or ""
+            )
         )
         opened = session.drain(SLOW_S)
         self.started_ns = opened.started_ns
@@ -80,8 +83,8 @@ class ContainerdWriter:
         A daemon that begins an ingest anew in place keeps them (content-store.md 1.2), and cuts
         only what its session has written.
         """
-        self._session.send(raw.write_request(raw.WRITE, data=b"\0"))
-        self._session.send(raw.write_request(raw.WRITE))
+        self._session.send(wire.encode_write_request(wire.WRITE, data=b"\0"))
+        self._session.send(wire.encode_write_request(wire.WRITE))
         self._settle()
 
     @property
@@ -93,7 +96,7 @@ class ContainerdWriter:
         """The digest of the bytes so far, as the service computes it."""
         if self._session.is_open:
             self._settle()
-        found = raw.digest_or_none(self._session.last.digest)
+        found = digest_or_none(self._session.last.digest)
         if found is None:
             raise DataLoss("the service told no valid digest")
         return found
@@ -129,7 +132,7 @@ class ContainerdWriter:
             raise InvalidArgument(f"an ingest can be truncated to 0 only, not to {size}")
         self._settle()
         self._behind.touched(self)
-        self._session.send(raw.write_request(raw.WRITE))
+        self._session.send(wire.encode_write_request(wire.WRITE))
         self._offset = 0
         self._settle()
 
@@ -164,7 +167,7 @@ class ContainerdWriter:
     def _send(self, data: bytes | memoryview, progress: Progress | None = None) -> None:
         if self._offset == 0 or self._session.last.offset == self._offset:
             self._behind.touched(self)
-        request = raw.write_request(raw.WRITE, offset=self._offset, data=data)
+        request = wire.encode_write_request(wire.WRITE, offset=self._offset, data=data)
         self._session.send(request, progress)
         self._offset += len(data)
 
@@ -179,12 +182,12 @@ class ContainerdWriter:
             )
 
     def _committed(self, digest: Digest, labels: Mapping[str, str]) -> Info:
-        request = raw.write_request(
-            raw.COMMIT, total=self._offset, expected=digest, offset=self._offset, labels=labels
+        request = wire.encode_write_request(
+            wire.COMMIT, total=self._offset, expected=digest, offset=self._offset, labels=labels
         )
         try:
             self._session.send(request)
-            found = raw.digest_or_none(self._session.drain(SLOW_S).digest)
+            found = digest_or_none(self._session.drain(SLOW_S).digest)
             self._session.finish()
         except ContentError as error:
             raise self._refusal(error, digest) from None
@@ -198,7 +201,7 @@ class ContainerdWriter:
         if isinstance(error, AlreadyExists):
             return AlreadyExists(f"content {digest}: already exists")
         found = _UNEXPECTED.search(text)
-        have = raw.digest_or_none(found[1].rstrip(",:")) if found else None
+        have = digest_or_none(found[1].rstrip(",:")) if found else None
         if have is not None and have.algorithm != digest.algorithm:
             advice = "this daemon knows contents by their sha256 only: name that one"
             return FailedPrecondition(error.message, advice=advice)
