@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contentui.servers.grpc.address import TcpAddress, UnixAddress
     from contentui.servers.grpc.identity import Identity
     from contentui.servers.grpc.server import Service
-    from contentui.stores.local.ownership import Claim
+    from contentui.stores.local.ownership import OwnershipLock
 
 _HOW_TLS = (
     "give --tls-cert, --tls-key and --tls-client-ca, or listen on a unix socket, whose mode says "
@@ -161,7 +161,7 @@ def _served(root: str, args: Namespace, *, read_only: bool) -> Iterator[Store]:
         return
     with LocalStore(root):
         pass  # says what is wrong with the directory before anything is made in it
-    with _claimed(root, args) as claim, LocalStore(root, claim=claim) as store:
+    with _locked(root, args) as lock, LocalStore(root, lock=lock) as store:
         if store.read_only_reason:
             raise ReadOnly(
                 f"{visible(root)} can't be served for writing", advice=store.read_only_reason
@@ -169,13 +169,13 @@ def _served(root: str, args: Namespace, *, read_only: bool) -> Iterator[Store]:
         yield store
 
 
-def _claimed(root: str, args: Namespace) -> Claim:
-    from contentui.stores.local.ownership import claim, dedicate, dedicated_to
+def _locked(root: str, args: Namespace) -> OwnershipLock:
+    from contentui.stores.local.ownership import bind, bound_to, lock_directory
 
     os.makedirs(root, exist_ok=True)
-    daemon = dedicated_to(root)
+    daemon = bound_to(root)
     if args.for_containerd:
-        dedicate(root, args.for_containerd)
+        bind(root, args.for_containerd)
     elif daemon:
         raise FailedPrecondition(
             f"{visible(root)} keeps the content of the containerd at {visible(daemon)}",
@@ -183,7 +183,9 @@ def _claimed(root: str, args: Namespace) -> Claim:
         )
     try:
         # a socket before a port: that is what others can be sent to
-        return claim(root, min(map(str, args.listen), key=lambda each: each.startswith("tcp")))
+        return lock_directory(
+            root, min(map(str, args.listen), key=lambda each: each.startswith("tcp"))
+        )
     except ReadOnly as error:
         look = "'contentui serve --read-only' shows it without changing anything"
         raise ReadOnly(error.message, advice=f"{error.advice}; {look}") from None

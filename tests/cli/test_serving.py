@@ -22,7 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from contentui.content.digest import Digest
 from contentui.protocol import content_pb2 as messages
 from contentui.protocol.names import CONTENT, method
-from contentui.stores.local.ownership import dedicated_to
+from contentui.stores.local.ownership import bound_to
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def test_a_directory_for_a_containerd(program, place, at):
     words = ["--listen", at, "--for-containerd", str(daemon)]
     with Served(program, *words) as served:
         assert served.ready["for_containerd"] == str(daemon)
-    assert dedicated_to(str(program.root)) == str(daemon)
+    assert bound_to(str(program.root)) == str(daemon)
     with Served(program, *words):  # again, for the same one
         pass
     ran = program("serve", "--listen", at)

@@ -26,6 +26,9 @@ from contentui.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+STATE_DIR = ".contentui"
+"""The directory of contentui inside a store's root; containerd ignores it."""
+
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 """Never follows a link, never waits for the other end of a FIFO."""
 DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import signal
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import HEX_LENGTHS
 from contentui.content.errors import Changed, NotFound
-from contentui.stores.local import files, marks, ownership, procfs
+from contentui.stores.local import files, ownership, procfs
 from contentui.stores.local.blob_names import digest_of_renamed, is_file
 from contentui.stores.local.fsck_model import (
     Finding,
@@ -32,11 +31,11 @@ from contentui.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOCKED = ("locks", "naming", marks.OWNER, "labels.db", "images.db")
+_LOCKED = ("locks", "naming", ownership.OWNER, "labels.db", "images.db")
 """Files that processes lock; a user who can read one can keep it locked."""
 _TEMPORARY = re.compile(r"put-[0-9a-f]{32}|uuid\.[0-9]+\.tmp")
 _NEW = ("labels.db.new", "labels.db.new-journal", "images.db.new", "images.db.new-journal")
-_REPLACED = tuple(f"{name}.tmp" for name in (marks.ADOPTED, marks.DEDICATED))
+_REPLACED = tuple(f"{name}.tmp" for name in (ownership.ADOPTED, ownership.BOUND))
 _TRANSFER = re.compile(r"[0-9]+-[0-9]+\.(json|json\.new|lock)")
 _NOT_LOCKED = ("holders", "uuid")
 _VERY_OLD_NS = 24 * 3600 * 10**9
@@ -117,7 +116,7 @@ def _remove(finding: Finding, directory: files.Directory, name: str) -> None:
         there = unchanged(finding, directory, name)
         if directory.name == "transfers" and _is_transfer_live(name, directory):
             raise Changed("its process is live")
-        if directory.name == marks.OURS and not _is_abandoned(name, directory, there):
+        if directory.name == files.STATE_DIR and not _is_abandoned(name, directory, there):
             raise Changed("a process has it open")
         os.unlink(name, dir_fd=directory.fd())
     except FileNotFoundError:
@@ -240,7 +239,7 @@ def _unshared(place: OpenStore) -> list[Finding]:
     if not files.is_shared(root):
         return []
     found = []
-    names = ["blobs", "ingest", marks.OURS, *(f"blobs/{name}" for name in HEX_LENGTHS)]
+    names = ["blobs", "ingest", files.STATE_DIR, *(f"blobs/{name}" for name in HEX_LENGTHS)]
     for name in names:
         there = look(name, place.root)
         if there is None or not stat.S_ISDIR(there.st_mode):
@@ -279,25 +278,25 @@ def set_file_mode(place: OpenStore, finding: Finding) -> None:
 def _ownership_marks(place: OpenStore) -> Iterator[Finding]:
     """Marks that can't be read, or that contradict what is there. Raises OSError."""
     root = place.store.name
-    adopted, dedicated = (look(name, place.ours) for name in (marks.ADOPTED, marks.DEDICATED))
-    for name, there in ((marks.ADOPTED, adopted), (marks.DEDICATED, dedicated)):
+    adopted, bound = (look(name, place.ours) for name in (ownership.ADOPTED, ownership.BOUND))
+    for name, there in ((ownership.ADOPTED, adopted), (ownership.BOUND, bound)):
         if there is not None and not stat.S_ISREG(there.st_mode):
             advice = f"find out who made it, and remove .contentui/{name}"
             yield _ownership(name, "it is not a regular file", advice)
-    if dedicated is not None and not os.path.isabs(marks.dedicated_to(root)):
+    if bound is not None and not os.path.isabs(ownership.bound_to(root)):
         advice = "write the absolute path of that containerd's root into it, or remove it"
-        yield _ownership(marks.DEDICATED, "it does not name the root of a containerd", advice)
-    if adopted is not None and dedicated is not None:
+        yield _ownership(ownership.BOUND, "it does not name the root of a containerd", advice)
+    if adopted is not None and bound is not None:
         words = "the directory is marked as adopted and as the content of a containerd as well"
-        yield _ownership(marks.ADOPTED, words, "remove the mark that is wrong")
+        yield _ownership(ownership.ADOPTED, words, "remove the mark that is wrong")
     if not ownership.is_containerds(root):
         return
-    if dedicated is not None:
+    if bound is not None:
         words = "the directory is a containerd's own, and marked as served to another one"
-        yield _ownership(marks.DEDICATED, words, "remove the mark, if it was copied here")
+        yield _ownership(ownership.BOUND, words, "remove the mark, if it was copied here")
     if adopted is not None and ownership.daemon_pid(root):
         words = "the directory is marked as adopted, and its containerd runs"
-        yield _ownership(marks.ADOPTED, words, "remove the mark while nobody else writes here")
+        yield _ownership(ownership.ADOPTED, words, "remove the mark while nobody else writes here")
 
 
 def _ownership(name: str, problem: str, advice: str) -> Finding:
@@ -315,11 +314,11 @@ def ownership_of(place: OpenStore) -> list[Finding]:
 
 def _owner(place: OpenStore) -> Iterator[Finding]:
     """What a service that was killed left of its mark, or that a live one's can't be read."""
-    there = look(marks.OWNER, place.ours)
+    there = look(ownership.OWNER, place.ours)
     if there is None or not stat.S_ISREG(there.st_mode) or not there.st_size:
         return
-    path = f".contentui/{marks.OWNER}"
-    socket = marks.service_socket(place.store.name)
+    path = f".contentui/{ownership.OWNER}"
+    socket = ownership.service_socket(place.store.name)
     if not socket:
         words = "it names a service that does not run any more"
         yield Finding(Kind.OWNER_STALE, path, words, "empty it", seen=identity(there))
@@ -330,12 +329,10 @@ def _owner(place: OpenStore) -> Iterator[Finding]:
 
 def _names_a_socket(place: OpenStore) -> bool:
     try:
-        raw = files.read_file(marks.OWNER, place.ours.fd(), 16 * 1024)
-        return isinstance(json.loads(raw)["socket"], str)
+        content = files.read_file(ownership.OWNER, place.ours.fd(), 16 * 1024)
     except FileNotFoundError:
         return True
-    except (ValueError, KeyError, TypeError):
-        return False
+    return bool(ownership.socket_in(content))
 
 
 def clear_owner(place: OpenStore, finding: Finding) -> None:
@@ -344,10 +341,10 @@ def clear_owner(place: OpenStore, finding: Finding) -> None:
     Not under the mark's own lock, which other processes would take for a running service's.
     """
     for _ in range(_LEASE_TRIES):
-        unchanged(finding, place.ours, marks.OWNER)
+        unchanged(finding, place.ours, ownership.OWNER)
         with (
             contextlib.suppress(BlockingIOError),
-            _unopened(marks.OWNER, place.ours, os.O_RDWR) as fd,
+            _unopened(ownership.OWNER, place.ours, os.O_RDWR) as fd,
         ):
             if identity(os.fstat(fd)) != finding.seen:
                 raise Changed("it has changed since it was found")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from contentui.content.errors import Changed, NotFound
 from contentui.stores.local import files
 from contentui.stores.local.locks import NamingLock, RefLocks
-from contentui.stores.local.marks import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +80,7 @@ class OpenStore:
     def __init__(self, store: LocalStore) -> None:
         self.store = store
         self.root = files.Directory(None, store.name)
-        self.ours = files.Directory(self.root, OURS)
+        self.ours = files.Directory(self.root, files.STATE_DIR)
         self.ingests = files.Directory(self.root, "ingest")
         self.blobs = files.Directory(self.root, "blobs")
         self.locks = RefLocks(self.ours)

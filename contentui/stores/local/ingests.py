@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
-from contentui.content.model import IngestId, Status
+from contentui.content.model import IngestId, Status, ingest_id, split_backend_ref
 from contentui.stores.local.files import READ, read_file, write_file
 from contentui.stores.local.timestamps import parse_timestamp
 
@@ -138,6 +138,18 @@ def refreshed(seen: Status, directory: int) -> Status | None:
             seen.namespace,
         ),
     )
+
+
+def client_status(status: Status) -> Status:
+    """An ingest of a containerd's directory with the namespace and ref that its client used.
+
+    The names of directories are digests of backend refs, ``NAMESPACE/NUMBER/REF`` (containerd
+    core/metadata/content.go). A damaged ingest whose ref does not match its name stays as it is.
+    """
+    if status.namespace or (status.damage and ingest_id(str(status.ref)) != status.id):
+        return status
+    namespace, ref = split_backend_ref(status.ref)
+    return status._replace(ref=ref, namespace=namespace) if namespace else status
 
 
 def difference(seen: Status, found: Status, *, held: bool) -> str:

@@ -50,6 +50,33 @@ _SLOTS = 4096
 _COMMAND_LIMIT = _SLOT_SIZE - _RECORD.size
 
 
+def lock_range(fd: int, start: int = 0, length: int = 0) -> None:
+    """Write-lock bytes of a file for its open file description; ``length`` 0: to its end.
+
+    Raises:
+        BlockingIOError, PermissionError: another open file description has a lock on them.
+        OSError: the file system cannot lock.
+    """
+    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
+
+
+def unlock_range(fd: int, start: int = 0, length: int = 0) -> None:
+    """Release the locks of `lock_range` within a range. Raises OSError."""
+    request = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, start, length, 0)
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
+
+
+def locked_length(fd: int, start: int = 0, length: int = 0) -> int | None:
+    """The length of a lock of others on a range, None if there is none. Takes no lock.
+
+    Raises OSError.
+    """
+    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    kind, _, _, found, _ = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, request))
+    return None if kind == fcntl.F_UNLCK else int(found)
+
+
 def _base(ingest: IngestId) -> int:
     """Where the ref's range starts. Two refs that shared 40 bits would only lock each other out."""
     try:
@@ -126,10 +153,10 @@ class RefLocks:
         return lock
 
     def _lock(self, base: int) -> None:
-        request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, base, self._me().pid, 0)
+        pid = self._me().pid
         while True:
             try:
-                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+                lock_range(self._fd, base, pid)
             except (BlockingIOError, PermissionError):
                 raise _locked(self._look(base)) from None
             if self._is_current():
@@ -145,14 +172,13 @@ class RefLocks:
             if base not in self._held:
                 return
             if self._fd >= 0:
-                request = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, base, 1 << _PID_BITS, 0)
                 try:
-                    fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+                    unlock_range(self._fd, base, 1 << _PID_BITS)
                 except OSError:
                     if len(self._held) == 1:
                         self._close_locks()  # which frees it as well
                 except BaseException:  # interrupted, perhaps before it was done
-                    fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
+                    unlock_range(self._fd, base, 1 << _PID_BITS)
                     self._held.pop(base, None)
                     raise
             self._held.pop(base, None)
@@ -248,12 +274,8 @@ class RefLocks:
         files.close(fd)
 
     def _look(self, base: int) -> Holder | None:
-        request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, base, 1 << _PID_BITS, 0)
-        answer = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, request)
-        kind, _, _, length, _ = _FLOCK.unpack(answer)
-        if kind == fcntl.F_UNLCK:
-            return None
-        return self._holder(base, length)
+        pid = locked_length(self._fd, base, 1 << _PID_BITS)
+        return None if pid is None else self._holder(base, pid)
 
     def _holder(self, base: int, pid: int) -> Holder:
         record = self._read_record(base)

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from contentui.stores.local import files
-from contentui.stores.local.marks import OURS
+from contentui.stores.local.files import STATE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def make(root: str, group: int | None) -> None:
         top = files.Directory(None, root)
         try:
             fd = top.fd_or_make()
-            for name in ("blobs", "ingest", OURS):
+            for name in ("blobs", "ingest", STATE_DIR):
                 files.Directory(top, name).fd_or_make()
             if group is not None:
                 _share(fd, group)
@@ -53,7 +53,7 @@ def _share(root: int, group: int) -> None:
         for above, entries in _folders(name, root, group):
             for entry in entries:
                 _share_file(entry, above, group, _BLOB if name == "blobs" else _FILE)
-    for above, entries in _folders(OURS, root, group):
+    for above, entries in _folders(STATE_DIR, root, group):
         for entry in entries:
             private = entry in _PRIVATE or entry.endswith(_DATABASES)
             _share_file(entry, above, group, _FILE, without=0o007 if private else 0)

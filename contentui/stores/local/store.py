@@ -27,10 +27,9 @@ from contentui.content.model import (
 from contentui.content.store import Capability
 from contentui.stores.local import files, forks, ingests
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
-from contentui.stores.local.keeping import Keeping, client_status
 from contentui.stores.local.labels import Labels, checked_labels, masked_changes
 from contentui.stores.local.locks import NamingLock, RefLock, RefLocks
-from contentui.stores.local.marks import OURS
+from contentui.stores.local.ownership import Ownership
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Holder, Probe, Root
     from contentui.stores.local.images import LocalImages
-    from contentui.stores.local.marks import Claim
+    from contentui.stores.local.ownership import OwnershipLock
     from contentui.stores.local.writer import LocalWriter
 
 _MAKING_NS = 2 * 10**9
@@ -57,12 +56,13 @@ class LocalStore:
         *,
         create: bool = True,
         read_only: bool = False,
-        claim: Claim | None = None,
+        lock: OwnershipLock | None = None,
     ) -> None:
         """Open the directory ``path``.
 
         Nothing is made before something is stored. With ``create`` the directory may be
-        missing or empty. ``claim``: the hold on it of the service that this store is for.
+        missing or empty. ``lock``: the service that this store is for
+        owns the directory.
 
         Raises:
             NotFound: no such directory, or nothing in it that looks like a content store.
@@ -71,7 +71,7 @@ class LocalStore:
         self._path = path
         self._asked_read_only = read_only
         self._root = files.Directory(None, path)
-        self._ours = files.Directory(self._root, OURS)
+        self._ours = files.Directory(self._root, files.STATE_DIR)
         self._ingests = files.Directory(self._root, "ingest")
         self._labels = Labels(self._ours, recovers=not read_only)
         self._naming = NamingLock(self._ours)
@@ -80,10 +80,10 @@ class LocalStore:
         self._prepared = False
         self._mutex = threading.Lock()
         forks.reset_in_child(self)
-        self._keeping = Keeping(path, claim)
+        self._ownership = Ownership(path, lock)
         try:
             self._check_root(create=create and not read_only)
-            if claim is not None:
+            if lock is not None:
                 with files.map_errors(f"opening {path}"):
                     self._root.pin()
         except BaseException:
@@ -99,7 +99,7 @@ class LocalStore:
     @property
     def capabilities(self) -> Capability:
         able = Capability.LABELS
-        if self._keeping.tells_holders:
+        if self._ownership.reports_holders:
             able |= Capability.HOLDERS
         return able if self.read_only_reason else able | Capability.WRITE
 
@@ -107,12 +107,12 @@ class LocalStore:
     def read_only_reason(self) -> str:
         if self._asked_read_only:
             return "it was opened read-only (--read-only)"
-        return self._keeping.read_only_reason
+        return self._ownership.read_only_reason
 
     @property
     def buffers(self) -> bool:
         """Whether those who write here may hold back what they received, up to 1 MiB each."""
-        return self._keeping.is_daemons
+        return self._ownership.has_backend_refs
 
     @property
     def collects(self) -> bool:
@@ -277,7 +277,7 @@ class LocalStore:
 
     def status(self, ref: str) -> Status:
         found = self._status(ingest_id(ref))
-        if found is None and self._keeping.is_daemons and not isinstance(ref, IngestId):
+        if found is None and self._ownership.has_backend_refs and not isinstance(ref, IngestId):
             found = self._client_status(ref)
         if found is None:
             raise NotFound(f"there is no ingest {visible(_name(ref), 160)}")
@@ -305,8 +305,8 @@ class LocalStore:
                     status = self._settled(IngestId(name))
                 if status is not None:
                     found.append(status)
-        if self._keeping.is_daemons:
-            found = [client_status(status) for status in found]
+        if self._ownership.has_backend_refs:
+            found = [ingests.client_status(status) for status in found]
         if matches is not None:
             return [status for status in found if matches(status)]
         return found
@@ -325,8 +325,8 @@ class LocalStore:
                 if now is not None and now.damage and now is not status:
                     now = self._settled(now.id)
                 found.append(now)
-            if self._keeping.is_daemons:
-                return [now and client_status(now) for now in found]
+            if self._ownership.has_backend_refs:
+                return [now and ingests.client_status(now) for now in found]
             return found
 
     def ingest_ids(self) -> list[IngestId]:
@@ -353,8 +353,8 @@ class LocalStore:
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
         with files.map_errors(f"looking at the locks of {self._path}"):
-            if self._keeping.writes_by_itself:
-                return self._keeping.daemons_holders(ids)
+            if self._ownership.is_containerds:
+                return self._ownership.daemon_holders(ids)
             return self._locks.holders(ids)
 
     def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
@@ -442,7 +442,7 @@ class LocalStore:
         except OSError as error:
             raise files.content_error(error, f"opening {self._path}") from error
         foreign = set(names) - {"lost+found"}
-        if foreign and not foreign & {"blobs", "ingest", OURS}:
+        if foreign and not foreign & {"blobs", "ingest", files.STATE_DIR}:
             raise NotFound(
                 f"{visible(self._path)} is no content store: it has neither 'blobs' nor 'ingest'",
                 advice="name one with --store or CONTENTUI_STORE; a new one begins empty",
@@ -452,7 +452,7 @@ class LocalStore:
         reason = self.read_only_reason
         if reason and not self._asked_read_only:
             with files.map_errors(f"looking who owns {self._path}"):
-                self._keeping.check()
+                self._ownership.check()
         if reason:
             raise ReadOnly(f"{visible(self._path)} is read-only here", advice=reason)
 
@@ -511,7 +511,7 @@ class LocalStore:
             found = ingests.read_status(ingest, directory)
         if found is not None and found.damage:
             found = self._settled(ingest)
-        return client_status(found) if found and self._keeping.is_daemons else found
+        return ingests.client_status(found) if found and self._ownership.has_backend_refs else found
 
     def _client_status(self, ref: str) -> Status | None:
         """The ingest that a client of a daemon knows as ``ref``, in whichever namespace."""

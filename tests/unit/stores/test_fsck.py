@@ -600,8 +600,8 @@ def test_a_lock_that_is_no_file_is_reported(store, root):
 
 SERVICE = """
 import sys
-from contentui.stores.local.ownership import claim
-with claim(sys.argv[1], "/run/service.sock"):
+from contentui.stores.local.ownership import lock_directory
+with lock_directory(sys.argv[1], "/run/service.sock"):
     print(1, flush=True)
     sys.stdin.read()
 """

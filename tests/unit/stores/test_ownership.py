@@ -62,7 +62,7 @@ def test_a_live_daemons_directory_cannot_be_adopted(content: Path, daemon: int) 
 def test_nor_from_another_container(content: Path, daemon: int) -> None:
     ran = elsewhere(sys.executable, "-c", ADOPT, str(content))
     assert "in use by a running containerd" in ran.stderr
-    assert not (content / ownership.OURS).exists()
+    assert not (content / ownership.STATE_DIR).exists()
 
 
 def test_an_adopted_one_is_read_only_again_when_a_daemon_runs(content: Path) -> None:
@@ -88,15 +88,15 @@ def test_content_mounted_without_its_database_is_read_only(content: Path, tmp_pa
     ran = elsewhere(*command, PUT, ADOPT)
     assert "is read-only here" in ran.stderr
     assert "can't be adopted" in ran.stderr
-    assert not (content / ownership.OURS).exists()
+    assert not (content / ownership.STATE_DIR).exists()
 
 
 @pytest.mark.parametrize("then", ["gone", "another"])
 def test_a_service_does_not_go_on_in_another_directory(tmp_path, then):
     root = tmp_path / "store"
     root.mkdir()
-    with ownership.claim(str(root), "/run/socket") as claim:
-        store = LocalStore(str(root), claim=claim)
+    with ownership.lock_directory(str(root), "/run/socket") as lock:
+        store = LocalStore(str(root), lock=lock)
         digest = store.put(b"data").digest
         root.rename(tmp_path / "moved")
         if then == "another":

@@ -1,4 +1,4 @@
-"""A service's claim on a directory, and a directory dedicated to a containerd."""
+"""The lock of a service on a directory, and a directory that is bound to a containerd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from contentui.content.errors import FailedPrecondition, InvalidArgument, NotFound, ReadOnly
 from contentui.content.model import Liveness
 from contentui.content.store import Capability
-from contentui.stores.local import keeping, ownership
+from contentui.stores.local import ownership
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ SERVICE = """
 import sys
 from contentui.stores.local import ownership
 from contentui.stores.local.store import LocalStore
-with ownership.claim(sys.argv[1], sys.argv[2]) as claim:
-    store = LocalStore(sys.argv[1], claim=claim)
+with ownership.lock_directory(sys.argv[1], sys.argv[2]) as lock:
+    store = LocalStore(sys.argv[1], lock=lock)
     print(store.put(b"the service's").digest, flush=True)
     sys.stdin.readline()
     if sys.stdin.readline():
@@ -38,8 +38,8 @@ PUT = (
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look anew each time, so that nobody needs to be waited for."""
-    monkeypatch.setattr(keeping, "FRESH_S", -1.0)
-    monkeypatch.setattr(ownership, "_UNSEEN_S", 0)
+    monkeypatch.setattr(ownership, "MAX_AGE_S", -1.0)
+    monkeypatch.setattr(ownership, "_BIND_WAIT_S", 0)
 
 
 def service(root: Path, socket: str) -> subprocess.Popen[str]:
@@ -90,61 +90,61 @@ class TestClaim:
         with LocalStore(str(tmp_path)) as store:
             assert store.read_only_reason == ""
             store.put(b"x")
-        with ownership.claim(str(tmp_path), "/run/next.sock") as claim:
-            assert claim.is_held
+        with ownership.lock_directory(str(tmp_path), "/run/next.sock") as lock:
+            assert lock.is_held
 
     def test_a_second_service_is_told_the_firsts_socket(self, tmp_path: Path) -> None:
         process = started(tmp_path, "/run/first.sock")
         try:
             with pytest.raises(FailedPrecondition, match=r"unix:///run/first\.sock"):
-                ownership.claim(str(tmp_path), "/run/second.sock")
+                ownership.lock_directory(str(tmp_path), "/run/second.sock")
             _, errors = service(tmp_path, "/run/second.sock").communicate("")
             assert "unix:///run/first.sock" in errors
         finally:
             process.kill()
             process.communicate()
 
-    def test_the_claim_opens_what_is_closed_to_others(self, tmp_path: Path) -> None:
+    def test_the_lock_makes_the_directory_writable(self, tmp_path: Path) -> None:
         root = str(tmp_path / "new")
-        with ownership.claim(root, "tcp://127.0.0.1:5000") as claim:
+        with ownership.lock_directory(root, "tcp://127.0.0.1:5000") as lock:
             with pytest.raises(FailedPrecondition, match=r"tcp://127\.0\.0\.1:5000"):
-                ownership.claim(root, "/run/second.sock")
-            with LocalStore(root, claim=claim) as ours, LocalStore(root) as others:
+                ownership.lock_directory(root, "/run/second.sock")
+            with LocalStore(root, lock=lock) as ours, LocalStore(root) as others:
                 info = ours.put(b"x")
                 assert others.info(info.digest) == info
                 with pytest.raises(ReadOnly, match="read-only here"):
                     others.put(b"y")
-                claim.close()
-                claim.close()
+                lock.close()
+                lock.close()
                 others.put(b"y")
 
-    def test_a_closed_claim_opens_nothing(self, tmp_path: Path) -> None:
-        first = ownership.claim(str(tmp_path), "/run/first.sock")
-        with LocalStore(str(tmp_path), claim=first) as store:
+    def test_a_closed_lock_makes_nothing_writable(self, tmp_path: Path) -> None:
+        first = ownership.lock_directory(str(tmp_path), "/run/first.sock")
+        with LocalStore(str(tmp_path), lock=first) as store:
             store.put(b"x")
             first.close()
-            with ownership.claim(str(tmp_path), "/run/next.sock"), pytest.raises(ReadOnly):
+            with ownership.lock_directory(str(tmp_path), "/run/next.sock"), pytest.raises(ReadOnly):
                 store.put(b"y")
 
-    def test_a_replaced_mark_is_not_taken_for_a_claim(self, tmp_path: Path) -> None:
-        with ownership.claim(str(tmp_path), "/run/first.sock"):
+    def test_a_replaced_owner_file_is_not_locked(self, tmp_path: Path) -> None:
+        with ownership.lock_directory(str(tmp_path), "/run/first.sock"):
             (tmp_path / ".contentui/owner").unlink()
             with (
-                ownership.claim(str(tmp_path), "/run/second.sock"),
+                ownership.lock_directory(str(tmp_path), "/run/second.sock"),
                 LocalStore(str(tmp_path)) as store,
             ):
                 assert "second.sock" in store.read_only_reason
 
     @pytest.mark.parametrize("mark", [b"", b"{}", b"[]", b'{"socket":', b"\xff", b"0" * 99_999])
     def test_whatever_the_mark_says_the_lock_counts(self, tmp_path: Path, mark: bytes) -> None:
-        with ownership.claim(str(tmp_path), "/run/first.sock"):
+        with ownership.lock_directory(str(tmp_path), "/run/first.sock"):
             (tmp_path / ".contentui/owner").write_bytes(mark)
             with LocalStore(str(tmp_path)) as store:
                 assert "can't be read" in store.read_only_reason
 
     def test_hostile_text_in_the_mark_reaches_nobody(self, tmp_path: Path) -> None:
         with (
-            ownership.claim(str(tmp_path), "/run/\x1b[2J\n.sock"),
+            ownership.lock_directory(str(tmp_path), "/run/\x1b[2J\n.sock"),
             LocalStore(str(tmp_path)) as store,
         ):
             assert store.read_only_reason.isprintable()
@@ -158,16 +158,16 @@ class TestClaim:
         with LocalStore(str(tmp_path)) as store:
             store.put(b"x")
 
-    def test_a_containerds_own_directory_is_not_claimed(self, tmp_path: Path) -> None:
+    def test_a_containerds_own_directory_is_not_locked(self, tmp_path: Path) -> None:
         content = containerds(tmp_path)
         with pytest.raises(ReadOnly):
-            ownership.claim(str(content), "/run/our.sock")
+            ownership.lock_directory(str(content), "/run/our.sock")
         assert not (content / ".contentui").exists()
 
     def test_a_writer_that_was_there_first_goes_on(self, tmp_path: Path) -> None:
         with LocalStore(str(tmp_path)) as store, store.writer("r") as writer:
-            with ownership.claim(str(tmp_path), "/run/our.sock") as claim:
-                ours = LocalStore(str(tmp_path), claim=claim)
+            with ownership.lock_directory(str(tmp_path), "/run/our.sock") as lock:
+                ours = LocalStore(str(tmp_path), lock=lock)
                 assert ours.probe("r", seen=ours.status("r")).liveness is Liveness.HELD
             writer.write(b"x")
             writer.commit()
@@ -177,37 +177,37 @@ class TestDedicate:
     def test_an_empty_store_is_taken_for_good(self, tmp_path: Path) -> None:
         root = str(tmp_path / "store")
         for _ in range(2):
-            ownership.dedicate(root, "/var/lib/theirs")
-        assert ownership.dedicated_to(root) == "/var/lib/theirs"
+            ownership.bind(root, "/var/lib/theirs")
+        assert ownership.bound_to(root) == "/var/lib/theirs"
         with LocalStore(root) as store:
             reason = store.read_only_reason
             assert "containerd at /var/lib/theirs keeps its content here" in reason
             assert "through that daemon" in reason
             with pytest.raises(ReadOnly):
                 store.put(b"x")
-        with ownership.claim(root, "/run/our.sock") as claim:
-            with LocalStore(root, claim=claim) as store:
+        with ownership.lock_directory(root, "/run/our.sock") as lock:
+            with LocalStore(root, lock=lock) as store:
                 store.put(b"x")
             with LocalStore(root) as store:
                 assert "/var/lib/theirs" in store.read_only_reason
-        ownership.dedicate(root, "/var/lib/theirs")
+        ownership.bind(root, "/var/lib/theirs")
 
-    def test_nothing_else_is_dedicated(self, tmp_path: Path) -> None:
-        assert ownership.dedicated_to(str(tmp_path)) == ""
-        assert ownership.dedicated_to(str(tmp_path / "none")) == ""
+    def test_nothing_else_is_bound(self, tmp_path: Path) -> None:
+        assert ownership.bound_to(str(tmp_path)) == ""
+        assert ownership.bound_to(str(tmp_path / "none")) == ""
 
     def test_the_same_daemon_by_another_path(self, tmp_path: Path) -> None:
         (tmp_path / "real").mkdir()
         (tmp_path / "link").symlink_to("real")
-        ownership.dedicate(str(tmp_path / "store"), str(tmp_path / "link"))
-        ownership.dedicate(str(tmp_path / "store"), f"{tmp_path}/real/")
-        assert ownership.dedicated_to(str(tmp_path / "store")) == str(tmp_path / "real")
+        ownership.bind(str(tmp_path / "store"), str(tmp_path / "link"))
+        ownership.bind(str(tmp_path / "store"), f"{tmp_path}/real/")
+        assert ownership.bound_to(str(tmp_path / "store")) == str(tmp_path / "real")
 
     def test_another_daemon_is_refused(self, tmp_path: Path) -> None:
-        ownership.dedicate(str(tmp_path), "/var/lib/one")
+        ownership.bind(str(tmp_path), "/var/lib/one")
         with pytest.raises(FailedPrecondition, match=r"/var/lib/one.*/var/lib/two.*collector"):
-            ownership.dedicate(str(tmp_path), "/var/lib/two")
-        assert ownership.dedicated_to(str(tmp_path)) == "/var/lib/one"
+            ownership.bind(str(tmp_path), "/var/lib/two")
+        assert ownership.bound_to(str(tmp_path)) == "/var/lib/one"
 
     @pytest.mark.parametrize("what", ["blob", "ingest"])
     def test_a_store_with_content_is_refused(self, tmp_path: Path, what: str) -> None:
@@ -217,36 +217,36 @@ class TestDedicate:
             else:
                 store.writer("r").close()
         with pytest.raises(FailedPrecondition, match="collector deletes every blob"):
-            ownership.dedicate(str(tmp_path), "/var/lib/theirs")
-        assert ownership.dedicated_to(str(tmp_path)) == ""
+            ownership.bind(str(tmp_path), "/var/lib/theirs")
+        assert ownership.bound_to(str(tmp_path)) == ""
         assert put_elsewhere(tmp_path) == ""
 
     def test_whoever_had_looked_before_is_noticed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(keeping, "FRESH_S", 60.0)
+        monkeypatch.setattr(ownership, "MAX_AGE_S", 60.0)
         with LocalStore(str(tmp_path)) as store:
             assert store.read_only_reason == ""
             monkeypatch.setattr(ownership.time, "sleep", lambda _: store.put(b"late"))
             with pytest.raises(FailedPrecondition, match="has content"):
-                ownership.dedicate(str(tmp_path), "/var/lib/theirs")
-        assert ownership.dedicated_to(str(tmp_path)) == ""
+                ownership.bind(str(tmp_path), "/var/lib/theirs")
+        assert ownership.bound_to(str(tmp_path)) == ""
 
     def test_an_emptied_store_is_empty(self, tmp_path: Path) -> None:
         with LocalStore(str(tmp_path)) as store:
             store.delete(store.put(b"x").digest)
-        ownership.dedicate(str(tmp_path), "/var/lib/theirs")
+        ownership.bind(str(tmp_path), "/var/lib/theirs")
 
     def test_a_containerds_own_directory_is_refused(self, tmp_path: Path) -> None:
         content = containerds(tmp_path)
         with pytest.raises(FailedPrecondition, match="own content"):
-            ownership.dedicate(str(content), str(tmp_path))
+            ownership.bind(str(content), str(tmp_path))
         assert not (content / ".contentui").exists()
 
     def test_a_path_that_is_no_text(self, tmp_path: Path) -> None:
         odd = os.fsdecode(b"/var/lib/odd \xff\n")
-        ownership.dedicate(str(tmp_path), odd)
-        assert ownership.dedicated_to(str(tmp_path)) == odd
+        ownership.bind(str(tmp_path), odd)
+        assert ownership.bound_to(str(tmp_path)) == odd
         with LocalStore(str(tmp_path)) as store:
             assert store.read_only_reason.isprintable()
 
@@ -258,13 +258,13 @@ class TestDedicate:
 
     def test_adopting_ends_it_once_nobody_runs(self, tmp_path: Path) -> None:
         root = str(tmp_path / "store")
-        ownership.dedicate(root, str(tmp_path / "theirs"))
-        with ownership.claim(root, "/run/our.sock") as claim:
-            LocalStore(root, claim=claim).put(b"x")
+        ownership.bind(root, str(tmp_path / "theirs"))
+        with ownership.lock_directory(root, "/run/our.sock") as lock:
+            LocalStore(root, lock=lock).put(b"x")
             with pytest.raises(FailedPrecondition, match=r"in use by unix:///run/our\.sock"):
                 ownership.adopt(root)
         ownership.adopt(root)
-        assert ownership.dedicated_to(root) == ""
+        assert ownership.bound_to(root) == ""
         with LocalStore(root) as store:
             store.put(b"y")
         with pytest.raises(FailedPrecondition, match="belongs to no containerd"):
@@ -305,10 +305,10 @@ class TestClientsRefs:
         assert self.shown(content) == self.CLIENTS
 
     def test_in_one_that_our_service_keeps_for_it(self, tmp_path: Path) -> None:
-        ownership.dedicate(str(tmp_path), "/var/lib/theirs")
+        ownership.bind(str(tmp_path), "/var/lib/theirs")
         with (
-            ownership.claim(str(tmp_path), "/run/our.sock") as claim,
-            LocalStore(str(tmp_path), claim=claim) as store,
+            ownership.lock_directory(str(tmp_path), "/run/our.sock") as lock,
+            LocalStore(str(tmp_path), lock=lock) as store,
         ):
             for ref in self.REFS:
                 store.writer(ref).close()
