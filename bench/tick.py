@@ -34,9 +34,9 @@ def main() -> None:
             continue
         begun = time.perf_counter()
         monitor.hint(ids)  # what the kernel's announcements come to
-        snapshot = monitor.tick()
+        view = monitor.tick()
         print(time.perf_counter() - begun, flush=True)
-        now = {row.key: row.status.offset for row in snapshot.ingests}
+        now = {row.key: row.status.offset for row in view.ingests}
         if any(now[one] <= seen[one] for one in ids):
             raise SystemExit("the tick did not see what had changed")
         seen = now

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from contentui.demo.session import demo_store
-from contentui.monitor.model import Verdict
+from contentui.monitor.model import IngestState
 from contentui.tui.app import ContentUI
 from contentui.tui.screens.dashboard import Dashboard
 from contentui.tui.session import Session
@@ -36,7 +36,7 @@ SIZES = ((80, 24), (120, 40), (200, 50))
 HISTORY_S = 45.0
 """Seconds to watch before the first picture, so that the graphs have something to show."""
 PATIENCE_S = 60.0
-TROUBLE = {Verdict.STALLED, Verdict.ABANDONED, Verdict.DAMAGED, Verdict.POISONED}
+TROUBLE = {IngestState.STALLED, IngestState.ABANDONED, IngestState.DAMAGED, IngestState.POISONED}
 
 _CELL = 12.2
 """Width of a character in Rich's SVG, in its own units."""
@@ -74,16 +74,16 @@ class Camera:
                 raise TimeoutError(f"{what} did not come; see problem.svg")
             await self.pilot.pause(0.05)
 
-    def troubles(self) -> set[Verdict]:
+    def troubles(self) -> set[IngestState]:
         """Which kinds of trouble the screen shows by now."""
-        snapshot = self.dashboard.snapshot
-        return set() if snapshot is None else TROUBLE & set(snapshot.counts)
+        store_view = self.dashboard.store_view
+        return set() if store_view is None else TROUBLE & set(store_view.counts)
 
-    def point_at(self, verdict: Verdict) -> None:
+    def point_at(self, state: IngestState) -> None:
         """Put the cursor on an ingest of that kind."""
-        snapshot = self.dashboard.snapshot
-        assert snapshot is not None
-        row = next(row for row in snapshot.ingests if row.verdict is verdict)
+        store_view = self.dashboard.store_view
+        assert store_view is not None
+        row = next(row for row in store_view.ingests if row.state is state)
         self.dashboard.ingests.table.cursor_key = row.key
 
     async def press(self, *keys: str) -> None:
@@ -141,7 +141,7 @@ async def take_all(source: str, folder: str, history_s: float) -> None:
         began = time.monotonic()
         await camera.until(lambda: camera.troubles() == TROUBLE, "trouble of every kind")
         await asyncio.sleep(max(history_s - (time.monotonic() - began), 0))
-        camera.point_at(Verdict.STALLED)
+        camera.point_at(IngestState.STALLED)
         for columns, lines in SIZES:
             await camera.resize(columns, lines)
             camera.take(f"dashboard-{columns}x{lines}")
@@ -152,9 +152,9 @@ async def take_all(source: str, folder: str, history_s: float) -> None:
 async def take_sheets(camera: Camera) -> None:
     """What lies over the dashboard: a plan for what nobody holds any more, the help, a row."""
     table = camera.dashboard.ingests.table
-    snapshot = camera.dashboard.snapshot
-    assert snapshot is not None
-    troubled = [row.key for row in snapshot.ingests if row.verdict in TROUBLE]
+    store_view = camera.dashboard.store_view
+    assert store_view is not None
+    troubled = [row.key for row in store_view.ingests if row.state in TROUBLE]
     for key in troubled:
         table.toggle_mark(key)
     await camera.press("a")

@@ -24,7 +24,7 @@ from bench.peers import Containerd, Missing
 from contentui.content.digest import Digest
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
-from contentui.monitor.model import Verdict
+from contentui.monitor.model import IngestState
 from contentui.tui.app import ContentUI
 from contentui.tui.session import Session
 from screenshots.make import FOLDER, SIZES, Camera, tidied, to_png
@@ -84,21 +84,21 @@ async def film(node: Node, folder: str) -> None:
     app = ContentUI(Session(f"unix://{node.daemon.socket}"))
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         camera = Camera(app, pilot, folder)
-        await camera.until(lambda: Verdict.STALLED in camera.troubles(), "the stall", 240)
-        camera.point_at(Verdict.STALLED)
+        await camera.until(lambda: IngestState.STALLED in camera.troubles(), "the stall", 240)
+        camera.point_at(IngestState.STALLED)
         await asyncio.sleep(1)
         camera.take("node-1-stalled")
         await camera.press("v")
         await asyncio.sleep(1.5)
         camera.take("node-2-who-holds-it")
         await camera.press("escape")
-        camera.point_at(Verdict.STALLED)
+        camera.point_at(IngestState.STALLED)
         await camera.press("a")
         await camera.until(lambda: camera.app.screen is not camera.dashboard, "the plan")
         await asyncio.sleep(0.5)
         camera.take("node-3-plan")
         await camera.press(*"abort", "enter")  # a live writer: the word itself is asked for
-        await camera.until(lambda: Verdict.STALLED not in camera.troubles(), "the abort")
+        await camera.until(lambda: IngestState.STALLED not in camera.troubles(), "the abort")
         await asyncio.sleep(1)
         camera.take("node-4-aborted")
         link.bytes_s = QUICK
@@ -118,8 +118,8 @@ async def film(node: Node, folder: str) -> None:
 
 def moving(camera: Camera) -> int:
     """Bytes that the last ingest on the screen has."""
-    snapshot = camera.dashboard.snapshot
-    return max((row.status.offset for row in snapshot.ingests), default=0) if snapshot else 0
+    store_view = camera.dashboard.store_view
+    return max((row.status.offset for row in store_view.ingests), default=0) if store_view else 0
 
 
 def terminal(node: Node, folder: str, failure: str) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.errors import ContentError
     from contentui.content.model import Holder, Info
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
 
 
 class Verb(StrEnum):
@@ -28,7 +28,7 @@ class Concern(StrEnum):
 
     LIVE_WRITER = "live writer"
     MOVING = "moving"
-    HOLDER_UNKNOWN = "holder unknown"
+    UNKNOWN = "holder unknown"
     NEEDED = "needed"
     NEEDS_UNKNOWN = "needs unknown"
 
@@ -45,7 +45,7 @@ class Step:
     effect: str
     """What will happen, in sentences, the live writer included; names in it are made visible."""
     holder: Holder | None = None
-    needs: tuple[Need, ...] | None = ()
+    needs: tuple[Referrer, ...] | None = ()
     """Who needs the blob after this plan has run; None: unknown."""
     freed_by: tuple[Digest, ...] = ()
     """Blobs that need this one as well, but go in the same plan: it may only go after them."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contentui.actions.facts import IngestFacts
     from contentui.content.digest import Digest
     from contentui.content.model import Info
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
 
 
 def plan_abort(
@@ -79,7 +79,7 @@ def _writer_concerns(facts: IngestFacts) -> frozenset[Concern]:
     if facts.liveness is Liveness.HELD:
         found.add(Concern.LIVE_WRITER)
     if facts.liveness is Liveness.UNKNOWN:
-        found.add(Concern.HOLDER_UNKNOWN)
+        found.add(Concern.UNKNOWN)
     if facts.moving:
         found.add(Concern.MOVING)
     return frozenset(found)
@@ -88,7 +88,7 @@ def _writer_concerns(facts: IngestFacts) -> frozenset[Concern]:
 def plan_delete(
     source: str,
     infos: Iterable[Info],
-    needs: Callable[[Digest], tuple[Need, ...] | None],
+    needs: Callable[[Digest], tuple[Referrer, ...] | None],
     *,
     certain: Callable[[Digest], bool] | None = None,
     read_only_reason: str = "",
@@ -127,7 +127,7 @@ def _refused(steps: Mapping[Digest, Step], reason: str) -> Iterable[Step]:
 def _delete_step(
     info: Info,
     chosen: Mapping[Digest, Info],
-    found: tuple[Need, ...] | None,
+    found: tuple[Referrer, ...] | None,
     *,
     certain: bool,
     collects: bool,

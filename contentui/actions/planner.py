@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contentui.content.model import Info, IngestId, Status
     from contentui.content.store import Store
     from contentui.index.content_index import ContentIndex
-    from contentui.index.refresher import FreshNeeds
+    from contentui.index.refresher import ReferrerRefresher
 
 
 class Planner:
@@ -84,17 +84,17 @@ class Planner:
         return plan.plan_delete(
             store.name,
             infos,
-            self._index.needs,
-            certain=self._index.needs_certain,
+            self._index.referrers,
+            certain=self._index.referrers_complete,
             read_only_reason=store.read_only_reason,
             collects=store.collects,
         )
 
-    def fresh_needs(self) -> FreshNeeds:
+    def fresh_needs(self) -> ReferrerRefresher:
         """Who needs a blob at the moment of its deletion, for `contentui.actions.run.run`."""
-        from contentui.index.refresher import FreshNeeds
+        from contentui.index.refresher import ReferrerRefresher
 
-        return FreshNeeds(self._store, self._index)
+        return ReferrerRefresher(self._store, self._index)
 
     @property
     def _index(self) -> ContentIndex:

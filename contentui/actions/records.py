@@ -18,7 +18,7 @@ from contentui.text import rfc3339
 if TYPE_CHECKING:
     from contentui.actions.model import Outcome, Plan, Step
     from contentui.content.model import Holder
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
 
 MAX_NEEDS = 100
 """Needs that a step lists; ``needs_total`` counts all."""
@@ -96,7 +96,7 @@ def holder_to_json(holder: Holder | None) -> dict[str, Any] | None:
     }
 
 
-def needs_to_json(needs: tuple[Need, ...] | None) -> dict[str, Any]:
+def needs_to_json(needs: tuple[Referrer, ...] | None) -> dict[str, Any]:
     """``needs`` and ``needs_total``; both null when unknown."""
     if needs is None:
         return {"needs": None, "needs_total": None}

@@ -9,7 +9,7 @@ from contentui.actions import words
 from contentui.actions.model import Concern, Outcome, Result, Verb
 from contentui.content.errors import Changed, ContentError, Locked, NotFound
 from contentui.content.model import Status
-from contentui.index.labels import root_needs
+from contentui.index.labels import root_referrers
 from contentui.text import human_size
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Info
     from contentui.content.store import Store
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
 
-    Needs = Callable[[Digest], tuple[Need, ...] | None]
+    Needs = Callable[[Digest], tuple[Referrer, ...] | None]
 
 _CHASES = 3
 
@@ -46,7 +46,7 @@ def run(
     An interruption ends it, but only after it has been noted and told how its item ended.
 
     A step with a concern that is not in ``allow`` is refused. ``needs`` is asked again right
-    before each deletion; `FreshNeeds` is made for it. ``report`` hears each
+    before each deletion; `ReferrerRefresher` is made for it. ``report`` hears each
     outcome as it comes, after the ``journal`` (times from ``clock``, nanoseconds); what keeps the
     journal from being written stops nothing and stands in `Journal.problem`.
     """
@@ -193,7 +193,7 @@ class _Run:
         if step.needs is None and self._allowed(Concern.NEEDED):
             return
         planned = {(need.by, need.digest or need.name) for need in step.needs or ()}
-        for need in (*root_needs(now.labels), *(asked or ())):
+        for need in (*root_referrers(now.labels), *(asked or ())):
             known = (need.by, need.digest or need.name) in planned
             if not known and need.digest not in self._going:
                 raise _Skip(f"it is needed since: {need.by} {need.name}")

@@ -32,7 +32,7 @@ _MAX_NAMESPACES = 5
 CONCERNS = {
     Concern.LIVE_WRITER: "a live writer holds it",
     Concern.MOVING: "it is moving",
-    Concern.HOLDER_UNKNOWN: "it can't be known whether a writer is live",
+    Concern.UNKNOWN: "it can't be known whether a writer is live",
     Concern.NEEDED: "something needs it",
     Concern.NEEDS_UNKNOWN: "it can't be known whether something needs it",
 }

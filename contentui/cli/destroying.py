@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contentui.cli.context import Context
     from contentui.content.digest import Digest
     from contentui.content.store import Store
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
 
 _SHOWN = 50
 
@@ -56,7 +56,7 @@ def carry_out(
     plan: Plan,
     *,
     selected: bool = False,
-    needs: Callable[[Digest], tuple[Need, ...] | None] | None = None,
+    needs: Callable[[Digest], tuple[Referrer, ...] | None] | None = None,
 ) -> int:
     """Show the plan, or do it: at once for what was named, after a yes for a selection.
 
@@ -80,7 +80,7 @@ def _run(
     context: Context,
     store: Store,
     plan: Plan,
-    needs: Callable[[Digest], tuple[Need, ...] | None] | None,
+    needs: Callable[[Digest], tuple[Referrer, ...] | None] | None,
 ) -> int:
     """Do the plan; a signal ends it once the item at hand is noted and told."""
     from contentui.actions.journal import Journal

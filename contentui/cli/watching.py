@@ -11,7 +11,7 @@ from contentui.cli.records import json_line
 from contentui.cli.words import holder_short
 from contentui.content.errors import Unavailable
 from contentui.content.model import ref_argument
-from contentui.monitor.model import Thresholds, View, usual_thresholds
+from contentui.monitor.model import Freshness, Thresholds, default_thresholds
 from contentui.monitor.monitor import Monitor
 from contentui.monitor.stream import ingest_record
 from contentui.text import human_age, human_duration, human_rate, human_size, rfc3339, visible
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contentui.cli.context import Context
     from contentui.content.model import IngestId, Status
     from contentui.content.store import Store
-    from contentui.monitor.model import IngestRow, Snapshot
+    from contentui.monitor.model import IngestRow, StoreView
 
 _HEADER: tuple[str, ...] = ("REF", "OFFSET", "TOTAL", "RATE", "ETA", "AGE", "VERDICT", "HELD BY")
 _SECOND_LOOK_S = 0.5
@@ -34,18 +34,18 @@ def print_verdicts(args: Namespace, context: Context, store: Store) -> None:
     monitor = _monitor(args, store)
     monitor.tick()
     time.sleep(_SECOND_LOOK_S)
-    snapshot = monitor.tick()
-    _tell_notices(snapshot)
-    if snapshot.health.view is View.STALE:
-        raise Unavailable(snapshot.health.reason)
-    rows = sorted(_matching(args, snapshot), key=_order)
+    view = monitor.tick()
+    _tell_notices(view)
+    if view.health.freshness is Freshness.STALE:
+        raise Unavailable(view.health.reason)
+    rows = sorted(_matching(args, view), key=_order)
     if args.json:
         context.out.lines(json_line(ingest_record(row)) for row in rows)
         return
     from contentui.cli.columns import table, with_column
 
     width = None if args.wide else context.out.width
-    header, cells = _HEADER, [_cells(row, snapshot.taken_ns) for row in rows]
+    header, cells = _HEADER, [_cells(row, view.taken_ns) for row in rows]
     right: tuple[int, ...] = (1, 2, 3, 4, 5)
     flexible: tuple[int, ...] = (0, 7)
     if any(row.status.namespace for row in rows):
@@ -70,11 +70,11 @@ def watch(args: Namespace, context: Context, store: Store) -> int:
     with interruptible():
         try:
             while True:
-                snapshot = monitor.tick()
-                health.tell(snapshot)
-                now = {row.key: row for row in _matching(args, snapshot)}
+                view = monitor.tick()
+                health.tell(view)
+                now = {row.key: row for row in _matching(args, view)}
                 for change, row in _changes(known, now):
-                    context.out.lines((tell(change, row, snapshot.taken_ns),))
+                    context.out.lines((tell(change, row, view.taken_ns),))
                 context.out.flush()
                 known = now
                 time.sleep(max(args.interval, monitor.retry_s))
@@ -88,19 +88,19 @@ class _HealthTeller:
     def __init__(self) -> None:
         self._lost = False
 
-    def tell(self, snapshot: Snapshot) -> None:
+    def tell(self, view: StoreView) -> None:
         """Say what is new about it, and what the store wants to be heard."""
-        _tell_notices(snapshot)
-        lost = snapshot.health.view is View.STALE
+        _tell_notices(view)
+        lost = view.health.freshness is Freshness.STALE
         if lost and not self._lost:
-            say(f"the store can't be read: {snapshot.health.reason}")
+            say(f"the store can't be read: {view.health.reason}")
         elif self._lost and not lost:
             say("the store can be read again")
         self._lost = lost
 
 
-def _tell_notices(snapshot: Snapshot) -> None:
-    for notice in snapshot.notices:
+def _tell_notices(view: StoreView) -> None:
+    for notice in view.notices:
         say(notice)
 
 
@@ -114,15 +114,15 @@ def _monitor(args: Namespace, store: Store) -> Monitor:
 
 def _thresholds(args: Namespace, store: Store) -> Thresholds:
     if args.stalled_after is None:
-        return usual_thresholds(store)
+        return default_thresholds(store)
     return Thresholds(stalled_after_s=args.stalled_after)
 
 
-def _matching(args: Namespace, snapshot: Snapshot) -> list[IngestRow]:
+def _matching(args: Namespace, view: StoreView) -> list[IngestRow]:
     from contentui.content.filters import status_filter
 
     matches: Callable[[Status], bool] | None = status_filter(args.match)
-    return [row for row in snapshot.ingests if matches is None or matches(row.status)]
+    return [row for row in view.ingests if matches is None or matches(row.status)]
 
 
 def _changes(
@@ -141,7 +141,7 @@ def _changes(
 
 def _shown(row: IngestRow) -> tuple[object, ...]:
     """What a line tells, except the rate, which fades for seconds after the last byte."""
-    return row.status, row.verdict, row.holder
+    return row.status, row.state, row.holder
 
 
 def _json_change(change: str, row: IngestRow, now_ns: int) -> str:
@@ -167,6 +167,6 @@ def _cells(row: IngestRow, now_ns: int) -> tuple[str, ...]:
         human_rate(row.rate),
         "" if row.eta_s is None else human_duration(row.eta_s),
         human_age(status.started_ns, now_ns),
-        str(row.verdict),
+        str(row.state),
         holder_short(row.holder) if row.holder else "",
     )

@@ -1,4 +1,4 @@
-"""Who needs which blob: a graph that grows as the blobs of a store are looked at."""
+"""What refers to each blob: a graph that grows as the blobs of a store are looked at."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
 from contentui.index.edges import MAX_EDGES, Edges
-from contentui.index.labels import references, root_needs
-from contentui.index.model import Need
+from contentui.index.labels import references, root_referrers
+from contentui.index.model import Referrer
 from contentui.index.roots import Roots
 from contentui.oci.documents import (
     HEAD_SIZE,
@@ -42,7 +42,7 @@ class _Look(NamedTuple):
 
 
 class ContentIndex:
-    """What the blobs of a store are and who needs them. Thread-safe; reads outside its lock.
+    """What the blobs of a store are and what refers to them. Thread-safe; reads outside its lock.
 
     Tell it what is there with `update`, let it look with `scan` until that returns True (or do
     both with `refresh`), and ask. Whatever it can't be sure of is unknown, never free.
@@ -138,17 +138,19 @@ class ContentIndex:
         """What a blob is as far as it has been looked at; None before. Never reads."""
         return self._kinds.get(digest)
 
-    def needs(self, digest: Digest) -> tuple[Need, ...] | None:
-        """Who needs a blob; empty when nobody does, for sure; None when that isn't sure.
+    def referrers(self, digest: Digest) -> tuple[Referrer, ...] | None:
+        """What refers to a blob; empty: certainly nothing does; None: unknown.
 
-        What is known to need it is returned even when there may be more: see `needs_certain`.
+        Known referrers are returned even when there may be more: see `referrers_complete`.
         """
         with self._lock:
             found = self._find(digest)
             return found if found or self._certain(digest) else None
 
-    def needs_now(self, digest: Digest, budget_s: float = 1.0) -> tuple[Need, ...] | None:
-        """`needs`, after looking at what came meanwhile: for asking again before a deletion.
+    def current_referrers(
+        self, digest: Digest, budget_s: float = 1.0
+    ) -> tuple[Referrer, ...] | None:
+        """`referrers`, after scanning blobs that were added since: the check before a deletion.
 
         Takes about ``budget_s`` seconds at most, and no time when all has been looked at.
         """
@@ -159,10 +161,10 @@ class ContentIndex:
                     self._looked.wait(max(deadline - time.monotonic(), 0))
                 elif not self._told:
                     break
-        return self.needs(digest)
+        return self.referrers(digest)
 
-    def needs_certain(self, digest: Digest) -> bool:
-        """Whether `needs` knows all that labels, documents and roots can tell about this blob."""
+    def referrers_complete(self, digest: Digest) -> bool:
+        """Whether `referrers` is complete: all labels, documents and roots are known."""
         with self._lock:
             return self._certain(digest)
 
@@ -175,20 +177,22 @@ class ContentIndex:
             for group in (self._pending, self._reading, self._unread, self._obscure)
         )
 
-    def _find(self, digest: Digest) -> tuple[Need, ...]:
+    def _find(self, digest: Digest) -> tuple[Referrer, ...]:
         info = self._infos.get(digest)
         holders = sorted(self._references.parents(digest))
-        labels = [self._label_need(digest, holder) for holder in holders if holder != digest]
+        labels = [self._label_referrer(digest, holder) for holder in holders if holder != digest]
         parents = sorted(self._documents.parents(digest))
         documents = [
-            Need("manifest", self._name(parent), parent) for parent in parents if parent != digest
+            Referrer("manifest", self._name(parent), parent)
+            for parent in parents
+            if parent != digest
         ]
-        kept = root_needs(info.labels if info else None)
-        return (*self._roots.needs(digest), *kept, *labels, *documents)
+        kept = root_referrers(info.labels if info else None)
+        return (*self._roots.referrers(digest), *kept, *labels, *documents)
 
-    def _label_need(self, digest: Digest, holder: Digest) -> Need:
+    def _label_referrer(self, digest: Digest, holder: Digest) -> Referrer:
         key = references(self._infos[holder].labels or {}).get(digest, "")
-        return Need("label", f"{key} of {holder.short()}", holder)
+        return Referrer("label", f"{key} of {holder.short()}", holder)
 
     def _name(self, digest: Digest) -> str:
         """A document's name in words: its own, one given by an index, or its kind and digest."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
-from contentui.index.model import Need
+from contentui.index.model import Referrer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,6 @@ def references(labels: Mapping[str, str]) -> dict[Digest, str]:
     return found
 
 
-def root_needs(labels: Mapping[str, str] | None) -> tuple[Need, ...]:
-    """The need that a root label on the blob itself is; no blob's deletion frees it."""
-    return (Need("root", ROOT),) if labels and ROOT in labels else ()
+def root_referrers(labels: Mapping[str, str] | None) -> tuple[Referrer, ...]:
+    """The referrer that a root label on the blob itself is; no blob's deletion frees it."""
+    return (Referrer("root", ROOT),) if labels and ROOT in labels else ()

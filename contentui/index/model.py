@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
 
 
-class Need(NamedTuple):
+class Referrer(NamedTuple):
     """One reason why a blob must stay."""
 
     by: str
-    """What needs it: ``manifest``, ``label``, ``root``, ``image``, ``lease``."""
+    """What kind of thing refers to it: ``manifest``, ``label``, ``root``, ``image``, ``lease``."""
     name: str
     """Which one, in words; hostile text: an image's name, a label, a digest."""
     digest: Digest | None = None
-    """The blob that needs it, when a blob does: deleting that one as well frees this one."""
+    """The referring blob, when it is a blob: deleting that one as well frees this one."""

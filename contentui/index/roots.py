@@ -1,10 +1,10 @@
-"""What keeps blobs beside labels and documents: image names and leases, as needs."""
+"""What keeps blobs beside labels and documents: image names and leases, as referrers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contentui.index.model import Need
+from contentui.index.model import Referrer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ class Roots:
         self.known = False
         """Whether the store told them, and they are all."""
         self._told: list[Root] = []
-        self._needs: dict[Digest, tuple[Need, ...]] = {}
+        self._needs: dict[Digest, tuple[Referrer, ...]] = {}
 
     def take(self, roots: Iterable[Root] | None) -> bool:
         """Replace them; None: they can't be known now. True when that is news.
@@ -35,20 +35,22 @@ class Roots:
             self._needs = _by_digest(told)
         return news
 
-    def needs(self, digest: Digest) -> tuple[Need, ...]:
+    def referrers(self, digest: Digest) -> tuple[Referrer, ...]:
         """The names and leases that keep this very blob; no blob's deletion frees it."""
         return self._needs.get(digest, ())
 
     def image(self, digest: Digest) -> str:
         """The first image name that stands for this blob; empty without one."""
-        return next((need.name for need in self.needs(digest) if need.by == "image"), "")
+        return next(
+            (referrer.name for referrer in self.referrers(digest) if referrer.by == "image"), ""
+        )
 
 
-def _by_digest(roots: list[Root]) -> dict[Digest, tuple[Need, ...]]:
+def _by_digest(roots: list[Root]) -> dict[Digest, tuple[Referrer, ...]]:
     several = len({root.namespace for root in roots}) > 1
-    found: dict[Digest, dict[Need, None]] = {}
+    found: dict[Digest, dict[Referrer, None]] = {}
     for root in roots:
         where = f" in {root.namespace}" if several and root.namespace else ""
-        need = Need(root.by, f"{root.name}{where}")
-        found.setdefault(root.digest, {})[need] = None
-    return {digest: tuple(needs) for digest, needs in found.items()}
+        referrer = Referrer(root.by, f"{root.name}{where}")
+        found.setdefault(root.digest, {})[referrer] = None
+    return {digest: tuple(referrers) for digest, referrers in found.items()}

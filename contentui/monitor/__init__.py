@@ -1,1 +1,1 @@
-"""A store as a stream of frozen snapshots."""
+"""A store as a stream of frozen views."""

@@ -60,7 +60,7 @@ class Walk:
         return infos
 
 
-class BlobWatch:
+class BlobTracker:
     """The blobs of one store, as rows that stay the same objects while nothing changes."""
 
     def __init__(self, store: Store, index: Index | None, mono: Callable[[], int]) -> None:
@@ -68,7 +68,7 @@ class BlobWatch:
         self._mono = mono
         self._labels: Callable[[], Hashable] | None = getattr(store, "labels_version", None)
         self._rows: dict[str, BlobRow] = {}
-        self._picture: tuple[BlobRow, ...] | None = ()
+        self._row_tuple: tuple[BlobRow, ...] | None = ()
         self._enricher = None if index is None else Enricher(index, self._rows, mono)
         self._first: Iterator[Info] | None = None
         self._listed = False
@@ -100,13 +100,13 @@ class BlobWatch:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def picture(self) -> tuple[BlobRow, ...]:
+    def rows(self) -> tuple[BlobRow, ...]:
         """All rows; the same tuple when none changed."""
-        if self._picture is None:
-            self._picture = tuple(self._rows.values())
-        return self._picture
+        if self._row_tuple is None:
+            self._row_tuple = tuple(self._rows.values())
+        return self._row_tuple
 
-    def forget_looks(self) -> None:
+    def invalidate(self) -> None:
         """List again on the next tick."""
         self._confirm = True
         self._listed_at = self._walked_at = 0
@@ -143,7 +143,7 @@ class BlobWatch:
         if self._enricher is not None and self._enricher.tick(
             now, focus, ready=not self.is_filling
         ):
-            self._picture = None
+            self._row_tuple = None
         return changes
 
     def ask(self, digests: Collection[Digest]) -> list[Info]:
@@ -280,14 +280,14 @@ class BlobWatch:
             self._rows[info.digest] = BlobRow(info)
             self.bytes += info.size
         else:
-            self._rows[info.digest] = BlobRow(info, old.kind, old.needs)
+            self._rows[info.digest] = BlobRow(info, old.kind, old.referrers)
             self.bytes += info.size - old.info.size
-        self._picture = None
+        self._row_tuple = None
         if self._enricher is not None:
             self._enricher.stale = True
 
     def _take_out(self, digest: str) -> None:
         self.bytes -= self._rows.pop(digest).info.size
-        self._picture = None
+        self._row_tuple = None
         if self._enricher is not None:
             self._enricher.stale = True

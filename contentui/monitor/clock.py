@@ -35,7 +35,7 @@ class Now(NamedTuple):
     wall: int
 
 
-class JumpWatch:
+class ClockJumpDetector:
     """Notices when the wall clock was set, so that times from before are not believed.
 
     After a jump the age of a foreign time is at most the time since the jump.

@@ -1,4 +1,4 @@
-"""What blobs are and who needs them, filled into their rows bit by bit."""
+"""Kinds and referrers of blobs, filled into their rows in slices of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Info
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
     from contentui.monitor.clock import Now
     from contentui.oci.kinds import Kind
 
@@ -28,7 +28,7 @@ _SHARE = 20
 
 
 class Index(Protocol):
-    """What knows what blobs are and who needs them: `ContentIndex`."""
+    """Finds kinds and referrers of blobs: `ContentIndex`."""
 
     @property
     def version(self) -> int: ...
@@ -36,11 +36,11 @@ class Index(Protocol):
     def update_roots(self) -> None: ...
     def scan(self, budget_s: float) -> bool: ...
     def kind(self, digest: Digest) -> Kind: ...
-    def needs(self, digest: Digest) -> tuple[Need, ...] | None: ...
+    def referrers(self, digest: Digest) -> tuple[Referrer, ...] | None: ...
 
 
 class Enricher:
-    """Fills in kinds and needs: what is in focus at once, the rest in slices of time.
+    """Fills in kinds and referrers: what is in focus at once, the rest in slices of time.
 
     Args:
         rows: the rows by digest; entries are replaced, none comes or goes.
@@ -56,7 +56,7 @@ class Enricher:
         self._version = -1
         self._focus_version = -1
         self._focus: Collection[str] = ()
-        self._told_at: int | None = None
+        self._updated_at: int | None = None
         self._passed_at: int | None = None
         self._roots_at = 0
         self._roots_cost_ns = 0
@@ -72,14 +72,14 @@ class Enricher:
     def tick(self, now: Now, focus: Collection[str], *, ready: bool) -> bool:
         """Work for a slice of time; True when a row changed.
 
-        ``ready``: all blobs are known, so that needs can be told.
+        ``ready``: all blobs are known, so that referrers can be told.
         """
         if not ready:
             return False
         deadline = self._mono() + _SLICE_NS
-        if self.stale and _is_due(self._told_at, now):
+        if self.stale and _is_due(self._updated_at, now):
             self._index.update([row.info for row in self._rows.values()])
-            self._told_at, self.stale, self._scanned = now.mono, False, False
+            self._updated_at, self.stale, self._scanned = now.mono, False, False
             self._roots_at = now.mono
         else:
             self._ask_for_roots(now)
@@ -116,12 +116,12 @@ class Enricher:
             return False
         try:
             kind = self._index.kind(row.info.digest) if row.kind is None else row.kind
-            needs = self._index.needs(row.info.digest)
+            referrers = self._index.referrers(row.info.digest)
         except ContentError:
             return False
-        if kind is row.kind and needs == row.needs:
+        if kind is row.kind and referrers == row.referrers:
             return False
-        self._rows[key] = BlobRow(row.info, kind, needs)
+        self._rows[key] = BlobRow(row.info, kind, referrers)
         return True
 
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from contentui.content.model import Info, Status
     from contentui.monitor.ingests import Changes
-    from contentui.monitor.model import Verdict
-    from contentui.monitor.tracked import Tracked
+    from contentui.monitor.model import IngestState
+    from contentui.monitor.tracked import TrackedIngest
 
 LIMIT = 200
-"""Sentences in one snapshot; what is beyond is counted."""
+"""Sentences in one view; what is beyond is counted."""
 _NAME = 200
 
 
@@ -28,7 +28,7 @@ def name(status: Status) -> str:
     return visible(ref_argument(status), _NAME) + where
 
 
-class Endings:
+class CompletionMatcher:
     """Finds out what became of ingests that are no longer there.
 
     They wait here until the blobs have been listed after they went. 'committed' is said only
@@ -38,7 +38,7 @@ class Endings:
     def __init__(self) -> None:
         self._gone: list[tuple[Status, int]] = []
 
-    def add(self, gone: list[Tracked], now_ns: int) -> None:
+    def add(self, gone: list[TrackedIngest], now_ns: int) -> None:
         """These ingests vanished now."""
         self._gone += [(tracked.status, now_ns) for tracked in gone]
 
@@ -77,7 +77,7 @@ class Endings:
         return sentences + rest, unseen + more
 
 
-def wanted(gone: Iterable[Tracked]) -> list[Digest]:
+def wanted(gone: Iterable[TrackedIngest]) -> list[Digest]:
     """The digests that ingests wanted, or that their refs name: what they may have become."""
     digests = (_wanted_digest(tracked.status) for tracked in gone)
     return list(dict.fromkeys(digest for digest in digests if digest is not None))
@@ -118,15 +118,15 @@ def _committed(status: Status, info: Info) -> str:
     return f"{name(status)} committed as {info.digest}, {info.size} bytes"
 
 
-def begun(status: Status) -> str:
+def appeared(status: Status) -> str:
     """A new ingest."""
     total = f" of {status.total}" if status.total else ""
-    return f"{name(status)} begun, {status.offset}{total} bytes"
+    return f"{name(status)} appeared, {status.offset}{total} bytes"
 
 
-def turned(tracked: Tracked, before: Verdict) -> str:
-    """A verdict changed."""
-    return f"{name(tracked.status)} {before} → {tracked.verdict}"
+def state_changes(tracked: TrackedIngest, before: IngestState) -> str:
+    """A state changed."""
+    return f"{name(tracked.status)} {before} → {tracked.state}"
 
 
 def deleted(info: Info) -> str:
@@ -136,8 +136,8 @@ def deleted(info: Info) -> str:
 
 def of_ingests(changes: Changes) -> list[str]:
     """What happened to ingests that are still there."""
-    return [begun(tracked.status) for tracked in changes.begun] + [
-        turned(tracked, before) for tracked, before in changes.turned
+    return [appeared(tracked.status) for tracked in changes.appeared] + [
+        state_changes(tracked, before) for tracked, before in changes.state_changes
     ]
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
     from contentui.content.model import IngestId
-    from contentui.monitor.model import Snapshot, View
+    from contentui.monitor.model import Freshness, StoreView
     from contentui.monitor.monitor import Monitor
 
 MIN_SPACING_S = 0.05
@@ -22,7 +22,7 @@ _PATIENCE_S = 2.0
 
 
 class Feed:
-    """``async for snapshot in feed``: one consumer, one thread for the store, none left behind.
+    """``async for view in feed``: one consumer, one thread for the store, none left behind.
 
     Args:
         monitor: what to tick. Until the feed ends, nobody else does.
@@ -39,7 +39,7 @@ class Feed:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hints: asyncio.Task[None] | None = None
         self._executor: ThreadPoolExecutor | None = None
-        self._ticking: asyncio.Future[Snapshot] | None = None
+        self._ticking: asyncio.Future[StoreView] | None = None
         self._hurried = False
         """The last look came early."""
 
@@ -65,7 +65,7 @@ class Feed:
         self._wake.set()
         await self._stop()
 
-    async def __aiter__(self) -> AsyncGenerator[Snapshot, None]:
+    async def __aiter__(self) -> AsyncGenerator[StoreView, None]:
         self._loop = loop = asyncio.get_running_loop()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="contentui-monitor")
         if self._with_hints:
@@ -75,11 +75,11 @@ class Feed:
                 began = loop.time()
                 self._wake.clear()
                 self._ticking = loop.run_in_executor(self._executor, self.monitor.tick)
-                snapshot = await asyncio.shield(self._ticking)
+                view = await asyncio.shield(self._ticking)
                 if self._closed:
                     return
                 took = loop.time() - began
-                yield snapshot
+                yield view
                 await self._rest(began, max(MIN_SPACING_S, min(took, _MAX_REST_S) + took))
         finally:
             await self._stop()
@@ -129,8 +129,8 @@ class Feed:
         if news or self._interval_s > CALM_S:
             self._wake.set()
 
-    def _on_health(self, view: View, reason: str = "") -> None:
-        self.monitor.announce(view, reason)
+    def _on_health(self, freshness: Freshness, reason: str = "") -> None:
+        self.monitor.announce(freshness, reason)
         self._wake.set()
 
     async def _stop(self) -> None:

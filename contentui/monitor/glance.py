@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from contentui.content.errors import FailedPrecondition, PermissionDenied
 from contentui.content.model import Liveness
 from contentui.content.store import Capability
-from contentui.monitor.model import IngestRow, Thresholds, usual_thresholds
-from contentui.monitor.verdict import judge
+from contentui.monitor.model import IngestRow, Thresholds, default_thresholds
+from contentui.monitor.states import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ def glance(
     Args:
         store: where they come from.
         statuses: a first look, just taken.
-        thresholds: when silence becomes a verdict.
+        thresholds: when silence becomes a state.
         second_look_s: seconds until the second look; only waited when something seems silent.
         sleep: how to wait.
         now_ns: wall clock, nanoseconds since 1970.
@@ -43,7 +43,7 @@ def glance(
     Raises:
         ContentError: the store can't be read.
     """
-    limits = thresholds or usual_thresholds(store)
+    limits = thresholds or default_thresholds(store)
     now = now_ns()
     silent = {s.id for s in statuses if (silence_s(s, now) or 0.0) >= limits.stalled_after_s}
     again: dict[IngestId, Status | None] = {}
@@ -80,7 +80,7 @@ def _row(
         liveness = Liveness.UNKNOWN
     else:
         liveness = Liveness.HELD if holder is not None else Liveness.FREE
-    verdict, reason = judge(
+    state, reason = judge(
         status,
         liveness=liveness,
         silent_s=0.0 if moved else silence_s(status, now_ns),
@@ -89,7 +89,7 @@ def _row(
         served=holder is not None and holder.serves,
     )
     last_byte_ns = now_ns if status.offset > first.offset else status.updated_ns
-    return IngestRow(status, verdict, reason, liveness, holder, last_byte_ns=last_byte_ns)
+    return IngestRow(status, state, reason, liveness, holder, last_byte_ns=last_byte_ns)
 
 
 def _holders(store: Store, ids: list[IngestId]) -> Mapping[IngestId, Holder] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contentui.content.errors import ContentError, NotFound, PermissionDenied
-from contentui.monitor.model import Health, View
+from contentui.monitor.model import Freshness, Health
 from contentui.text import visible
 
 FILLING = "the blobs are still being listed"
@@ -12,7 +12,7 @@ _FIRST_RETRY_S = 0.25
 _LAST_RETRY_S = 2.0
 
 
-class HealthBook:
+class HealthTracker:
     """Keeps the last good look, and what is known about announcements."""
 
     def __init__(self) -> None:
@@ -32,10 +32,10 @@ class HealthBook:
     def is_stale(self) -> bool:
         return bool(self._error)
 
-    def announce(self, view: View, reason: str) -> None:
+    def announce(self, freshness: Freshness, reason: str) -> None:
         """Take what the hints say about themselves."""
-        self._announced = view is View.LIVE and not reason
-        self._resting = reason if view is View.LIVE else ""
+        self._announced = freshness is Freshness.LIVE and not reason
+        self._resting = reason if freshness is Freshness.LIVE else ""
         self._why_not = reason or NO_HINTS
 
     def good(self, wall_ns: int) -> None:
@@ -55,12 +55,12 @@ class HealthBook:
         return min(_FIRST_RETRY_S * (1 << min(self._failures - 1, 10)), _LAST_RETRY_S)
 
     def health(self, *, filling: bool) -> Health:
-        """As it goes into a snapshot."""
+        """As it goes into a view."""
         if self._error:
-            return Health(View.STALE, self._error, self._good_ns)
+            return Health(Freshness.STALE, self._error, self._good_ns)
         if self._announced or self._resting:
-            return Health(View.LIVE, FILLING if filling else self._resting, self._good_ns)
-        return Health(View.POLLING, FILLING if filling else self._why_not, self._good_ns)
+            return Health(Freshness.LIVE, FILLING if filling else self._resting, self._good_ns)
+        return Health(Freshness.POLLING, FILLING if filling else self._why_not, self._good_ns)
 
 
 def explain(error: Exception) -> str:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
 
 from contentui.content.model import IngestId
-from contentui.monitor.model import View
+from contentui.monitor.model import Freshness
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ SUSPICIOUS = 8_192
 _DEBOUNCE_MS = 100
 _STEP_MS = 50
 _CHECK_MS = 1000
-STORM = 3_000
+MAX_EVENTS_PER_S = 3_000
 """Announcements a second from which on looking at everything is cheaper than listening."""
 RESTING = "so much happens that looking is cheaper than listening"
-_STORM_S = 1.0
+_RATE_WINDOW_S = 1.0
 _REST_S = 10.0
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 60.0
@@ -47,7 +47,7 @@ class OnHealth(Protocol):
     LIVE with a reason: nothing is wrong, but there are none for a while.
     """
 
-    def __call__(self, view: View, reason: str = "") -> None: ...
+    def __call__(self, freshness: Freshness, reason: str = "") -> None: ...
 
 
 async def watch(
@@ -57,7 +57,7 @@ async def watch(
     *,
     first_backoff_s: float = _FIRST_BACKOFF_S,
 ) -> None:
-    """Watch until cancelled; whatever ends a watch is told, and another one begun.
+    """Watch until cancelled; whatever ends a watch is told, and another one appeared.
 
     Everything that may have been missed between two watches, in a batch that is suspiciously
     large, or because a directory was replaced is answered with ``everything=True``.
@@ -75,14 +75,14 @@ async def watch(
         began = loop.time()
         reason = await _watch_once(paths, on_hint, on_health)
         if reason == RESTING:
-            on_health(View.LIVE, reason)
+            on_health(Freshness.LIVE, reason)
             await asyncio.sleep(_REST_S)
             continue
         if loop.time() - began > _SETTLED_S:
             backoff_s = first_backoff_s
         on_hint((), everything=True)
         if reason:
-            on_health(View.POLLING, reason)
+            on_health(Freshness.POLLING, reason)
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, _LAST_BACKOFF_S)
         else:  # other directories than before: begin anew at once
@@ -96,15 +96,15 @@ async def _watch_once(paths: Callable[[], list[str]], on_hint: OnHint, on_health
         return "there is no directory to watch yet"
     try:
         async with aclosing(_batches([path for path, _, _ in directories])) as batches:
-            live, storm = False, Storm(asyncio.get_running_loop().time)
+            live, limiter = False, EventRateLimiter(asyncio.get_running_loop().time)
             async for batch in batches:
                 if not live:
                     live = True
-                    on_health(View.LIVE)
+                    on_health(Freshness.LIVE)
                     on_hint((), everything=True)  # what happened before the watch stood
                 if batch:
                     _tell(batch, [path for path, _, _ in directories], on_hint)
-                if storm.saw(len(batch)):
+                if limiter.saw(len(batch)):
                     return RESTING
                 if not batch and await asyncio.to_thread(_identity, paths) != directories:
                     return ""
@@ -113,7 +113,7 @@ async def _watch_once(paths: Callable[[], list[str]], on_hint: OnHint, on_health
     return "the watch ended"
 
 
-class Storm:
+class EventRateLimiter:
     """Whether announcements come faster than they are worth, by their number over a second."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -125,11 +125,11 @@ class Storm:
         """Take the size of a batch."""
         self._count += count
         lasted = self._clock() - self._since
-        if lasted < _STORM_S:
+        if lasted < _RATE_WINDOW_S:
             return False
-        stormy = self._count >= STORM * lasted
+        exceeded = self._count >= MAX_EVENTS_PER_S * lasted
         self._since, self._count = self._clock(), 0
-        return stormy
+        return exceeded
 
 
 async def _batches(paths: list[str]) -> AsyncGenerator[set[str], None]:

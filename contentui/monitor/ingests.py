@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 from contentui.content.errors import FailedPrecondition, NotFound, PermissionDenied
 from contentui.content.model import Liveness
 from contentui.content.store import Capability
-from contentui.monitor.clock import SECOND_NS, JumpWatch, Now
-from contentui.monitor.tracked import LATELY_NS, Tracked
-from contentui.monitor.verdict import UNSURE_REASON
+from contentui.monitor.clock import SECOND_NS, ClockJumpDetector, Now
+from contentui.monitor.states import UNCONFIRMED_REASON
+from contentui.monitor.tracked import RECENT_NS, TrackedIngest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 
     from contentui.content.model import Holder, IngestId, Status
     from contentui.content.store import Store
-    from contentui.monitor.model import IngestRow, Thresholds, Verdict
-    from contentui.monitor.wishes import Wishes
+    from contentui.monitor.hint_queue import ScanRequest
+    from contentui.monitor.model import IngestRow, IngestState, Thresholds
 
-_MANY = 64
+_MANY_NEW = 64
 """From so many newcomers on, one full scan is cheaper than asking for each."""
 _NEVER = 1 << 63
-_CROWD = 200
+_MANY_ACTIVE = 200
 """From so many lively ingests on, those that nobody looks at are looked at once a second."""
-_ODD_NS = SECOND_NS // 2
+_PENDING_NS = SECOND_NS // 2
 _FULL_SHARE = 10
 """Full scans outside the reconcile may take one part in so many of the time."""
 _REMOTE_SHARE = 20
@@ -39,21 +39,21 @@ class Changes:
 
     Attributes:
         grown: bytes that arrived.
-        begun: new ingests.
+        appeared: new ingests.
         gone: ingests that are no longer there.
-        turned: those whose verdict changed, with the one before.
+        state_changes: those whose state changed, with the one before.
     """
 
-    __slots__ = ("begun", "gone", "grown", "turned")
+    __slots__ = ("appeared", "gone", "grown", "state_changes")
 
     def __init__(self) -> None:
         self.grown = 0
-        self.begun: list[Tracked] = []
-        self.gone: list[Tracked] = []
-        self.turned: list[tuple[Tracked, Verdict]] = []
+        self.appeared: list[TrackedIngest] = []
+        self.gone: list[TrackedIngest] = []
+        self.state_changes: list[tuple[TrackedIngest, IngestState]] = []
 
 
-class IngestWatch:
+class IngestTracker:
     """The ingests of one store.
 
     A tick looks at those that were hinted, are in focus, moved in the last ten seconds or wait
@@ -74,21 +74,21 @@ class IngestWatch:
         self._names: Callable[[], list[IngestId]] | None = getattr(store, "ingest_ids", None)
         self._names_version: Callable[[], Hashable] | None = getattr(store, "ingests_version", None)
         self._version: Hashable = None
-        self._all: dict[str, Tracked] = {}
+        self._all: dict[str, TrackedIngest] = {}
         self._rows: dict[str, IngestRow] = {}
-        self._picture: tuple[IngestRow, ...] | None = ()
-        self._counts: Counter[Verdict] = Counter()
-        self._lively: set[str] = set()
+        self._row_tuple: tuple[IngestRow, ...] | None = ()
+        self._counts: Counter[IngestState] = Counter()
+        self._active: set[str] = set()
         self._round: list[str] = []
         """Lively ones whose turn is yet to come this second."""
         self._turned_at = 0
         self._waiting: dict[str, int] = {}
-        """Silent ones on their way to a verdict, with the moment when it is due."""
+        """Silent ones on their way to a state, with the moment when it is due."""
         self._next_due = _NEVER
-        self._odd: dict[str, int] = {}
+        self._pending: dict[str, int] = {}
         """Names without an ingest behind them, just being made perhaps; when to try again."""
-        self._jumps = JumpWatch()
-        self._unsure: set[str] = set()
+        self._jumps = ClockJumpDetector()
+        self._unconfirmed: set[str] = set()
         """Those that were seen only once."""
         self._first = True
         self._full_at: int | None = None
@@ -96,7 +96,7 @@ class IngestWatch:
         self._full_cost_ns = 0
         self._few_at = 0
         self._few_cost_ns = 0
-        self._thorough_at: int | None = None
+        self._holders_checked_at: int | None = None
         """When holders were asked for all of them last."""
         self._names_at = 0
         self._focus_asked_at = 0
@@ -105,64 +105,64 @@ class IngestWatch:
         return len(self._all)
 
     @property
-    def wants_second_look(self) -> bool:
+    def needs_confirmation(self) -> bool:
         """Whether some ingest was seen only once."""
-        return bool(self._unsure)
+        return bool(self._unconfirmed)
 
     @property
-    def is_lively(self) -> bool:
-        """Whether some ingest moves, or moved lately, or is being made."""
-        return bool(self._lively or self._odd)
+    def is_active(self) -> bool:
+        """Whether some ingest moves, or moved recent, or is being made."""
+        return bool(self._active or self._pending)
 
-    def are_lively(self, ids: Collection[str]) -> bool:
+    def are_active(self, ids: Collection[str]) -> bool:
         """Whether all of these are looked at again and again. From any thread."""
-        return self._lively.issuperset(ids)
+        return self._active.issuperset(ids)
 
-    def picture(self) -> tuple[IngestRow, ...]:
+    def rows(self) -> tuple[IngestRow, ...]:
         """All rows; the same tuple when none changed."""
-        if self._picture is None:
-            self._picture = tuple(self._rows.values())
-        return self._picture
+        if self._row_tuple is None:
+            self._row_tuple = tuple(self._rows.values())
+        return self._row_tuple
 
-    def counts(self) -> dict[Verdict, int]:
-        """How many ingests have each verdict that occurs."""
-        return {verdict: count for verdict, count in self._counts.items() if count}
+    def counts(self) -> dict[IngestState, int]:
+        """How many ingests have each state that occurs."""
+        return {state: count for state, count in self._counts.items() if count}
 
     def history(self, ingest: str, now_ns: int) -> tuple[float, ...]:
         """Bytes per second, second by second, oldest first; empty for an unknown ingest."""
         tracked = self._all.get(ingest)
         return () if tracked is None else tracked.meter.history(now_ns)
 
-    def forget_looks(self) -> None:
+    def invalidate(self) -> None:
         """Scan everything on the next tick."""
-        self._full_at = self._thorough_at = self._version = None
+        self._full_at = self._holders_checked_at = self._version = None
 
-    def tick(self, now: Now, wishes: Wishes, *, announced: bool) -> Changes:
+    def tick(self, now: Now, request: ScanRequest, *, announced: bool) -> Changes:
         """Look.
 
         Args:
             now: the moment of the look.
-            wishes: what to look at besides.
+            request: what to look at besides.
             announced: the kernel tells about changes: names need no look on each tick.
 
         Raises:
             ContentError: the store can't be read. The next good tick repairs what is half done.
         """
         self._jumps.see(now)
-        self._full_wanted |= wishes.everything
+        self._full_wanted |= request.everything
         changes = Changes()
         if self._full_is_due(now):
             touched = self._scan(now, changes)
         elif self._names is None:
-            touched = self._look_at_few(now, wishes, changes)
+            touched = self._look_at_few(now, request, changes)
         else:
-            self._compare_names(now, wishes, changes, announced=announced)
-            touched = self._look(self._to_look_at(now, wishes), now, changes)
-        touched.update(tracked.status.id for tracked in changes.begun)
-        touched |= self._ask_holders(touched, now, wishes)
+            self._compare_names(now, request, changes, announced=announced)
+            touched = self._look(self._to_look_at(now, request), now, changes)
+        touched.update(tracked.status.id for tracked in changes.appeared)
+        touched |= self._ask_holders(touched, now, request)
         self._judge(touched, now, changes)
         if self._first:
-            self._first, changes.begun = False, []
+            self._first, changes.appeared = False, []
         return changes
 
     def _full_is_due(self, now: Now) -> bool:
@@ -176,11 +176,11 @@ class IngestWatch:
         return self._full_wanted and age >= self._full_cost_ns * _FULL_SHARE
 
     def _scan(self, now: Now, changes: Changes) -> set[str]:
-        began, thorough = self._mono(), self._is_thorough(now)
+        began, thorough = self._mono(), self._checks_all_holders(now)
         found: dict[str, Status] = {status.id: status for status in self._store.statuses()}
         for key in self._all.keys() - found.keys():
             self._drop(key, changes)
-        touched = self._lively | self._due(now)
+        touched = self._active | self._due(now)
         for key, status in found.items():
             tracked = self._all.get(key)
             if tracked is None:
@@ -191,41 +191,41 @@ class IngestWatch:
             if tracked.status is not before:
                 touched.add(key)
             if thorough and (
-                tracked.held is not Liveness.HELD or tracked.silent_ns(now) >= LATELY_NS
+                tracked.held is not Liveness.HELD or tracked.silent_ns(now) >= RECENT_NS
             ):
-                tracked.asked_at = -1
-        self._odd.clear()
+                tracked.holder_checked_at = -1
+        self._pending.clear()
         if thorough:
-            self._thorough_at = now.mono
+            self._holders_checked_at = now.mono
         self._full_at, self._full_wanted = now.mono, False
         self._full_cost_ns = self._mono() - began
         return touched
 
-    def _is_thorough(self, now: Now) -> bool:
+    def _checks_all_holders(self, now: Now) -> bool:
         """Whether this scan asks for all holders: where each tick is a scan, not each time."""
-        at = self._thorough_at
+        at = self._holders_checked_at
         if self._names is not None or at is None or self._full_wanted:
             return True
         return now.mono - at >= self._reconcile_ns
 
     def _compare_names(
-        self, now: Now, wishes: Wishes, changes: Changes, *, announced: bool
+        self, now: Now, request: ScanRequest, changes: Changes, *, announced: bool
     ) -> None:
         if self._names is None:
             return
         since = now.mono - self._names_at
-        if announced and since < SECOND_NS and wishes.ids <= self._all.keys():
+        if announced and since < SECOND_NS and request.ids <= self._all.keys():
             return
-        if not self._names_may_differ() and not self._odd:
+        if not self._names_may_differ() and not self._pending:
             return
         self._names_at = now.mono
         names: set[str] = set(self._names())
         for key in self._all.keys() - names:
             self._drop(key, changes)
-        new = names - self._all.keys() - self._odd.keys()
-        if self._odd:
-            again = [key for key, due in self._odd.items() if due <= now.mono and key in names]
-            new.update(again[: _MANY // 2])
+        new = names - self._all.keys() - self._pending.keys()
+        if self._pending:
+            again = [key for key, due in self._pending.items() if due <= now.mono and key in names]
+            new.update(again[: _MANY_NEW // 2])
         for status in self._first_looks(new, now) if new else ():
             self._begin(status, now, changes)
 
@@ -236,7 +236,7 @@ class IngestWatch:
         return before is None or before != self._version
 
     def _first_looks(self, new: set[str], now: Now) -> list[Status]:
-        if len(new) >= _MANY:
+        if len(new) >= _MANY_NEW:
             statuses = [status for status in self._store.statuses() if status.id in new]
         else:
             statuses = []
@@ -246,37 +246,37 @@ class IngestWatch:
                 except NotFound:
                     continue
         for key in new:
-            self._odd.pop(key, None)
-        odd = new.difference(status.id for status in statuses)
-        self._odd.update(dict.fromkeys(odd, now.mono + _ODD_NS))
+            self._pending.pop(key, None)
+        pending = new.difference(status.id for status in statuses)
+        self._pending.update(dict.fromkeys(pending, now.mono + _PENDING_NS))
         return [status for status in statuses if status.id in new]
 
-    def _to_look_at(self, now: Now, wishes: Wishes) -> list[Tracked]:
-        keys = self._turn(now, wishes) | (wishes.focus & self._all.keys()) | self._due(now)
+    def _to_look_at(self, now: Now, request: ScanRequest) -> list[TrackedIngest]:
+        keys = self._turn(now, request) | (request.focus & self._all.keys()) | self._due(now)
         return [self._all[key] for key in keys]
 
     def _due(self, now: Now) -> set[str]:
-        """Those whose silence becomes a verdict now."""
+        """Those whose silence becomes a state now."""
         if now.mono < self._next_due:
             return set()
         later = [due for due in self._waiting.values() if due > now.mono]
         self._next_due = min(later, default=_NEVER)
         return {key for key, due in self._waiting.items() if due <= now.mono}
 
-    def _turn(self, now: Now, wishes: Wishes) -> set[str]:
+    def _turn(self, now: Now, request: ScanRequest) -> set[str]:
         """The lively and the hinted; of a crowd of which a few are on a screen a second's share."""
         since, self._turned_at = now.mono - self._turned_at, now.mono
-        hinted = wishes.ids & self._all.keys()
-        if not wishes.focus or len(self._lively) < _CROWD:
-            return self._lively | hinted
-        share = min(since / SECOND_NS, 1.0) * len(self._lively)
+        hinted = request.ids & self._all.keys()
+        if not request.focus or len(self._active) < _MANY_ACTIVE:
+            return self._active | hinted
+        share = min(since / SECOND_NS, 1.0) * len(self._active)
         if not self._round:
-            self._round = list(self._lively)
+            self._round = list(self._active)
         due = self._round[-int(share) - 1 :]
         del self._round[-len(due) :]
-        return self._lively.intersection(due) | self._unsure | (hinted - self._lively)
+        return self._active.intersection(due) | self._unconfirmed | (hinted - self._active)
 
-    def _look(self, those: list[Tracked], now: Now, changes: Changes) -> set[str]:
+    def _look(self, those: list[TrackedIngest], now: Now, changes: Changes) -> set[str]:
         if not those:
             return set()
         touched: set[str] = set()
@@ -292,13 +292,13 @@ class IngestWatch:
                 touched.add(key)
         return touched
 
-    def _look_at_few(self, now: Now, wishes: Wishes, changes: Changes) -> set[str]:
+    def _look_at_few(self, now: Now, request: ScanRequest, changes: Changes) -> set[str]:
         """Ask for those that move, where they are few: each costs a call."""
         if now.mono - self._few_at < self._few_cost_ns * _REMOTE_SHARE:
             return set()
-        keys = {key for key in self._lively if self._all[key].sure}
+        keys = {key for key in self._active if self._all[key].confirmed}
         if len(keys) > _FEW:
-            keys &= wishes.focus
+            keys &= request.focus
         touched, began = set(), self._mono()
         for key in list(keys)[:_FEW]:
             tracked = self._all[key]
@@ -312,37 +312,39 @@ class IngestWatch:
 
     def _begin(self, status: Status, now: Now, changes: Changes) -> None:
         silent_ns = self._jumps.believed_age_ns(status.updated_ns, now)
-        self._all[status.id] = tracked = Tracked(status, now, silent_ns)
-        self._lively.add(status.id)
-        changes.begun.append(tracked)
-        young = self._jumps.believed_age_ns(status.started_ns, now) < LATELY_NS
+        self._all[status.id] = tracked = TrackedIngest(status, now, silent_ns)
+        self._active.add(status.id)
+        changes.appeared.append(tracked)
+        young = self._jumps.believed_age_ns(status.started_ns, now) < RECENT_NS
         if young and not self._first:  # else its bytes came before we looked
             changes.grown += status.offset
 
     def _drop(self, key: str, changes: Changes) -> None:
         tracked = self._all.pop(key)
-        self._lively.discard(key)
-        self._unsure.discard(key)
+        self._active.discard(key)
+        self._unconfirmed.discard(key)
         self._waiting.pop(key, None)
         if self._rows.pop(key, None) is not None:
-            self._counts[tracked.verdict] -= 1
-            self._picture = None
+            self._counts[tracked.state] -= 1
+            self._row_tuple = None
         changes.gone.append(tracked)
 
-    def _ask_holders(self, touched: set[str], now: Now, wishes: Wishes) -> set[str]:
+    def _ask_holders(self, touched: set[str], now: Now, request: ScanRequest) -> set[str]:
         """Ask for the holders that may have changed; return the ids for which they did."""
         known, stalled_ns = self._all, self._stalled_ns
-        asked = known.keys() if self._thorough_at == now.mono else touched
-        ask = {key for key in asked if known[key].wants_holder(now, stalled_ns)}
-        if wishes.focus and now.mono - self._focus_asked_at >= SECOND_NS:
+        asked = known.keys() if self._holders_checked_at == now.mono else touched
+        ask = {key for key in asked if known[key].needs_holder_check(now, stalled_ns)}
+        if request.focus and now.mono - self._focus_asked_at >= SECOND_NS:
             self._focus_asked_at = now.mono
-            ask |= wishes.focus & known.keys()
+            ask |= request.focus & known.keys()
         if not ask:
             return ask
         holders = self._holders([known[key].status.id for key in ask])
         return {key for key in ask if self._hold(known[key], holders, now)}
 
-    def _hold(self, tracked: Tracked, holders: Mapping[IngestId, Holder] | None, now: Now) -> bool:
+    def _hold(
+        self, tracked: TrackedIngest, holders: Mapping[IngestId, Holder] | None, now: Now
+    ) -> bool:
         if holders is None:
             return tracked.hold(None, Liveness.UNKNOWN, now)
         holder = holders.get(tracked.status.id)
@@ -364,25 +366,25 @@ class IngestWatch:
             row = tracked.judge(now, self._thresholds)
             if row is not None:
                 rows[key] = row
-                self._picture = None
+                self._row_tuple = None
                 if old is None:
-                    counts[row.verdict] += 1
-                elif old.verdict is not row.verdict:
-                    counts[old.verdict] -= 1
-                    counts[row.verdict] += 1
-                    if old.reason is not UNSURE_REASON:
-                        changes.turned.append((tracked, old.verdict))
+                    counts[row.state] += 1
+                elif old.state is not row.state:
+                    counts[old.state] -= 1
+                    counts[row.state] += 1
+                    if old.reason is not UNCONFIRMED_REASON:
+                        changes.state_changes.append((tracked, old.state))
             self._plan_next(key, tracked, now)
 
-    def _plan_next(self, key: str, tracked: Tracked, now: Now) -> None:
-        if tracked.sure:
-            self._unsure.discard(key)
+    def _plan_next(self, key: str, tracked: TrackedIngest, now: Now) -> None:
+        if tracked.confirmed:
+            self._unconfirmed.discard(key)
         else:
-            self._unsure.add(key)
-        if tracked.is_lively(now):
-            self._lively.add(key)
+            self._unconfirmed.add(key)
+        if tracked.is_active(now):
+            self._active.add(key)
             return
-        self._lively.discard(key)
+        self._active.discard(key)
         if tracked.silent_ns(now) < self._stalled_ns:
             self._waiting[key] = due = tracked.quiet_since + self._stalled_ns
             self._next_due = min(self._next_due, due)

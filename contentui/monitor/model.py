@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
     from contentui.content.model import Descriptor, Holder, Info, IngestId, Liveness, Status, Usage
     from contentui.content.store import Store
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
     from contentui.oci.kinds import Kind
 
 
-class Verdict(StrEnum):
-    """How an ingest is doing, worst last."""
+class IngestState(StrEnum):
+    """The state of an ingest, worst last."""
 
     MOVING = "moving"
     COMPLETE = "complete"
     """All bytes are there, not committed yet."""
-    HOLDER_UNKNOWN = "holder unknown"
+    UNKNOWN = "holder unknown"
     """Silent, and nobody can say whether its writer lives."""
     TRICKLE = "trickle"
     STALLED = "stalled"
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When silence becomes a verdict. All are settings."""
+    """When silence becomes a state. All are settings."""
 
     stalled_after_s: float = 30.0
     """Silence in seconds before stalled or abandoned; 120 where clients buffer what they write."""
@@ -45,7 +45,7 @@ class Thresholds:
     """Seconds over which that rate is measured."""
 
 
-def usual_thresholds(store: Store) -> Thresholds:
+def default_thresholds(store: Store) -> Thresholds:
     """What suits those who write into ``store``.
 
     Where they hold back what they received, as containerd's clients do, silence means less.
@@ -105,9 +105,9 @@ class IngestRow(NamedTuple):
     """An ingest as seen at one moment. A row that did not change is the same object again."""
 
     status: Status
-    verdict: Verdict
+    state: IngestState
     reason: str
-    """The verdict as a sentence that ends with what to do; holds no text from the store."""
+    """The state as a sentence that ends with what to do; holds no text from the store."""
     liveness: Liveness
     holder: Holder | None = None
     rate: float = 0.0
@@ -132,8 +132,8 @@ class BlobRow(NamedTuple):
     info: Info
     kind: Kind | None = None
     """None: not looked at yet."""
-    needs: tuple[Need, ...] | None = None
-    """Who needs it; None: unknown or not looked at yet, which is never 'nobody'."""
+    referrers: tuple[Referrer, ...] | None = None
+    """What refers to it; None: unknown or not scanned yet, which never means 'nothing'."""
 
     @property
     def key(self) -> str:
@@ -162,7 +162,7 @@ class Group(NamedTuple):
         return f"{self.transfer.verb} {self.transfer.pid} {self.transfer.started_ns}"
 
 
-class View(StrEnum):
+class Freshness(StrEnum):
     """Whether what is shown is what is there."""
 
     LIVE = "live"
@@ -180,7 +180,7 @@ class View(StrEnum):
 class Health:
     """How much the picture can be trusted."""
 
-    view: View
+    freshness: Freshness
     reason: str = ""
     """Why it isn't live; may quote the operating system, never the store's content."""
     since_ns: int = 0
@@ -188,7 +188,7 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StoreView:
     """A store at one moment, whole and immutable."""
 
     seq: int
@@ -200,7 +200,7 @@ class Snapshot:
     ingests: tuple[IngestRow, ...]
     blobs: tuple[BlobRow, ...]
     """The very same tuple as before when no blob came, went or changed."""
-    counts: Mapping[Verdict, int]
+    counts: Mapping[IngestState, int]
     blob_bytes: int
     rate: float
     """Bytes per second that arrive in all ingests together, committed ones included."""
@@ -209,7 +209,7 @@ class Snapshot:
     health: Health
     usage: Usage | None = None
     events: tuple[str, ...] = field(default=())
-    """What came, went or changed since the snapshot before, as sentences; for streams."""
+    """What came, went or changed since the view before, as sentences; for streams."""
     notices: tuple[str, ...] = ()
     """What the store wants a person to hear once, as sentences: another daemon answers now."""
     groups: tuple[Group, ...] = ()

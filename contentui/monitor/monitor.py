@@ -1,4 +1,4 @@
-"""A store as a stream of frozen snapshots: one `tick`, one snapshot."""
+"""A store as a stream of frozen views: one `tick`, one view."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from contentui.monitor import events
-from contentui.monitor.blobs import BlobWatch
+from contentui.monitor.blobs import BlobTracker
 from contentui.monitor.clock import SECOND_NS, Clock, Now, SystemClock
-from contentui.monitor.health import HealthBook
-from contentui.monitor.ingests import IngestWatch
-from contentui.monitor.model import Snapshot, Thresholds, View, usual_thresholds
+from contentui.monitor.health import HealthTracker
+from contentui.monitor.hint_queue import HintQueue, ScanRequest
+from contentui.monitor.ingests import IngestTracker
+from contentui.monitor.model import Freshness, StoreView, Thresholds, default_thresholds
 from contentui.monitor.rates import BURSTY_SMOOTHING_S, SMOOTHING_S, RateMeter
-from contentui.monitor.transfers import TransferWatch
-from contentui.monitor.wishes import Wishes, Wishlist
+from contentui.monitor.transfers import TransferTracker
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SOON_S = 0.05
 """Pause before the next tick while blobs are still being listed, seconds."""
-SECOND_LOOK_S = 0.16
+CONFIRM_AFTER_S = 0.16
 """Pause before the next tick while ingests wait for their second look, seconds."""
 
 
@@ -44,7 +44,7 @@ class Monitor:
 
     Args:
         store: what to watch; it isn't closed.
-        thresholds: when silence becomes a verdict; None: what suits the store's writers.
+        thresholds: when silence becomes a state; None: what suits the store's writers.
         index: what knows kinds and needs of blobs; without one they stay None.
         clock: where time comes from.
         reconcile_s: seconds after which everything is looked at again, hints or not.
@@ -62,19 +62,19 @@ class Monitor:
         transfers: Callable[[], Sequence[Transfer]] | None = None,
     ) -> None:
         self.store = store
-        self.thresholds = thresholds or usual_thresholds(store)
+        self.thresholds = thresholds or default_thresholds(store)
         self._clock = clock or SystemClock()
         mono = self._clock.mono_ns
-        self._ingests = IngestWatch(store, self.thresholds, reconcile_s, mono)
-        self._blobs = BlobWatch(store, index, mono)
+        self._ingests = IngestTracker(store, self.thresholds, reconcile_s, mono)
+        self._blobs = BlobTracker(store, index, mono)
         self._reconcile_ns = int(reconcile_s * SECOND_NS)
         self._reconciled_at: int | None = None
         smoothing_s = BURSTY_SMOOTHING_S if getattr(store, "buffers", False) else SMOOTHING_S
         self._total = RateMeter(mono(), smoothing_s)
-        self._transfers = TransferWatch(transfers, smoothing_s)
-        self._wishlist = Wishlist()
-        self._health = HealthBook()
-        self._endings = events.Endings()
+        self._transfers = TransferTracker(transfers, smoothing_s)
+        self._hint_queue = HintQueue()
+        self._health = HealthTracker()
+        self._completions = events.CompletionMatcher()
         self._usage: Usage | None = None
         self._usage_at: int | None = None
         self._read_only = ""
@@ -92,7 +92,7 @@ class Monitor:
 
     def focus(self, ids: Iterable[str]) -> None:
         """Look at these ingests (ids) and blobs (digests) on each tick: they are on a screen."""
-        self._wishlist.focus(ids)
+        self._hint_queue.focus(ids)
 
     def hint(
         self,
@@ -104,12 +104,12 @@ class Monitor:
 
         False when that is no reason to hurry: all of them are looked at again and again anyway.
         """
-        self._wishlist.hint(ids, blobs=blobs, everything=everything)
-        return blobs or everything or not self._ingests.are_lively(ids)
+        self._hint_queue.hint(ids, blobs=blobs, everything=everything)
+        return blobs or everything or not self._ingests.are_active(ids)
 
-    def announce(self, view: View, reason: str = "") -> None:
+    def announce(self, freshness: Freshness, reason: str = "") -> None:
         """Take the word of the hints about themselves: LIVE, or POLLING with a reason."""
-        self._health.announce(view, reason)
+        self._health.announce(freshness, reason)
 
     def history(self, ingest: IngestId) -> tuple[float, ...]:
         """Bytes per second of one ingest, second by second, oldest first, 300 at most.
@@ -125,7 +125,7 @@ class Monitor:
             return None
         if self._blobs.is_filling:
             return SOON_S
-        return SECOND_LOOK_S if self._ingests.wants_second_look else None
+        return CONFIRM_AFTER_S if self._ingests.needs_confirmation else None
 
     @property
     def retry_s(self) -> float:
@@ -141,28 +141,28 @@ class Monitor:
         return (
             self._health.is_announced
             and not self._health.is_stale
-            and not self._ingests.is_lively
+            and not self._ingests.is_active
             and not self._blobs.is_busy
             and self._transfers.is_calm
         )
 
-    def tick(self) -> Snapshot:
+    def tick(self) -> StoreView:
         """Look, and return the picture. Never raises for what the store does.
 
         A failed look leaves the last picture and makes its health stale, with the reason.
         """
         with self._ticking:
             now = Now(self._clock.mono_ns(), self._clock.wall_ns())
-            wishes = self._wishlist.take()
+            request = self._hint_queue.take()
             was_stale = self._health.is_stale
             try:
-                sentences = self._look(now, wishes)
+                sentences = self._look(now, request)
             except Exception as error:  # whatever it is, the picture stays and says why
                 self._health.bad(error)
-                self._wishlist.give_back(wishes)
+                self._hint_queue.put_back(request)
                 self._reconciled_at = None
-                self._ingests.forget_looks()
-                self._blobs.forget_looks()
+                self._ingests.invalidate()
+                self._blobs.invalidate()
                 reason = self._health.health(filling=False).reason
                 sentences = [] if was_stale else [f"the store can't be read: {reason}"]
             else:
@@ -171,19 +171,19 @@ class Monitor:
                     sentences.insert(0, "the store can be read again")
             return self._snapshot(now, sentences)
 
-    def _look(self, now: Now, wishes: Wishes) -> list[str]:
-        changes = self._ingests.tick(now, wishes, announced=self._health.is_announced)
-        self._endings.add(changes.gone, now.mono)
+    def _look(self, now: Now, request: ScanRequest) -> list[str]:
+        changes = self._ingests.tick(now, request, announced=self._health.is_announced)
+        self._completions.add(changes.gone, now.mono)
         asked = self._blobs.ask(events.wanted(changes.gone)) if changes.gone else []
-        early, early_bytes = self._endings.resolve(asked, checked_ns=-1)
+        early, early_bytes = self._completions.resolve(asked, checked_ns=-1)
         reconcile = (
             self._reconciled_at is None or now.mono - self._reconciled_at >= self._reconcile_ns
         )
-        hinted = wishes.blobs or wishes.everything or not self._endings.is_empty
-        blobs = self._blobs.tick(now, wishes.focus, hinted=hinted, reconcile=reconcile)
+        hinted = request.blobs or request.everything or not self._completions.is_empty
+        blobs = self._blobs.tick(now, request.focus, hinted=hinted, reconcile=reconcile)
         if reconcile:
             self._reconciled_at = now.mono
-        ends, unseen = self._endings.resolve(blobs.came, checked_ns=self._blobs.checked_ns)
+        ends, unseen = self._completions.resolve(blobs.came, checked_ns=self._blobs.checked_ns)
         self._total.add(changes.grown + early_bytes + unseen, now.mono)
         self._look_at_disk(now)
         gone = [events.deleted(info) for info in blobs.went]
@@ -194,18 +194,18 @@ class Monitor:
             self._usage, self._usage_at = self.store.usage(), now.mono
             self._read_only = self.store.read_only_reason
 
-    def _snapshot(self, now: Now, sentences: list[str]) -> Snapshot:
+    def _snapshot(self, now: Now, sentences: list[str]) -> StoreView:
         self._seq += 1
         if self._health.is_stale:
             self._total.rest(now.mono)
-        ingests, groups = self._transfers.look(self._ingests.picture(), now.mono)
-        return Snapshot(
+        ingests, groups = self._transfers.look(self._ingests.rows(), now.mono)
+        return StoreView(
             seq=self._seq,
             taken_ns=now.wall,
             source=self.store.name,
             read_only_reason=self._read_only,
             ingests=ingests,
-            blobs=self._blobs.picture(),
+            blobs=self._blobs.rows(),
             counts=MappingProxyType(self._ingests.counts()),
             blob_bytes=self._blobs.bytes,
             rate=self._total.rate if self._total.rate >= 1.0 else 0.0,

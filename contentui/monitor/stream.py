@@ -1,4 +1,4 @@
-"""Snapshots as JSON objects with stable names that carry their units."""
+"""Views as JSON objects with stable names that carry their units."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contentui.records import holder_record, info_record, status_record
 from contentui.text import rfc3339, visible
 
 if TYPE_CHECKING:
-    from contentui.monitor.model import BlobRow, Health, IngestRow, Snapshot
+    from contentui.monitor.model import BlobRow, Health, IngestRow, StoreView
 
 
-def snapshot_record(snapshot: Snapshot, *, blobs: bool = False) -> dict[str, Any]:
-    """A whole snapshot.
+def store_view_record(view: StoreView, *, blobs: bool = False) -> dict[str, Any]:
+    """A whole view.
 
     ====================  ======================================================================
-    ``seq``               number of the snapshot, growing
+    ``seq``               number of the view, growing
     ``taken_at``          RFC 3339 in UTC, as all times; null when unknown
     ``source``            the store's name
     ``read_only_reason``  why it can't be changed from here; null when it can
     ``health``            ``view`` (live, polling, stale), ``reason`` or null, ``last_good_at``,
                           ``stale_s`` (seconds since then; 0 unless stale)
-    ``counts``            ingests by verdict; verdicts that don't occur are left out
+    ``counts``            ingests by state; states that don't occur are left out
     ``ingest_count``      all ingests
     ``blob_count``        blobs
     ``blob_bytes``        bytes in them
@@ -29,31 +29,31 @@ def snapshot_record(snapshot: Snapshot, *, blobs: bool = False) -> dict[str, Any
     ``disk_bytes``        the disk's size, or null
     ``rate_bytes_per_s``  of all ingests together
     ``ingests``           objects as in `ingest_record`
-    ``events``            sentences: what happened since the snapshot before
+    ``events``            sentences: what happened since the view before
     ``notices``           sentences that a person must hear once: another daemon answers now
     ``blobs``             objects as in `blob_record`; only when asked for
     ====================  ======================================================================
     """
-    usage = snapshot.usage
+    usage = view.usage
     record = {
-        "seq": snapshot.seq,
-        "taken_at": rfc3339(snapshot.taken_ns),
-        "source": visible(snapshot.source),
-        "read_only_reason": snapshot.read_only_reason or None,
-        "health": health_record(snapshot.health, snapshot.taken_ns),
-        "counts": {str(verdict): count for verdict, count in snapshot.counts.items()},
-        "ingest_count": len(snapshot.ingests),
-        "blob_count": len(snapshot.blobs),
-        "blob_bytes": snapshot.blob_bytes,
+        "seq": view.seq,
+        "taken_at": rfc3339(view.taken_ns),
+        "source": visible(view.source),
+        "read_only_reason": view.read_only_reason or None,
+        "health": health_record(view.health, view.taken_ns),
+        "counts": {str(state): count for state, count in view.counts.items()},
+        "ingest_count": len(view.ingests),
+        "blob_count": len(view.blobs),
+        "blob_bytes": view.blob_bytes,
         "free_bytes": usage.free if usage else None,
         "disk_bytes": usage.total if usage else None,
-        "rate_bytes_per_s": round(snapshot.rate),
-        "ingests": [ingest_record(row) for row in snapshot.ingests],
-        "events": list(snapshot.events),
-        "notices": list(snapshot.notices),
+        "rate_bytes_per_s": round(view.rate),
+        "ingests": [ingest_record(row) for row in view.ingests],
+        "events": list(view.events),
+        "notices": list(view.notices),
     }
     if blobs:
-        record["blobs"] = [blob_record(row) for row in snapshot.blobs]
+        record["blobs"] = [blob_record(row) for row in view.blobs]
     return record
 
 
@@ -67,7 +67,7 @@ def ingest_record(row: IngestRow) -> dict[str, Any]:
     return {
         **status_record(row.status),
         "last_byte_at": rfc3339(row.last_byte_ns),
-        "verdict": str(row.verdict),
+        "verdict": str(row.state),
         "reason": row.reason,
         "rate_bytes_per_s": round(row.rate),
         "eta_s": None if row.eta_s is None else round(row.eta_s, 1),
@@ -78,7 +78,7 @@ def ingest_record(row: IngestRow) -> dict[str, Any]:
 
 def blob_record(row: BlobRow) -> dict[str, Any]:
     """A blob. ``kind`` null: not looked at yet; ``needed_by`` null: unknown, which isn't nobody."""
-    needs = row.needs
+    needs = row.referrers
     return {
         **info_record(row.info),
         "kind": row.kind and str(row.kind),
@@ -90,9 +90,9 @@ def blob_record(row: BlobRow) -> dict[str, Any]:
 
 def health_record(health: Health, taken_ns: int) -> dict[str, Any]:
     """How much the picture can be trusted."""
-    stale = health.view == "stale"
+    stale = health.freshness == "stale"
     return {
-        "view": str(health.view),
+        "view": str(health.freshness),
         "reason": health.reason or None,
         "last_good_at": rfc3339(health.since_ns),
         "stale_s": round(max(taken_ns - health.since_ns, 0) / 1e9, 1)

@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING
 
 from contentui.content.model import Liveness
 from contentui.monitor.clock import SECOND_NS
-from contentui.monitor.model import IngestRow, Verdict
+from contentui.monitor.model import IngestRow, IngestState
 from contentui.monitor.rates import BurstMeter, RateMeter, eta_s
-from contentui.monitor.verdict import ARRIVING, is_plain, judge
+from contentui.monitor.states import ARRIVING, is_plain, judge
 
 if TYPE_CHECKING:
     from contentui.content.model import Holder, Status
     from contentui.monitor.clock import Now
     from contentui.monitor.model import Thresholds
 
-LATELY_NS = 10 * SECOND_NS
+RECENT_NS = 10 * SECOND_NS
 """An ingest that grew within this is looked at on each tick."""
-SECOND_LOOK_NS = 150_000_000
+CONFIRM_AFTER_NS = 150_000_000
 """Only a look at least this much later confirms that an ingest is silent."""
 
-SILENT = frozenset({Verdict.STALLED, Verdict.ABANDONED, Verdict.HOLDER_UNKNOWN})
+SILENT = frozenset({IngestState.STALLED, IngestState.ABANDONED, IngestState.UNKNOWN})
 """Verdicts that silence brings, and the next byte ends."""
 
 
-class Tracked:
+class TrackedIngest:
     """One ingest, from our first look at it to its end.
 
     Args:
@@ -40,16 +40,16 @@ class Tracked:
         "_seen_at",
         "_slow",
         "_slow_at",
-        "asked_at",
+        "confirmed",
         "first_at",
         "held",
         "holder",
+        "holder_checked_at",
         "last_byte_ns",
         "meter",
         "quiet_since",
         "row",
         "status",
-        "sure",
     )
 
     def __init__(self, status: Status, now: Now, silent_ns: int) -> None:
@@ -59,10 +59,10 @@ class Tracked:
         self._bursts = BurstMeter()
         self.held = Liveness.UNKNOWN
         self.holder: Holder | None = None
-        self.sure = False
+        self.confirmed = False
         """A later look has confirmed, or corrected, what the first one suggested."""
         self.first_at = now.mono
-        self.asked_at = -1
+        self.holder_checked_at = -1
         """When its holder was asked for last; -1: ask now."""
         self.quiet_since = now.mono - silent_ns
         self.last_byte_ns = status.updated_ns
@@ -73,16 +73,16 @@ class Tracked:
         self._slow_at = now.mono
 
     @property
-    def verdict(self) -> Verdict:
-        return Verdict.MOVING if self.row is None else self.row.verdict
+    def state(self) -> IngestState:
+        return IngestState.MOVING if self.row is None else self.row.state
 
     def silent_ns(self, now: Now) -> int:
         return now.mono - self.quiet_since
 
-    def is_lively(self, now: Now) -> bool:
+    def is_active(self, now: Now) -> bool:
         """Whether it deserves a look on each tick."""
-        lately = now.mono - self.quiet_since < LATELY_NS
-        return not self.sure or lately or self._bursts.rate(now.mono) > 0
+        recent = now.mono - self.quiet_since < RECENT_NS
+        return not self.confirmed or recent or self._bursts.rate(now.mono) > 0
 
     def see(self, status: Status, now: Now) -> int:
         """Take the result of a look; return how many bytes have arrived since the last one."""
@@ -93,10 +93,10 @@ class Tracked:
         grown = status.offset - old.offset
         if grown < 0 or status.started_ns != old.started_ns:
             grown = status.offset  # it started over
-        if now.mono - self.quiet_since >= LATELY_NS:
+        if now.mono - self.quiet_since >= RECENT_NS:
             self._wake(now)
         self.status = status
-        self.sure = True
+        self.confirmed = True
         self.quiet_since = now.mono
         if grown > 0:
             self._bursts.grew(grown, now.mono)
@@ -109,60 +109,60 @@ class Tracked:
     def _see_same(self, status: Status, now: Now) -> int:
         if status != self.status:
             self.status = status
-        if now.mono - self.quiet_since < LATELY_NS:
+        if now.mono - self.quiet_since < RECENT_NS:
             self.meter.add(0, now.mono)
-        if not self.sure and now.mono - self.first_at >= SECOND_LOOK_NS:
-            self.sure = True
+        if not self.confirmed and now.mono - self.first_at >= CONFIRM_AFTER_NS:
+            self.confirmed = True
         self._seen_at = now.mono
         return 0
 
     def _wake(self, now: Now) -> None:
         """After a silence: the growth belongs to the time since the last look, not to all of it."""
         self.meter.rest(self._seen_at)
-        if self.verdict in SILENT:
+        if self.state in SILENT:
             self._active_since = now.mono
             self._slow, self._slow_at = False, now.mono
         if self.held is not Liveness.HELD:
-            self.asked_at = -1
+            self.holder_checked_at = -1
 
     def hold(self, holder: Holder | None, held: Liveness, now: Now) -> bool:
         """Take what is known about its writer; True when that is news."""
-        self.asked_at = now.mono
+        self.holder_checked_at = now.mono
         if held is self.held and holder == self.holder:
             return False
         self.held, self.holder = held, holder
         return True
 
-    def wants_holder(self, now: Now, stalled_ns: int) -> bool:
+    def needs_holder_check(self, now: Now, stalled_ns: int) -> bool:
         """Whether its writer must be asked for: news, or it fell silent since the last time."""
-        if self.asked_at < 0:
+        if self.holder_checked_at < 0:
             return True
         silent = now.mono - self.quiet_since
-        if silent < LATELY_NS:
-            return silent >= stalled_ns > self.asked_at - self.quiet_since
-        since = self.asked_at - self.quiet_since
-        return since < LATELY_NS or since < stalled_ns <= silent
+        if silent < RECENT_NS:
+            return silent >= stalled_ns > self.holder_checked_at - self.quiet_since
+        since = self.holder_checked_at - self.quiet_since
+        return since < RECENT_NS or since < stalled_ns <= silent
 
     def judge(self, now: Now, thresholds: Thresholds) -> IngestRow | None:
         """Its new row where something about it changed, else None."""
         silent_ns = now.mono - self.quiet_since
-        arriving = self._grew_at is not None and now.mono - self._grew_at < LATELY_NS
+        arriving = self._grew_at is not None and now.mono - self._grew_at < RECENT_NS
         slow = self._grew_at is not None and self._is_slow(now, thresholds)
         old, status = self.row, self.status
         if silent_ns == 0 and arriving and not slow and is_plain(status):
-            verdict, reason = ARRIVING  # what most are when it matters how long this takes
+            state, reason = ARRIVING  # what most are when it matters how long this takes
         else:
-            verdict, reason = judge(
+            state, reason = judge(
                 status,
                 liveness=self.held,
                 silent_s=silent_ns / SECOND_NS,
                 thresholds=thresholds,
                 arriving=arriving,
-                sure=self.sure,
+                confirmed=self.confirmed,
                 slow=slow,
                 served=self.holder is not None and self.holder.serves,
             )
-        rate = self._rate(verdict, now, thresholds, arriving=arriving)
+        rate = self._rate(state, now, thresholds, arriving=arriving)
         if (
             old is not None
             and old.status is status
@@ -175,15 +175,17 @@ class Tracked:
             return None
         eta = eta_s(status.offset, status.total, rate) if rate else None
         self.row = IngestRow(
-            status, verdict, reason, self.held, self.holder, rate, eta, self.last_byte_ns
+            status, state, reason, self.held, self.holder, rate, eta, self.last_byte_ns
         )
         return self.row
 
-    def _rate(self, verdict: Verdict, now: Now, thresholds: Thresholds, *, arriving: bool) -> float:
-        if verdict is Verdict.TRICKLE:
+    def _rate(
+        self, state: IngestState, now: Now, thresholds: Thresholds, *, arriving: bool
+    ) -> float:
+        if state is IngestState.TRICKLE:
             return self.meter.mean(thresholds.trickle_window_s, now.mono)
         bursts = self._bursts.rate(now.mono)
-        if bursts >= 1.0 and verdict is Verdict.MOVING:
+        if bursts >= 1.0 and state is IngestState.MOVING:
             return bursts
         rate = self.meter.rate
         return rate if arriving and rate >= 1.0 else 0.0

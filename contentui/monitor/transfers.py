@@ -27,13 +27,13 @@ Parts = dict[int, "IngestRow"]
 """Place of a part in its transfer -> its ingest."""
 
 
-class TransferWatch:
+class TransferTracker:
     """Looks with each tick. Costs next to nothing while there are no transfers."""
 
     def __init__(self, read: Callable[[], Sequence[Transfer]] | None, smoothing_s: float) -> None:
         self._read = read
         self._smoothing_s = smoothing_s
-        self._tracked: dict[tuple[int, int], _Tracked] = {}
+        self._tracked: dict[tuple[int, int], _TrackedTransfer] = {}
         self._rows: tuple[tuple[IngestRow, ...], tuple[IngestRow, ...]] = ((), ())
         self._members: dict[str, tuple[IngestRow, IngestRow]] = {}
 
@@ -56,7 +56,7 @@ class TransferWatch:
         for transfer in told:
             key = (transfer.pid, transfer.started_ns)
             if key not in self._tracked:
-                self._tracked[key] = _Tracked(transfer, RateMeter(mono, self._smoothing_s))
+                self._tracked[key] = _TrackedTransfer(transfer, RateMeter(mono, self._smoothing_s))
             self._tracked[key].tell(transfer, mono)
         found = self._find(rows)
         groups = []
@@ -103,7 +103,7 @@ class TransferWatch:
         self._rows = rows, made if members else rows
         return self._rows[1]
 
-    def _member(self, row: IngestRow, tracked: _Tracked, place: int) -> IngestRow:
+    def _member(self, row: IngestRow, tracked: _TrackedTransfer, place: int) -> IngestRow:
         part = None if tracked.has_ended else tracked.transfer.parts[place]
         before = self._members.get(row.key)
         image = tracked.transfer.image
@@ -126,23 +126,23 @@ def _sane(size: int) -> int:
     return min(max(size, 0), 1 << 60)
 
 
-class _Tracked:
+class _TrackedTransfer:
     """One transfer, its rate, and whether it is still told of."""
 
     def __init__(self, transfer: Transfer, meter: RateMeter) -> None:
         self.transfer = transfer
         self._meter = meter
         self._offsets: dict[str, int] = {}
-        self._told_at = 0
+        self._updated_at = 0
         self.has_ended = False
 
     def tell(self, transfer: Transfer, mono: int) -> None:
         """It is alive."""
-        self.transfer, self._told_at, self.has_ended = transfer, mono, False
+        self.transfer, self._updated_at, self.has_ended = transfer, mono, False
 
     def group(self, rows: Parts, mono: int) -> Group | None:
         """It as it is now; None: nothing is left to tell."""
-        silent_ns = mono - self._told_at
+        silent_ns = mono - self._updated_at
         parts = self.transfer.parts
         if silent_ns:
             failed = self.transfer.error or any(part.phase == "failed" for part in parts)

@@ -19,9 +19,9 @@ from contentui.tui.messages import (
     PlanFinished,
     PlanMade,
     Probed,
-    SnapshotTaken,
     StoreFailed,
     StoreOpened,
+    StoreViewTaken,
 )
 from contentui.tui.pace import Pace
 from contentui.tui.screens.dashboard import Dashboard
@@ -143,8 +143,8 @@ class ContentUI(App[None]):
                 reason = await asyncio.to_thread(self.session.open)
                 self._dashboard.post_message(StoreOpened(reason))
                 delay_s = RETRY_S
-                async for snapshot in self.session.snapshots():
-                    self._dashboard.post_message(SnapshotTaken(snapshot))
+                async for store_view in self.session.views():
+                    self._dashboard.post_message(StoreViewTaken(store_view))
                 error: ContentError = Unavailable("the watch on the store ended")
             except ContentError as failure:
                 error = failure

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from contentui.content.model import ref_argument
-from contentui.monitor.model import BlobRow, IngestRow, Verdict
+from contentui.monitor.model import BlobRow, IngestRow, IngestState
 from contentui.oci.kinds import Kind
 from contentui.text import human_age, human_duration, human_rate, human_size, visible
 from contentui.tui.bars import bar, unknown_bar
@@ -18,7 +18,7 @@ from contentui.tui.query import IN
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
 
 GAP = 1
 """Cells between two columns."""
@@ -125,29 +125,29 @@ def _unfit(_text: str, _width: int) -> str:
 
 
 SHAPES = {
-    Verdict.MOVING: "▸",
-    Verdict.COMPLETE: "✓",
-    Verdict.HOLDER_UNKNOWN: "?",
-    Verdict.TRICKLE: "▹",
-    Verdict.STALLED: "◌",
-    Verdict.ABANDONED: "✕",
-    Verdict.POISONED: "!",
-    Verdict.DAMAGED: "⊗",
+    IngestState.MOVING: "▸",
+    IngestState.COMPLETE: "✓",
+    IngestState.UNKNOWN: "?",
+    IngestState.TRICKLE: "▹",
+    IngestState.STALLED: "◌",
+    IngestState.ABANDONED: "✕",
+    IngestState.POISONED: "!",
+    IngestState.DAMAGED: "⊗",
 }
-"""A shape for each verdict, none of which any terminal draws two cells wide or as an emoji."""
+"""A shape for each state, none of which any terminal draws two cells wide or as an emoji."""
 
-VERDICT_STYLES = {
-    Verdict.MOVING: "good",
-    Verdict.COMPLETE: "good",
-    Verdict.HOLDER_UNKNOWN: "warn",
-    Verdict.TRICKLE: "warn",
-    Verdict.STALLED: "warn",
-    Verdict.ABANDONED: "bad",
-    Verdict.POISONED: "bad",
-    Verdict.DAMAGED: "bad",
+STATE_STYLES = {
+    IngestState.MOVING: "good",
+    IngestState.COMPLETE: "good",
+    IngestState.UNKNOWN: "warn",
+    IngestState.TRICKLE: "warn",
+    IngestState.STALLED: "warn",
+    IngestState.ABANDONED: "bad",
+    IngestState.POISONED: "bad",
+    IngestState.DAMAGED: "bad",
 }
-_SEVERITY = {verdict: place for place, verdict in enumerate(Verdict)}
-_WORDS = {verdict: verdict.value for verdict in Verdict} | {Verdict.HOLDER_UNKNOWN: "holder ?"}
+_SEVERITY = {state: place for place, state in enumerate(IngestState)}
+_WORDS = {state: state.value for state in IngestState} | {IngestState.UNKNOWN: "holder ?"}
 
 
 def ref_text(row: IngestRow) -> str:
@@ -237,23 +237,23 @@ def _updated(row: IngestRow, now_ns: int) -> str:
     return human_age(row.last_byte_ns or row.status.updated_ns, now_ns)
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """A verdict as a shape and a word."""
-    return f"{SHAPES[verdict]} {_WORDS[verdict]}"
+def state_label(state: IngestState) -> str:
+    """A state as a shape and a word."""
+    return f"{SHAPES[state]} {_WORDS[state]}"
 
 
 def _state(row: IngestRow, _now_ns: int) -> str:
-    return verdict_text(row.verdict)
+    return state_label(row.state)
 
 
-def _verdict_style(row: IngestRow) -> str:
-    return VERDICT_STYLES[row.verdict]
+def _state_style(row: IngestRow) -> str:
+    return STATE_STYLES[row.state]
 
 
 def _bar_style(row: IngestRow) -> str:
     if row.status.total <= 0:
         return "bar-unknown"
-    style = VERDICT_STYLES[row.verdict]
+    style = STATE_STYLES[row.state]
     return "bar" if style == "good" else f"bar-{style}"
 
 
@@ -272,8 +272,8 @@ def _scope(namespaces: tuple[str, ...]) -> str:
 
 
 def ingest_haystack(row: IngestRow) -> str:
-    """What a filter looks at in an ingest: its name as it is shown, its verdict, its namespace."""
-    text = f"{ref_text(row)} {row.verdict.value}"
+    """What a filter looks at in an ingest: its name as it is shown, its state, its namespace."""
+    text = f"{ref_text(row)} {row.state.value}"
     if row.image:
         text += " " + visible(row.image, 400)
     namespace = row.status.namespace
@@ -319,8 +319,8 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
         style=_muted, right=True, live=True, descending=True,
     ),
     Column(
-        "state", "STATE", _state, lambda r: (_SEVERITY[r.verdict], r.status.started_ns), 95, 11, 11,
-        style=_verdict_style, cut="end", live=True, descending=True,
+        "state", "STATE", _state, lambda r: (_SEVERITY[r.state], r.status.started_ns), 95, 11, 11,
+        style=_state_style, cut="end", live=True, descending=True,
     ),
 )  # fmt: skip
 
@@ -364,15 +364,15 @@ def _kind_style(row: BlobRow) -> str:
 
 def needs_text(row: BlobRow) -> str:
     """Who needs a blob, in few words: ``?`` unknown, ``nothing``, a name, a name ``+2``."""
-    if row.needs is None:
+    if row.referrers is None:
         return "?"
-    if not row.needs:
+    if not row.referrers:
         return "nothing"
-    first, *others = holder_names(row.needs)
+    first, *others = holder_names(row.referrers)
     return f"{first} +{len(others)}" if others else first
 
 
-def holder_names(needs: Sequence[Need]) -> list[str]:
+def holder_names(needs: Sequence[Referrer]) -> list[str]:
     """Each holder once, by the name that says most: one that labels and lists a blob is one."""
     names: dict[str, str] = {}
     images = {need.digest or need.name for need in needs if need.by == "image"}
@@ -400,8 +400,8 @@ _LEAST_NAME = 12
 
 def _used_by_cell(row: BlobRow, width: int) -> str:
     text = needs_text(row)
-    if row.needs and not fits(text, width):
-        holders = holder_names(row.needs)
+    if row.referrers and not fits(text, width):
+        holders = holder_names(row.referrers)
         more = f" +{len(holders) - 1}" if len(holders) > 1 else ""
         name, room = holders[0], width - len(more)
         if width < _NAMES_FROM and "/" not in name:
@@ -414,12 +414,12 @@ def _used_by_cell(row: BlobRow, width: int) -> str:
 
 
 def _needs_style(row: BlobRow) -> str:
-    return "base" if row.needs else "muted"
+    return "base" if row.referrers else "muted"
 
 
 def blob_haystack(row: BlobRow) -> str:
     """What a filter looks at in a blob: digest, kind, and the names of what needs it."""
-    names = " ".join(visible(need.name, 400) for need in (row.needs or ())[:20])
+    names = " ".join(visible(need.name, 400) for need in (row.referrers or ())[:20])
     text = f"{row.key} {'' if row.kind is None else row.kind.value} {names}"
     return text + _scope(row.info.namespaces)
 
@@ -437,7 +437,7 @@ BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
     ),
     Column("kind", "KIND", _kind, lambda r: kind_text(r), 70, 12, 13, style=_kind_style),
     Column(
-        "used-by", "USED BY", _used_by, lambda r: -1 if r.needs is None else len(r.needs),
+        "used-by", "USED BY", _used_by, lambda r: -1 if r.referrers is None else len(r.referrers),
         80, 16, 34, 64, style=_needs_style, descending=True, paint=_used_by_cell,
     ),
 )  # fmt: skip

@@ -14,13 +14,13 @@ from contentui.monitor.model import BlobRow, Group, IngestRow
 from contentui.text import human_age, human_rate, human_size, local_time, visible
 from contentui.tui.bars import sparkline
 from contentui.tui.columns import (
-    VERDICT_STYLES,
+    STATE_STYLES,
     eta_text,
     kind_text,
     namespaces_text,
     part_note,
     ref_text,
-    verdict_text,
+    state_label,
 )
 from contentui.tui.fields import Field, lay_out
 from contentui.tui.group_detail import group_lines, group_sentence
@@ -29,7 +29,7 @@ from contentui.tui.styling import component_style
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from contentui.index.model import Need
+    from contentui.index.model import Referrer
     from contentui.tui.fields import Span
 
 _MAX_NEEDS = 100
@@ -87,7 +87,7 @@ def _ingest_lines(
     yield "ref", visible(ref_text(row), _NAME_LIMIT)
     if status.namespace:
         yield "namespace", visible(status.namespace, 100)
-    yield "state", f"{verdict_text(row.verdict)}"
+    yield "state", f"{state_label(row.state)}"
     yield "offset", _progress(row)
     rate = human_rate(row.rate)
     yield "rate", rate if row.eta_s is None else f"{rate}, done in {eta_text(row)}"
@@ -116,7 +116,7 @@ def _expected(row: IngestRow) -> str:
     return str(row.part.descriptor.digest) if row.part is not None else "no digest declared"
 
 
-def _need(need: Need) -> str:
+def _need(need: Referrer) -> str:
     text = f"{need.by} {visible(need.name)}"
     return text if need.digest is None or need.digest in need.name else f"{text} ({need.digest})"
 
@@ -131,14 +131,14 @@ def _blob_lines(row: BlobRow, now_ns: int) -> Iterator[tuple[str, str]]:
     yield "committed", _when(info.committed_ns, now_ns)
     if info.updated_ns and info.updated_ns != info.committed_ns:
         yield "labelled", _when(info.updated_ns, now_ns)
-    if row.needs is None:
+    if row.referrers is None:
         yield "used by", "unknown: it may be needed"
-    elif not row.needs:
+    elif not row.referrers:
         yield "used by", "nothing that is known here"
-    for place, need in enumerate((row.needs or ())[:_MAX_NEEDS]):
+    for place, need in enumerate((row.referrers or ())[:_MAX_NEEDS]):
         yield "" if place else "used by", _need(need)
-    if row.needs and len(row.needs) > _MAX_NEEDS:
-        yield "", f"and {_bytes(len(row.needs) - _MAX_NEEDS)} more"
+    if row.referrers and len(row.referrers) > _MAX_NEEDS:
+        yield "", f"and {_bytes(len(row.referrers) - _MAX_NEEDS)} more"
     if info.labels is None:
         yield "labels", "unknown"
     for place, (key, value) in enumerate(sorted((info.labels or {}).items())):
@@ -169,11 +169,11 @@ def sentences(row: IngestRow | BlobRow | Group) -> list[tuple[str, str]]:
     if not isinstance(row, IngestRow):
         return []
     note = part_note(row)
-    verdict = visible(row.reason), VERDICT_STYLES[row.verdict]
-    return [(note[0], "warn"), verdict] if note[0] else [verdict]
+    state = visible(row.reason), STATE_STYLES[row.state]
+    return [(note[0], "warn"), state] if note[0] else [state]
 
 
-def _verdict(row: IngestRow | BlobRow | Group) -> list[Field]:
+def _state(row: IngestRow | BlobRow | Group) -> list[Field]:
     return [Field("", text, style, whole_line=True) for text, style in sentences(row)]
 
 
@@ -184,7 +184,7 @@ _AT_REST_FIRST = ("offset", "holder", "updated", "started", "damage", "namespace
 
 
 class DetailPane(ScrollView, can_focus=True):
-    """The detail of one row: its verdict first, then its fields, in columns where they fit."""
+    """The detail of one row: its state first, then its fields, in columns where they fit."""
 
     ALLOW_SELECT = False
     STYLES: ClassVar[tuple[str, ...]] = ("base", "label", "good", "warn", "bad", "graph")
@@ -235,7 +235,7 @@ class DetailPane(ScrollView, can_focus=True):
             order = _ARRIVING_FIRST if row.rate else _AT_REST_FIRST
             pairs.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
         fields = [Field(*pair, "graph" if pair[0] == "history" else "base") for pair in pairs]
-        self._show(row.key, _verdict(row) + fields)
+        self._show(row.key, _state(row) + fields)
 
     def _show(self, subject: str, fields: list[Field]) -> None:
         self._fields = tuple(fields)

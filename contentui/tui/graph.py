@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class RateGraph(Widget):
     """An area of blocks as large as the widget, newest second at the right.
 
-    It is fed by `Snapshot.history` and goes on while a table is paused.
+    It is fed by `StoreView.history` and goes on while a table is paused.
     """
 
     ALLOW_SELECT = False

@@ -9,11 +9,11 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from contentui.monitor.model import Snapshot, Verdict, View
+from contentui.monitor.model import Freshness, IngestState, StoreView
 from contentui.text import human_duration, human_rate, human_size
 from contentui.tui.bars import sparkline
 from contentui.tui.cells import elide_middle
-from contentui.tui.columns import SHAPES, VERDICT_STYLES
+from contentui.tui.columns import SHAPES, STATE_STYLES
 from contentui.tui.source import is_socket, parse
 from contentui.tui.styling import component_style
 
@@ -25,14 +25,14 @@ _GRAPH_WIDTHS = (8, 48)
 _LOW_DISK = 0.05
 _SOURCE_LEAST = 12
 _COUNTED = {
-    Verdict.DAMAGED: 95,
-    Verdict.POISONED: 94,
-    Verdict.ABANDONED: 93,
-    Verdict.STALLED: 92,
-    Verdict.TRICKLE: 62,
-    Verdict.HOLDER_UNKNOWN: 61,
-    Verdict.MOVING: 60,
-    Verdict.COMPLETE: 45,
+    IngestState.DAMAGED: 95,
+    IngestState.POISONED: 94,
+    IngestState.ABANDONED: 93,
+    IngestState.STALLED: 92,
+    IngestState.TRICKLE: 62,
+    IngestState.UNKNOWN: 61,
+    IngestState.MOVING: 60,
+    IngestState.COMPLETE: 45,
 }
 """Verdicts in the order in which they are counted, with their weights: trouble before all."""
 
@@ -47,61 +47,61 @@ class Part(NamedTuple):
     """What it matters on a narrow screen."""
 
 
-def _health(snapshot: Snapshot, now_ns: int, paused: bool) -> Iterator[Part]:
+def _health(store_view: StoreView, now_ns: int, paused: bool) -> Iterator[Part]:
     if paused:
         yield Part("paused", "‖ paused", "warn", 96)
-    health = snapshot.health
-    if health.view is View.STALE:
-        age = human_duration((now_ns - (health.since_ns or snapshot.taken_ns)) / 1e9)
+    health = store_view.health
+    if health.freshness is Freshness.STALE:
+        age = human_duration((now_ns - (health.since_ns or store_view.taken_ns)) / 1e9)
         yield Part("health", f"✕ stale {age}", "bad", 98)
-    elif health.view is View.POLLING:
+    elif health.freshness is Freshness.POLLING:
         # Of a daemon nobody expects more; a directory's announcements are missed.
-        yield Part("health", "▹ polling", "good" if is_socket(snapshot.source) else "warn", 70)
+        yield Part("health", "▹ polling", "good" if is_socket(store_view.source) else "warn", 70)
     else:
         yield Part("health", "▸ live", "good", 70)
-    if snapshot.read_only_reason:
+    if store_view.read_only_reason:
         yield Part("read-only", "read-only", "badge", 80)
 
 
-def _counts(snapshot: Snapshot) -> Iterator[Part]:
-    for verdict, weight in _COUNTED.items():
-        count = snapshot.counts.get(verdict, 0)
-        if count or verdict is Verdict.MOVING:
-            style = VERDICT_STYLES[verdict] if count else "muted"
-            yield Part(verdict.value, f"{SHAPES[verdict]} {count} {verdict.value}", style, weight)
+def _counts(store_view: StoreView) -> Iterator[Part]:
+    for state, weight in _COUNTED.items():
+        count = store_view.counts.get(state, 0)
+        if count or state is IngestState.MOVING:
+            style = STATE_STYLES[state] if count else "muted"
+            yield Part(state.value, f"{SHAPES[state]} {count} {state.value}", style, weight)
 
 
-def _space(snapshot: Snapshot) -> Iterator[Part]:
-    count = len(snapshot.blobs)
+def _space(store_view: StoreView) -> Iterator[Part]:
+    count = len(store_view.blobs)
     noun = "blob" if count == 1 else "blobs"
-    text = f"{count:,} {noun} · {human_size(snapshot.blob_bytes)}"
+    text = f"{count:,} {noun} · {human_size(store_view.blob_bytes)}"
     yield Part("blobs", text, "base", 50)
-    usage = snapshot.usage
+    usage = store_view.usage
     if usage is not None:
         low = usage.free < usage.total * _LOW_DISK
         text = f"{human_size(usage.free)} free"
         yield Part("disk", "! " + text if low else text, *(("bad", 97) if low else ("muted", 40)))
 
 
-def _has_namespaces(snapshot: Snapshot) -> bool:
-    return any(row.status.namespace for row in snapshot.ingests[:1]) or any(
-        row.info.namespaces for row in snapshot.blobs[:1]
+def _has_namespaces(store_view: StoreView) -> bool:
+    return any(row.status.namespace for row in store_view.ingests[:1]) or any(
+        row.info.namespaces for row in store_view.blobs[:1]
     )
 
 
-def header_parts(snapshot: Snapshot, now_ns: int, paused: bool) -> list[Part]:
+def header_parts(store_view: StoreView, now_ns: int, paused: bool) -> list[Part]:
     """Everything that the header could say, in the order in which it says it."""
-    source = parse(snapshot.source)
+    source = parse(store_view.source)
     scope: tuple[Part, ...] = ()
-    if source.namespaces or _has_namespaces(snapshot):  # a service of ours has none
+    if source.namespaces or _has_namespaces(store_view):  # a service of ours has none
         scope = (Part("namespaces", source.scope, "muted", 64),)
     return [
         Part("source", source.words, "source", 75),
         *scope,
-        *_health(snapshot, now_ns, paused),
-        *_counts(snapshot),
-        *_space(snapshot),
-        Part("rate", human_rate(snapshot.rate), "rate", 91),
+        *_health(store_view, now_ns, paused),
+        *_counts(store_view),
+        *_space(store_view),
+        Part("rate", human_rate(store_view.rate), "rate", 91),
     ]
 
 
@@ -158,29 +158,29 @@ class HeaderBar(Widget):
         super().__init__()
         self._with_graph = graph
 
-    _snapshot: Snapshot | None = None
+    _store_view: StoreView | None = None
     _now_ns: int = 0
     _paused: bool = False
     _shown: tuple[tuple[str, str], ...] = ()
 
-    def show(self, snapshot: Snapshot, now_ns: int, paused: bool = False) -> None:
-        """Show a snapshot; ``paused`` says that the tables do not follow it."""
-        self._snapshot, self._now_ns, self._paused = snapshot, now_ns, paused
+    def show(self, store_view: StoreView, now_ns: int, paused: bool = False) -> None:
+        """Show a view; ``paused`` says that the tables do not follow it."""
+        self._store_view, self._now_ns, self._paused = store_view, now_ns, paused
         shown = tuple(self._spans())
         if shown != self._shown:
             self._shown = shown
             self.refresh()
 
     def on_resize(self) -> None:
-        if self._snapshot is not None:
-            self.show(self._snapshot, self._now_ns, self._paused)
+        if self._store_view is not None:
+            self.show(self._store_view, self._now_ns, self._paused)
 
     def _spans(self) -> Iterator[tuple[str, str]]:
         """(text, style word) from left to right, exactly as wide as the widget."""
-        if self._snapshot is None:
+        if self._store_view is None:
             return
         width = self.size.width
-        parts = fit_parts(header_parts(self._snapshot, self._now_ns, self._paused), width)
+        parts = fit_parts(header_parts(self._store_view, self._now_ns, self._paused), width)
         used = 1
         yield " ", "base"
         for part in parts:
@@ -195,13 +195,13 @@ class HeaderBar(Widget):
 
     def _graph(self, room: int) -> Iterator[tuple[str, str]]:
         """What stands between the words and the rate: the graph, where it has room."""
-        assert self._snapshot is not None
+        assert self._store_view is not None
         graph = min(room - 1, _GRAPH_WIDTHS[1])
         if graph < _GRAPH_WIDTHS[0] or not self._with_graph:
             yield " " * max(room, 0), "base"
             return
         yield " " * (room - graph - 1), "base"
-        yield sparkline(self._snapshot.history[-graph:], graph), "graph"
+        yield sparkline(self._store_view.history[-graph:], graph), "graph"
         yield " ", "base"
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - there is one line

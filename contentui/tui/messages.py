@@ -9,19 +9,19 @@ from textual.message import Message
 if TYPE_CHECKING:
     from contentui.actions.model import Outcome, Plan
     from contentui.content.errors import ContentError
-    from contentui.monitor.model import Snapshot
+    from contentui.monitor.model import StoreView
     from contentui.tui.probing import Answer
 
 
-class SnapshotTaken(Message, bubble=False):
+class StoreViewTaken(Message, bubble=False):
     """The monitor made a picture. One that nobody has read yet is replaced by the next."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, store_view: StoreView) -> None:
         super().__init__()
-        self.snapshot = snapshot
+        self.store_view = store_view
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, SnapshotTaken)
+        return isinstance(message, StoreViewTaken)
 
 
 class StoreOpened(Message, bubble=False):

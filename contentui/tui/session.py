@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contentui.content.store import Store
     from contentui.index.content_index import ContentIndex
     from contentui.monitor.feed import Feed
-    from contentui.monitor.model import Snapshot
+    from contentui.monitor.model import StoreView
     from contentui.monitor.monitor import Monitor
 
 VERIFY_PIECE = 4 << 20
@@ -32,7 +32,7 @@ INDEX_BUDGET_S = 1.0
 class Session:
     """Opened off the event loop after the first paint; opened again after it was lost.
 
-    Every method but `snapshots`, `focus`, `history` and `wake` blocks: call it on a thread.
+    Every method but `views`, `focus`, `history` and `wake` blocks: call it on a thread.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Session:
         if store is not None:
             store.close()
 
-    async def snapshots(self) -> AsyncIterator[Snapshot]:
+    async def views(self) -> AsyncIterator[StoreView]:
         """The pictures, until the feed ends or fails."""
         if self._feed is None:
             raise Unavailable("the store is not open yet")
-        async for snapshot in self._feed:
-            yield snapshot
+        async for view in self._feed:
+            yield view
 
     def pace(self, interval_s: float) -> None:
         """Look every so many seconds from now on."""

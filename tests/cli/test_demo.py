@@ -80,7 +80,7 @@ def test_everything_that_can_happen_is_on_stage(monkeypatch):
         infos = list(store.walk())
         kinds = {str(index.kind(info.digest)) for info in infos}
         assert kinds >= {"index", "manifest", "config", "layer · gzip"}
-        assert any(index.needs(info.digest) for info in infos)
+        assert any(index.referrers(info.digest) for info in infos)
         pids = {holder.pid for holder in store.holders(s.id for s in store.statuses()).values()}
         assert len(pids) >= 4
         assert os.getpid() not in pids

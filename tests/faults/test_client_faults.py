@@ -23,7 +23,7 @@ from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, Locked, NotFound, Unavailable
 from contentui.content.model import Liveness
 from contentui.content.transfer import write_blob
-from contentui.monitor.model import View
+from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
 from contentui.stores.containerd.store import ContainerdStore
 
@@ -180,23 +180,23 @@ def test_killed_between_and_during_polls(daemon, store):
     assert [row.status.ref for row in monitor.tick().ingests] == ["r"]
 
     def look_until_stale() -> Any:
-        while (found := monitor.tick()).health.view is not View.STALE:
+        while (found := monitor.tick()).health.freshness is not Freshness.STALE:
             time.sleep(0.01)
         return found
 
-    snapshot = frozen(daemon, look_until_stale)
-    assert snapshot.health.view is View.STALE
-    assert snapshot.health.reason
+    view = frozen(daemon, look_until_stale)
+    assert view.health.freshness is Freshness.STALE
+    assert view.health.reason
     for _ in range(3):
         start = time.monotonic()
-        snapshot = monitor.tick()
+        view = monitor.tick()
         assert time.monotonic() - start < 1
-        assert snapshot.health.view is View.STALE
-        assert [row.status.ref for row in snapshot.ingests] == ["r"]
+        assert view.health.freshness is Freshness.STALE
+        assert [row.status.ref for row in view.ingests] == ["r"]
     daemon.start()
-    await_true(lambda: monitor.tick().health.view is not View.STALE, 5, "recovering")
-    snapshot = monitor.tick()
-    assert [(row.status.ref, row.status.offset) for row in snapshot.ingests] == [("r", MIB)]
+    await_true(lambda: monitor.tick().health.freshness is not Freshness.STALE, 5, "recovering")
+    view = monitor.tick()
+    assert [(row.status.ref, row.status.offset) for row in view.ingests] == [("r", MIB)]
     assert not store.news()  # the same daemon as before
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Status
     from contentui.content.store import Store
-    from contentui.index.refresher import FreshNeeds
+    from contentui.index.refresher import ReferrerRefresher
 
 FORCE = frozenset(Concern)
 
@@ -36,7 +36,7 @@ def truncate_plan(store: Store, *statuses: Status) -> Plan:
     return planner.truncate(planner.facts(statuses))
 
 
-def delete_plan(store: Store, *digests: Digest) -> tuple[Plan, FreshNeeds]:
+def delete_plan(store: Store, *digests: Digest) -> tuple[Plan, ReferrerRefresher]:
     """The plan, and who is asked again before each deletion."""
     planner = Planner(store)
     plan = planner.delete([store.info(digest) for digest in digests])

@@ -18,7 +18,7 @@ from contentui.content.digest import Digest
 from contentui.content.errors import Changed, InvalidArgument
 from contentui.content.model import Liveness, backend_ref, ingest_id
 from contentui.demo.unpackable import make_unpackable
-from contentui.monitor.model import View
+from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
 from contentui.protocol import leases_pb2, names
 from contentui.stores.open import open_store
@@ -313,12 +313,12 @@ def test_it_lives_through_a_restart_of_the_daemon(node: Live, store: Store) -> N
     monitor = Monitor(store)
     before = monitor.tick()
     node.stop()
-    await_true(lambda: monitor.tick().health.view is View.STALE)
+    await_true(lambda: monitor.tick().health.freshness is Freshness.STALE)
     stale = monitor.tick()
     assert stale.ingests == before.ingests
     assert stale.health.reason
     node.start()
-    await_true(lambda: monitor.tick().health.view is not View.STALE, 20)
+    await_true(lambda: monitor.tick().health.freshness is not Freshness.STALE, 20)
     again = monitor.tick()
     assert [row.status.ref for row in again.ingests] == [row.status.ref for row in before.ingests]
     force(store, abort_plan(store, found(store, "across")))

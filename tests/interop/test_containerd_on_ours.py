@@ -18,7 +18,7 @@ from contentui.content.errors import FailedPrecondition
 from contentui.content.model import split_backend_ref
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
-from contentui.monitor.model import Verdict
+from contentui.monitor.model import IngestState
 from contentui.monitor.monitor import Monitor
 from contentui.stores.open import open_store
 
@@ -250,7 +250,7 @@ def test_a_live_pull_is_seen_every_way(ours: OnOurs, pull: Pull, way: str) -> No
     assert named == ("default", pull.ref)
     assert (status.offset, status.total) == (MIB, len(IMAGE.layers[1]))
     assert (status.expected or Digest.found_in(status.ref)) == pull.layer
-    assert row.verdict in {Verdict.MOVING, Verdict.HOLDER_UNKNOWN}
+    assert row.state in {IngestState.MOVING, IngestState.UNKNOWN}
     code, said = pull.finish()
     assert code == 0, said
     assert ours.blobs()[pull.layer] == IMAGE.layers[1]

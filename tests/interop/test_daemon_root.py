@@ -14,7 +14,7 @@ from contentui.content.digest import Digest
 from contentui.content.errors import ReadOnly
 from contentui.content.model import ingest_id
 from contentui.content.store import Capability
-from contentui.monitor.model import usual_thresholds
+from contentui.monitor.model import default_thresholds
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -132,5 +132,5 @@ def test_a_copy_without_the_database_resumes_its_ingests(containerd: Live, tmp_p
 
 
 def test_silence_means_less_where_clients_buffer(containerd: Live, tmp_path: Path) -> None:
-    assert usual_thresholds(LocalStore(str(containerd.content))).stalled_after_s == 120
-    assert usual_thresholds(LocalStore(str(tmp_path))).stalled_after_s == 30
+    assert default_thresholds(LocalStore(str(containerd.content))).stalled_after_s == 120
+    assert default_thresholds(LocalStore(str(tmp_path))).stalled_after_s == 30

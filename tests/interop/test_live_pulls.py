@@ -17,7 +17,7 @@ from contentui.content.errors import Locked
 from contentui.content.model import Liveness
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
-from contentui.monitor.model import Thresholds, Verdict
+from contentui.monitor.model import IngestState, Thresholds
 from contentui.monitor.monitor import Monitor
 from contentui.stores.open import open_store
 
@@ -119,7 +119,7 @@ def test_a_pull_appears_with_rate_and_time_left(store: Store, pulls: Pulls) -> N
     assert {row.status.namespace for row in seen} == {"default"}
     offsets = [row.status.offset for row in seen]
     assert offsets == sorted(offsets)
-    moving = [row for row in seen if row.verdict is Verdict.MOVING and row.eta_s is not None]
+    moving = [row for row in seen if row.state is IngestState.MOVING and row.eta_s is not None]
     assert moving
     last = moving[-1]
     assert MIB < last.rate < 8 * MIB
@@ -142,12 +142,12 @@ def test_a_stalled_pull_is_aborted_and_the_retry_succeeds(store: Store, pulls: P
 
     def silent() -> bool:
         row = row_of(monitor)
-        return row is not None and row.verdict in (Verdict.STALLED, Verdict.HOLDER_UNKNOWN)
+        return row is not None and row.state in (IngestState.STALLED, IngestState.UNKNOWN)
 
     await_true(silent)
     plan = abort_plan(store, found(store, REF))
     (step,) = plan.steps
-    assert step.concerns & {Concern.LIVE_WRITER, Concern.HOLDER_UNKNOWN}
+    assert step.concerns & {Concern.LIVE_WRITER, Concern.UNKNOWN}
     assert "until its commit, which fails" in step.effect
     assert "start it anew" in step.effect
     assert refused(run(store, plan))
@@ -221,7 +221,7 @@ def test_wrong_bytes_fail_every_retry_until_they_are_aborted(store: Store, pulls
     monitor = Monitor(store)
     row = row_of(monitor)
     assert row
-    assert row.verdict is Verdict.POISONED
+    assert row.state is IngestState.POISONED
     force(store, abort_plan(store, row.status))
     healed = pulls.begin()
     assert_succeeds(healed)

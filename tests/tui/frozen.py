@@ -21,8 +21,8 @@ from contentui.content.model import (
     backend_ref,
     ingest_id,
 )
-from contentui.index.model import Need
-from contentui.monitor.model import BlobRow, Health, IngestRow, Snapshot, Verdict, View
+from contentui.index.model import Referrer
+from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, IngestState, StoreView
 from contentui.oci.kinds import Kind
 from contentui.tui.probing import Answer
 from contentui.tui.session import Session
@@ -41,7 +41,7 @@ def digest(text: str) -> Digest:
 
 def ingest(
     ref: str,
-    verdict: Verdict = Verdict.MOVING,
+    state: IngestState = IngestState.MOVING,
     *,
     offset: int = 0,
     total: int = 0,
@@ -67,14 +67,14 @@ def ingest(
         holder = Holder(2231, NOW - 3600 * SECOND, "contentui ingest", NOW - int(age * SECOND))
     eta = (total - offset) / rate if rate and total else None
     return IngestRow(
-        status, verdict, reason or f"{verdict.value.capitalize()}: wait.", held, holder, rate, eta,
+        status, state, reason or f"{state.value.capitalize()}: wait.", held, holder, rate, eta,
         NOW - int(silent * SECOND),
     )  # fmt: skip
 
 
 def blob(name: str, size: int, kind: Kind, age: float, *needs: str) -> BlobRow:
     info = Info(digest(name), size, NOW - int(age * SECOND), NOW - int(age * SECOND), {})
-    return BlobRow(info, kind, tuple(Need("manifest", need, digest(need)) for need in needs))
+    return BlobRow(info, kind, tuple(Referrer("manifest", need, digest(need)) for need in needs))
 
 
 def layer(name: str) -> str:
@@ -94,7 +94,7 @@ INGESTS = (
     ingest("upload-5f0c (registry push)", offset=12_600_000, rate=1_200_000, age=10),
     ingest(
         "sensor/feed",
-        Verdict.TRICKLE,
+        IngestState.TRICKLE,
         offset=410_000,
         total=2 * MB,
         rate=1_900,
@@ -103,7 +103,7 @@ INGESTS = (
     ),
     ingest(
         layer("d"),
-        Verdict.STALLED,
+        IngestState.STALLED,
         offset=1_900_412_928,
         total=3_912_044_032,
         age=2460,
@@ -115,7 +115,7 @@ INGESTS = (
     ),
     ingest(
         layer("e"),
-        Verdict.ABANDONED,
+        IngestState.ABANDONED,
         offset=201 * MB,
         total=2_300 * MB,
         age=2470,
@@ -128,7 +128,7 @@ INGESTS = (
     ),
     ingest(
         "bad\x1b[31m[/nope]\nref",
-        Verdict.DAMAGED,
+        IngestState.DAMAGED,
         offset=0,
         age=99_999,
         silent=99_999,
@@ -195,7 +195,7 @@ DAEMON_BLOBS = tuple(
 HISTORY = tuple(float(abs((x * 37) % 101 - 40)) * 300_000 for x in range(240))
 
 
-def snapshot(
+def store_view(
     ingests: Iterable[IngestRow] = INGESTS,
     blobs: Iterable[BlobRow] = BLOBS,
     *,
@@ -204,15 +204,15 @@ def snapshot(
     read_only_reason: str = "",
     source: str = "/var/lib/store",
     taken_ns: int = NOW,
-) -> Snapshot:
+) -> StoreView:
     ingests, blobs = tuple(ingests), tuple(blobs)
-    counts: dict[Verdict, int] = {}
+    counts: dict[IngestState, int] = {}
     for row in ingests:
-        counts[row.verdict] = counts.get(row.verdict, 0) + 1
-    return Snapshot(
+        counts[row.state] = counts.get(row.state, 0) + 1
+    return StoreView(
         seq, taken_ns, source, read_only_reason, ingests, blobs, counts,
         sum(row.info.size for row in blobs), sum(row.rate for row in ingests), HISTORY,
-        health or Health(View.LIVE, "", taken_ns), Usage(500_000 * MB, 120_000 * MB),
+        health or Health(Freshness.LIVE, "", taken_ns), Usage(500_000 * MB, 120_000 * MB),
     )  # fmt: skip
 
 
@@ -221,7 +221,7 @@ class FrozenSession(Session):
 
     def __init__(
         self,
-        *snapshots: Snapshot,
+        *views: StoreView,
         source: str | None = "/var/lib/store",
         rows: Sequence[IngestRow] = INGESTS,
         failures: Sequence[ContentError] = (),
@@ -233,8 +233,8 @@ class FrozenSession(Session):
         self._collects = collects
         self.probed: list[Status] = []
         self.woken = 0
-        self._pictures = [*(snapshots or (snapshot(),))]
-        self._pushed: asyncio.Queue[Snapshot] = asyncio.Queue()
+        self._pictures = [*(views or (store_view(),))]
+        self._pushed: asyncio.Queue[StoreView] = asyncio.Queue()
         self._rows = {row.key: row for row in rows}
         self._failures = [*failures]
         self.opened = 0
@@ -242,7 +242,7 @@ class FrozenSession(Session):
         self.intervals: list[float] = []
         self.ran: list[tuple[Plan, Collection[Concern]]] = []
 
-    def push(self, picture: Snapshot) -> None:
+    def push(self, picture: StoreView) -> None:
         self._pushed.put_nowait(picture)
 
     def open(self) -> str:
@@ -282,7 +282,7 @@ class FrozenSession(Session):
         source = self.source or ""
         collects = self._collects
         if verb is Verb.DELETE:
-            needs = {row.info.digest: row.needs for row in (*BLOBS, *DAEMON_BLOBS)}
+            needs = {row.info.digest: row.referrers for row in (*BLOBS, *DAEMON_BLOBS)}
             return plan_delete(source, targets, needs.__getitem__, collects=collects)
         rows = self._rows
         facts = [
@@ -297,7 +297,7 @@ class FrozenSession(Session):
             Outcome(step, Result.REFUSED if step.refusal else Result.DONE) for step in plan.steps
         )
 
-    async def snapshots(self) -> AsyncIterator[Snapshot]:
+    async def views(self) -> AsyncIterator[StoreView]:
         for each in self._pictures:
             yield each
         while True:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from frozen import INGESTS, MB, NOW, SECOND, digest, ingest, layer, snapshot
+from frozen import INGESTS, MB, NOW, SECOND, digest, ingest, layer, store_view
 
 from contentui.content.model import Descriptor
-from contentui.monitor.transfers import TransferWatch
+from contentui.monitor.transfers import TransferTracker
 from contentui.transfers.model import Part, Phase, Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contentui.monitor.model import IngestRow, Snapshot
+    from contentui.monitor.model import IngestRow, StoreView
 
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 RETRY = "retrying in 4s (3/6): connection reset by 127.0.0.1:5000"
@@ -53,11 +53,11 @@ def silent(rows: Sequence[IngestRow]) -> tuple[IngestRow, ...]:
     return (first, second._replace(rate=0.0, eta_s=None), *others)
 
 
-def picture(*transfers: Transfer, rows: Sequence[IngestRow] | None = None) -> Snapshot:
+def picture(*transfers: Transfer, rows: Sequence[IngestRow] | None = None) -> StoreView:
     """As the monitor would have made it, a second after it saw the transfers first."""
     seen = tuple(silent(INGESTS) if rows is None else rows)
     told = list(transfers)
-    watch = TransferWatch(lambda: told, 3.0)
+    watch = TransferTracker(lambda: told, 3.0)
     before = [
         row._replace(status=row.status._replace(offset=max(row.status.offset - 9 * MB, 0)))
         if row.key == ingest(layer("a")).key
@@ -66,4 +66,4 @@ def picture(*transfers: Transfer, rows: Sequence[IngestRow] | None = None) -> Sn
     ]
     watch.look(tuple(before), SECOND)
     made, groups = watch.look(seen, 2 * SECOND)
-    return replace(snapshot(made), groups=groups)
+    return replace(store_view(made), groups=groups)

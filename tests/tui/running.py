@@ -53,7 +53,7 @@ class Running:
 
     async def shown(self) -> Running:
         """Wait until the first picture is on the screen."""
-        await self.until(lambda: self.dashboard.snapshot is not None)
+        await self.until(lambda: self.dashboard.store_view is not None)
         await self.pilot.pause()
         return self
 

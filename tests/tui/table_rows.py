@@ -2,14 +2,16 @@
 
 from contentui.content.digest import Digest
 from contentui.content.model import Info, Liveness, Status, ingest_id
-from contentui.monitor.model import BlobRow, IngestRow, Verdict
+from contentui.monitor.model import BlobRow, IngestRow, IngestState
 from contentui.oci.kinds import Kind
 
 SECOND = 10**9
 NOW = 1_763_700_000 * SECOND
 
 
-def ingest(ref, offset=10, total=100, *, verdict=Verdict.MOVING, rate=0.0, age=8, silent=0, **more):
+def ingest(
+    ref, offset=10, total=100, *, state=IngestState.MOVING, rate=0.0, age=8, silent=0, **more
+):
     status = Status(
         ref, offset, total, NOW - age * SECOND, NOW - silent * SECOND, None, ingest_id(ref),
         more.pop("damage", ""),
@@ -17,14 +19,14 @@ def ingest(ref, offset=10, total=100, *, verdict=Verdict.MOVING, rate=0.0, age=8
     eta = (total - offset) / rate if rate and total else None
     more.setdefault("liveness", Liveness.HELD)
     return IngestRow(
-        status, verdict, more.pop("reason", "Bytes come in."), rate=rate, eta_s=eta,
+        status, state, more.pop("reason", "Bytes come in."), rate=rate, eta_s=eta,
         last_byte_ns=NOW - silent * SECOND, **more,
     )  # fmt: skip
 
 
-def blob(seed, size=1000, needs=(), kind=Kind.CONFIG, age=60):
+def blob(seed, size=1000, referrers=(), kind=Kind.CONFIG, age=60):
     digest = Digest.of(str(seed).encode())
-    return BlobRow(Info(digest, size, NOW - age * SECOND, 0, {}), kind, needs)
+    return BlobRow(Info(digest, size, NOW - age * SECOND, 0, {}), kind, referrers)
 
 
 HOSTILE = [

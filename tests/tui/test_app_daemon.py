@@ -133,8 +133,8 @@ async def test_looking_never_asks(daemon):
             await ui.shown()
             await select(ui, "watched")
             before = store.status("watched")
-            seq = ui.dashboard.snapshot.seq
-            await ui.until(lambda: ui.dashboard.snapshot.seq > seq + 5)
+            seq = ui.dashboard.store_view.seq
+            await ui.until(lambda: ui.dashboard.store_view.seq > seq + 5)
             assert store.status("watched") == before
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from frozen import BLOBS, INGESTS, NOW, SECOND, FrozenSession, snapshot
+from frozen import BLOBS, INGESTS, NOW, SECOND, FrozenSession, store_view
 from running import running
 from textual.events import Key
 from textual.widgets import Button, Input
@@ -13,9 +13,9 @@ from textual.widgets import Button, Input
 from contentui.actions.model import Verb
 from contentui.content.errors import NotFound
 from contentui.content.model import IngestId
-from contentui.monitor.model import Health, View
+from contentui.monitor.model import Freshness, Health
 from contentui.tui.app import Looks
-from contentui.tui.messages import SnapshotTaken
+from contentui.tui.messages import StoreViewTaken
 from contentui.tui.screens.detail import DetailScreen
 from contentui.tui.screens.help import HelpScreen
 from contentui.tui.screens.journal import JournalScreen
@@ -46,7 +46,7 @@ async def test_the_footer_names_what_the_keys_would_do():
 
 
 async def test_nothing_to_act_on_means_no_keys_that_act():
-    async with running(FrozenSession(snapshot((), ()))) as ui:
+    async with running(FrozenSession(store_view((), ()))) as ui:
         await ui.shown()
         await ui.until(lambda: "q Quit" in ui.keys)
         for word in ("Abort", "Truncate", "Mark", "Filter", "Sort", "Copy", "Detail"):
@@ -126,7 +126,7 @@ async def test_a_long_plan_lists_everything_and_scrolls():
     from frozen import ingest
 
     rows = tuple(ingest(f"layer-{n:04}", offset=n, total=9999, age=n + 1) for n in range(2000))
-    session = FrozenSession(snapshot(rows), rows=rows)
+    session = FrozenSession(store_view(rows), rows=rows)
     async with running(session, size=(80, 24)) as ui:
         await ui.shown()
         await ui.press("asterisk", "a")
@@ -196,9 +196,9 @@ async def test_pause_holds_the_tables_and_the_header_goes_on():
     async with running(session) as ui:
         await ui.shown()
         await ui.press("p")
-        later = snapshot(INGESTS[:2], taken_ns=NOW + 60 * SECOND, seq=2, source="/elsewhere")
+        later = store_view(INGESTS[:2], taken_ns=NOW + 60 * SECOND, seq=2, source="/elsewhere")
         session.push(later)
-        await ui.until(lambda: ui.dashboard.snapshot is later)
+        await ui.until(lambda: ui.dashboard.store_view is later)
         await ui.until(lambda: "/elsewhere" in ui.text())
         assert "PAUSED" in ui.text()
         assert len(ui.dashboard.ingests.shown) == len(INGESTS)
@@ -212,9 +212,9 @@ async def test_a_covered_table_is_not_fed_and_catches_up():
         await ui.shown()
         await ui.press("question_mark")
         await ui.screen(HelpScreen)
-        later = snapshot(INGESTS[:1], seq=2)
+        later = store_view(INGESTS[:1], seq=2)
         session.push(later)
-        await ui.until(lambda: ui.dashboard.snapshot is later)
+        await ui.until(lambda: ui.dashboard.store_view is later)
         assert len(ui.dashboard.ingests.shown) == len(INGESTS)
         await ui.press("escape")
         await ui.until(lambda: len(ui.dashboard.ingests.shown) == 1)
@@ -242,7 +242,7 @@ async def test_a_remapped_key_works_and_the_footer_shows_it():
 
 
 async def test_read_only_hides_the_keys_and_tells_why():
-    session = FrozenSession(snapshot(read_only_reason="a containerd owns it"))
+    session = FrozenSession(store_view(read_only_reason="a containerd owns it"))
     async with running(session) as ui:
         await ui.shown()
         await ui.until(lambda: "Filter" in ui.keys)
@@ -340,14 +340,14 @@ async def test_a_store_that_cannot_be_opened_is_told_and_tried_again(monkeypatch
     monkeypatch.setattr("contentui.tui.app.RETRY_S", 0.01)
     session = FrozenSession(failures=[NotFound("there is no store", advice="make one")] * 2)
     async with running(session) as ui:
-        await ui.until(lambda: "there is no store" in ui.text() or ui.dashboard.snapshot)
+        await ui.until(lambda: "there is no store" in ui.text() or ui.dashboard.store_view)
         await ui.shown()
         assert session.opened == 3
 
 
 async def test_a_stale_picture_is_called_one():
-    health = Health(View.STALE, "the directory is gone", NOW - 4 * SECOND)
-    async with running(FrozenSession(snapshot(health=health))) as ui:
+    health = Health(Freshness.STALE, "the directory is gone", NOW - 4 * SECOND)
+    async with running(FrozenSession(store_view(health=health))) as ui:
         await ui.shown()
         assert "stale 4s" in ui.text()
         assert "the directory is gone" in ui.text()
@@ -418,9 +418,9 @@ async def test_the_open_detail_follows_its_item_until_it_is_gone():
         await ui.press("enter")
         sheet = await ui.screen(DetailScreen)
         grown = INGESTS[2]._replace(status=INGESTS[2].status._replace(offset=5_123_456))
-        ui.dashboard.post_message(SnapshotTaken(snapshot((grown,), seq=2)))
+        ui.dashboard.post_message(StoreViewTaken(store_view((grown,), seq=2)))
         await ui.until(lambda: "5,123,456" in sheet.query_one(TextView).plain)
-        ui.dashboard.post_message(SnapshotTaken(snapshot((), seq=3)))
+        ui.dashboard.post_message(StoreViewTaken(store_view((), seq=3)))
         await ui.until(lambda: "gone" in str(sheet.query_one(".sheet").border_title))
 
 

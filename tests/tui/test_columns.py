@@ -7,8 +7,8 @@ from rich.cells import cell_len
 from table_rows import HOSTILE, NOW, blob, ingest
 
 from contentui.content.digest import Digest
-from contentui.index.model import Need
-from contentui.monitor.model import Verdict
+from contentui.index.model import Referrer
+from contentui.monitor.model import IngestState
 from contentui.oci.kinds import Kind
 from contentui.tui.cells import elide, elide_middle
 from contentui.tui.columns import (
@@ -16,7 +16,7 @@ from contentui.tui.columns import (
     GAP,
     INGEST_COLUMNS,
     SHAPES,
-    VERDICT_STYLES,
+    STATE_STYLES,
     blob_haystack,
     fit,
     ingest_haystack,
@@ -75,7 +75,7 @@ def test_numbers_always_fit_their_smallest_width(offset, total, rate, age):
 def test_cells_are_exactly_as_wide_as_told(ref, width):
     row = ingest(ref or "x")
     for column in (*INGEST_COLUMNS, *BLOB_COLUMNS):
-        source = row if column in INGEST_COLUMNS else blob(1, needs=(Need("image", ref),))
+        source = row if column in INGEST_COLUMNS else blob(1, referrers=(Referrer("image", ref),))
         if width >= column.min_width:
             assert cell_len(column.cell(source, NOW, width)) == width
 
@@ -85,8 +85,8 @@ def test_names_are_safe(ref):
     for shown in (
         text("ref", ingest(ref)),
         ingest_haystack(ingest(ref)),
-        text("used-by", blob(1, needs=(Need("image", ref),))),
-        blob_haystack(blob(1, needs=(Need("image", ref),))),
+        text("used-by", blob(1, referrers=(Referrer("image", ref),))),
+        blob_haystack(blob(1, referrers=(Referrer("image", ref),))),
     ):
         assert not any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in shown)
 
@@ -96,29 +96,31 @@ def test_what_is_not_known_is_not_claimed():
     assert text("percent", ingest("r", 5, 0)) == ""
     assert text("eta", ingest("r", 5, 0)) == "–"
     assert "█" not in BY_KEY["progress"].cell(ingest("r", 5, 0), NOW, 12)
-    assert text("used-by", blob(1, needs=None)) == "?"
-    assert text("used-by", blob(1, needs=())) == "nothing"
+    assert text("used-by", blob(1, referrers=None)) == "?"
+    assert text("used-by", blob(1, referrers=())) == "nothing"
     assert text("kind", blob(1, kind=None)) == "…"
     assert text("kind", blob(1, kind=Kind.UNKNOWN)) == "unknown"
 
 
 def test_many_needs_are_counted_where_no_name_has_room():
-    row = blob(1, needs=(Need("manifest", DIGEST), Need("label", "gc.root")))
+    row = blob(1, referrers=(Referrer("manifest", DIGEST), Referrer("label", "gc.root")))
     cell = BY_KEY["used-by"].cell
     assert cell(row, NOW, 8) == "2 needs "
     assert cell(row, NOW, 26) == "8f7c2b1a8f7c2b1a8f…2b1a +1"
-    assert cell(blob(1, needs=(Need("image", "redis:7.4-bookworm"),)), NOW, 9) == "redi…worm"
+    assert (
+        cell(blob(1, referrers=(Referrer("image", "redis:7.4-bookworm"),)), NOW, 9) == "redi…worm"
+    )
 
 
 def test_an_images_name_comes_first_and_a_lease_has_none_worth_showing():
-    lease = Need("lease", "934215-PP20")
-    label = Need("label", DIGEST, DIGEST)
-    image = Need("image", "docker.io/acme/billing:1.4")
-    assert needs_text(blob(1, needs=(lease,))) == "a lease"
-    assert needs_text(blob(1, needs=(lease, label, image))) == "docker.io/acme/billing:1.4 +2"
+    lease = Referrer("lease", "934215-PP20")
+    label = Referrer("label", DIGEST, DIGEST)
+    image = Referrer("image", "docker.io/acme/billing:1.4")
+    assert needs_text(blob(1, referrers=(lease,))) == "a lease"
+    assert needs_text(blob(1, referrers=(lease, label, image))) == "docker.io/acme/billing:1.4 +2"
     cell = BY_KEY["used-by"].cell
-    assert cell(blob(1, needs=(image, lease)), NOW, 16) == "…/billing:1.4 +1"
-    assert "934215-PP20" in dict(detail_lines(blob(1, needs=(lease,)), NOW))["used by"]
+    assert cell(blob(1, referrers=(image, lease)), NOW, 16) == "…/billing:1.4 +1"
+    assert "934215-PP20" in dict(detail_lines(blob(1, referrers=(lease,)), NOW))["used by"]
 
 
 def test_a_narrow_digest_leaves_out_the_usual_algorithm():
@@ -149,19 +151,19 @@ def test_refs_lose_their_middle():
 
 
 def test_shapes_are_one_cell_wide_everywhere():
-    assert set(SHAPES) == set(VERDICT_STYLES) == set(Verdict)
-    assert len(set(SHAPES.values())) == len(Verdict)
+    assert set(SHAPES) == set(STATE_STYLES) == set(IngestState)
+    assert len(set(SHAPES.values())) == len(IngestState)
     for shape in SHAPES.values():
         assert unicodedata.east_asian_width(shape) in {"N", "Na"}
         assert cell_len(shape) == 1
 
 
 def test_every_column_sorts_rows_with_and_without_facts():
-    rows = [ingest("a", 5, 0), ingest("b", 5, 10, rate=1.0), ingest("c", verdict=Verdict.DAMAGED)]
+    rows = [ingest("a", 5, 0), ingest("b", 5, 10, rate=1.0), ingest("c", state=IngestState.DAMAGED)]
     blobs = [
-        blob(1, needs=None, kind=None),
-        blob(2, needs=()),
-        blob(3, needs=(Need("label", "x"),)),
+        blob(1, referrers=None, kind=None),
+        blob(2, referrers=()),
+        blob(3, referrers=(Referrer("label", "x"),)),
     ]
     for columns, group in ((INGEST_COLUMNS, rows), (BLOB_COLUMNS, blobs)):
         for column in columns:
@@ -171,9 +173,9 @@ def test_every_column_sorts_rows_with_and_without_facts():
 def test_a_holder_that_labels_and_lists_a_blob_is_named_once():
     holder = Digest.of(b"manifest")
     needs = (
-        Need("label", f"containerd.io/gc.ref.content.l.0 of {holder.short()}", holder),
-        Need("manifest", f"manifest {holder.short()}", holder),
+        Referrer("label", f"containerd.io/gc.ref.content.l.0 of {holder.short()}", holder),
+        Referrer("manifest", f"manifest {holder.short()}", holder),
     )
-    assert needs_text(blob(1, needs=needs)) == f"manifest {holder.encoded[:12]}"
-    assert needs_text(blob(1, needs=needs[:1])) == f"label of {holder.encoded[:12]}"
-    assert needs_text(blob(1, needs=(*needs, Need("root", "gc.root")))).endswith(" +1")
+    assert needs_text(blob(1, referrers=needs)) == f"manifest {holder.encoded[:12]}"
+    assert needs_text(blob(1, referrers=needs[:1])) == f"label of {holder.encoded[:12]}"
+    assert needs_text(blob(1, referrers=(*needs, Referrer("root", "gc.root")))).endswith(" +1")

@@ -12,7 +12,7 @@ from frozen import (
     SOCKET,
     FrozenSession,
     of_daemon,
-    snapshot,
+    store_view,
 )
 from running import running
 from textual.widgets import Button, OptionList
@@ -20,7 +20,7 @@ from textual.widgets import Button, OptionList
 from contentui.content.digest import Digest
 from contentui.content.errors import Locked, PermissionDenied, Unavailable
 from contentui.content.model import Holder, Liveness, Probe
-from contentui.monitor.model import Health, Verdict, View
+from contentui.monitor.model import Freshness, Health, IngestState
 from contentui.tui.detect import Candidate
 from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.ask import AskScreen
@@ -38,7 +38,7 @@ def _own_state(tmp_path, monkeypatch):
 
 
 def picture(**more):
-    return snapshot(DAEMON_INGESTS, DAEMON_BLOBS, **({"source": SOCKET} | more))
+    return store_view(DAEMON_INGESTS, DAEMON_BLOBS, **({"source": SOCKET} | more))
 
 
 def session(*pictures, **more):
@@ -75,14 +75,14 @@ async def test_without_namespaces_there_is_no_column():
 
 
 async def test_the_column_comes_with_the_first_namespace_and_stays():
-    frozen = session(snapshot((), (), source=SOCKET))
+    frozen = session(store_view((), (), source=SOCKET))
     async with running(frozen) as ui:
         await ui.shown()
         assert "NAMESPACE" not in ui.text()
         frozen.push(picture(seq=2))
         await ui.until(lambda: "NAMESPACE" in ui.text())
         ui.dashboard.ingests.view.sort_by("namespace")
-        frozen.push(snapshot((), (), source=SOCKET, seq=3))
+        frozen.push(store_view((), (), source=SOCKET, seq=3))
         await ui.until(lambda: not ui.dashboard.ingests.shown)
         assert ui.dashboard.ingests.view.sort == "namespace"
 
@@ -196,7 +196,7 @@ async def test_too_many_are_not_asked_at_all():
     from frozen import ingest
 
     rows = tuple(of_daemon(ingest(f"r{n}", offset=n), "ci") for n in range(51))
-    frozen = FrozenSession(snapshot(rows), rows=rows)
+    frozen = FrozenSession(store_view(rows), rows=rows)
     async with running(frozen) as ui:
         await ui.shown()
         await ui.press("asterisk", "v")
@@ -209,8 +209,8 @@ async def test_what_a_probe_found_poisoned_is_poisoned_in_the_next_picture():
     async with running(frozen) as ui:
         await ui.shown()
         status = STALLED.status._replace(refused=BAD, offset=9, total=9)
-        row = STALLED._replace(status=status, verdict=Verdict.POISONED)
-        frozen.push(snapshot((row,), (), seq=2, source=SOCKET))
+        row = STALLED._replace(status=status, state=IngestState.POISONED)
+        frozen.push(store_view((row,), (), seq=2, source=SOCKET))
         await ui.until(lambda: "! poisoned" in ui.text())
         assert str(BAD) in ui.text()
 
@@ -250,7 +250,7 @@ async def test_what_a_person_must_hear_is_a_toast():
 
 async def test_a_lost_daemon_leaves_its_last_picture_and_the_cursor_where_it_was():
     frozen = session()
-    gone = Health(View.STALE, "the daemon doesn't answer; trying again", NOW)
+    gone = Health(Freshness.STALE, "the daemon doesn't answer; trying again", NOW)
     async with running(frozen, size=(80, 24)) as ui:
         await ui.shown()
         table = ui.dashboard.ingests.table
@@ -274,8 +274,8 @@ async def test_a_lost_daemon_leaves_its_last_picture_and_the_cursor_where_it_was
 
 
 async def test_a_daemon_that_never_answered_tells_why_instead_of_emptiness():
-    never = Health(View.STALE, "nobody listens there; trying again")
-    frozen = session(snapshot((), (), source=SOCKET, health=never))
+    never = Health(Freshness.STALE, "nobody listens there; trying again")
+    frozen = session(store_view((), (), source=SOCKET, health=never))
     async with running(frozen) as ui:
         await ui.shown()
         assert "nobody listens there" in ui.dashboard.ingests.empty_text

@@ -8,7 +8,7 @@ from test_daemon_screen import ABANDONED, BAD, DAEMON_INGESTS, FREE, STALLED, pi
 from test_snapshots import NAMES, SIZES, _one_place, settled  # noqa: F401 - a fixture
 
 from contentui.content.model import Liveness, Probe
-from contentui.monitor.model import Health, View
+from contentui.monitor.model import Freshness, Health
 from contentui.tui.app import ContentUI
 from contentui.tui.detect import Candidate
 from contentui.tui.screens.answers import AnswersScreen
@@ -77,7 +77,7 @@ def test_several_were_asked_for(snap_compare, monkeypatch):
 @pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
 def test_stale(snap_compare, size):
     reason = "containerd at /run/containerd/containerd.sock doesn't answer; trying again"
-    gone = Health(View.STALE, reason, NOW)
+    gone = Health(Freshness.STALE, reason, NOW)
     app = ContentUI(session(picture(health=gone, taken_ns=NOW + 14 * SECOND)))
     assert snap_compare(app, terminal_size=size, run_before=settled)
 

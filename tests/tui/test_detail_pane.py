@@ -5,14 +5,14 @@ from textual.app import App
 
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Liveness
-from contentui.index.model import Need
-from contentui.monitor.model import Verdict
+from contentui.index.model import Referrer
+from contentui.monitor.model import IngestState
 from contentui.tui.detail import DetailPane, detail_lines
 from contentui.tui.fields import Field, lay_out
 
 REASON = "Stalled: a live writer holds it. Wait, or abort it."
 STALLED = ingest(
-    "layer-" + "x" * 200, 1_900_412_928, 3_912_044_032, verdict=Verdict.STALLED, reason=REASON,
+    "layer-" + "x" * 200, 1_900_412_928, 3_912_044_032, state=IngestState.STALLED, reason=REASON,
     age=2460, silent=2280, holder=Holder(2231, 0, "/usr/bin/evil\x1b[2J --x", NOW - 60 * SECOND),
 )  # fmt: skip
 
@@ -39,14 +39,16 @@ def test_what_is_unknown_is_said():
 
 def test_a_blob_is_told_whole():
     by = Digest.of(b"m")
-    row = blob(1, 34_300_000, needs=(Need("image", "redis\x1b"), Need("manifest", "index", by)))
+    row = blob(
+        1, 34_300_000, referrers=(Referrer("image", "redis\x1b"), Referrer("manifest", "index", by))
+    )
     lines = detail_lines(row, NOW)
     told = dict(lines)
     assert told["size"] == "34,300,000 bytes (34.3 MB)"
     assert ("used by", "image redis\\x1b") in lines
     assert ("", f"manifest index ({by})") in lines
-    assert "may be needed" in dict(detail_lines(blob(1, needs=None), NOW))["used by"]
-    many = blob(1, needs=(Need("image", "x"),) * 5000)
+    assert "may be needed" in dict(detail_lines(blob(1, referrers=None), NOW))["used by"]
+    many = blob(1, referrers=(Referrer("image", "x"),) * 5000)
     assert ("", "and 4,900 more") in detail_lines(many, NOW)
 
 

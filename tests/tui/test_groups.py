@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from frozen import INGESTS, NOW, FrozenSession, digest, layer, snapshot
+from frozen import INGESTS, NOW, FrozenSession, digest, layer, store_view
 from pulls import OTHER, PULL, RESOLVING, RETRY, part, picture, silent
 from running import running
 from test_snapshots import NAMES, SIZES, _one_place, pressing, settled  # noqa: F401 - a fixture
 
 from contentui.content.model import ingest_id
-from contentui.monitor.transfers import TransferWatch
+from contentui.monitor.transfers import TransferTracker
 from contentui.transfers.model import Phase
 from contentui.tui.app import ContentUI
 from contentui.tui.cells import elide_image
@@ -94,7 +94,7 @@ def test_hostile_words_are_harmless():
 
 def test_nothing_is_made_anew_while_nothing_changes():
     rows, told = silent(INGESTS), [PULL]
-    watch = TransferWatch(lambda: told, 3.0)
+    watch = TransferTracker(lambda: told, 3.0)
     first, _ = watch.look(rows, SECOND)
     again, _ = watch.look(rows, 2 * SECOND)
     assert again is first
@@ -107,7 +107,7 @@ def test_nothing_is_made_anew_while_nothing_changes():
 
 def test_one_that_ends_early_is_told_for_a_while():
     rows, told = INGESTS, [PULL]
-    watch = TransferWatch(lambda: told, 3.0)
+    watch = TransferTracker(lambda: told, 3.0)
     watch.look(rows, SECOND)
     told.clear()
     (group,) = watch.look(rows, SECOND + SECOND // 4)[1]
@@ -121,7 +121,7 @@ def test_one_that_ends_early_is_told_for_a_while():
 
 def test_one_that_is_done_vanishes_at_once():
     rows, told = INGESTS, [PULL]
-    watch = TransferWatch(lambda: told, 3.0)
+    watch = TransferTracker(lambda: told, 3.0)
     watch.look(rows, SECOND)
     told.clear()
     assert watch.look(rows[2:], 2 * SECOND) == (rows[2:], ())
@@ -177,7 +177,7 @@ async def test_cursor_marks_filter_and_sort_stay_with_their_items():
         table.cursor_key = ingest_id(layer("b"))
         await ui.press("space")
         table.cursor_key = ingest_id(layer("b"))
-        session.push(snapshot(silent(INGESTS), seq=2))
+        session.push(store_view(silent(INGESTS), seq=2))
         await ui.until(lambda: not any(isinstance(row, Heading) for row in table.rows))
         assert table.cursor_key == ingest_id(layer("b"))
         assert table.marks == {ingest_id(layer("b"))}

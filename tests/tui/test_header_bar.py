@@ -6,14 +6,14 @@ from table_rows import NOW, SECOND, ingest
 from textual.app import App
 
 from contentui.content.model import Usage
-from contentui.monitor.model import Health, Snapshot, Verdict, View
+from contentui.monitor.model import Freshness, Health, IngestState, StoreView
 from contentui.tui.graph import RateGraph
 from contentui.tui.header import HeaderBar, fit_parts, header_parts
 
 HISTORY = tuple(1e7 * (1 + math.sin(i / 9)) for i in range(300))
 
 
-def snapshot(counts=None, **more):
+def store_view(counts=None, **more):
     values = {
         "seq": 1,
         "taken_ns": NOW,
@@ -21,14 +21,14 @@ def snapshot(counts=None, **more):
         "read_only_reason": "",
         "ingests": (ingest("a"),),
         "blobs": (),
-        "counts": counts or {Verdict.MOVING: 5},
+        "counts": counts or {IngestState.MOVING: 5},
         "blob_bytes": 18_200_000_000,
         "rate": 22.6e6,
         "history": HISTORY,
-        "health": Health(View.LIVE),
+        "health": Health(Freshness.LIVE),
         "usage": Usage(10**12, 5 * 10**11),
     }
-    return Snapshot(**(values | more))
+    return StoreView(**(values | more))
 
 
 def said(snap, width=200, paused=False, now_ns=NOW):
@@ -37,7 +37,8 @@ def said(snap, width=200, paused=False, now_ns=NOW):
 
 def test_wide_says_everything():
     text = said(
-        snapshot({Verdict.MOVING: 5, Verdict.STALLED: 1}, read_only_reason="x"), paused=True
+        store_view({IngestState.MOVING: 5, IngestState.STALLED: 1}, read_only_reason="x"),
+        paused=True,
     )
     for words in (
         "▸ live", "read-only", "◌ 1 stalled", "▸ 5 moving", "0 blobs · 18.2 GB", "500 GB free",
@@ -48,28 +49,28 @@ def test_wide_says_everything():
 
 
 def test_trouble_outlasts_everything_on_a_narrow_screen():
-    counts = {Verdict.MOVING: 4, Verdict.STALLED: 2, Verdict.ABANDONED: 1}
-    text = said(snapshot(counts), 80)
+    counts = {IngestState.MOVING: 4, IngestState.STALLED: 2, IngestState.ABANDONED: 1}
+    text = said(store_view(counts), 80)
     for words in ("2 stalled", "1 abandoned", "22.6 MB/s"):
         assert words in text
-    counts |= {Verdict.DAMAGED: 3, Verdict.POISONED: 1}
-    text = said(snapshot(counts), 80)
+    counts |= {IngestState.DAMAGED: 3, IngestState.POISONED: 1}
+    text = said(store_view(counts), 80)
     for words in ("2 stalled", "1 abandoned", "3 damaged", "1 poisoned"):
         assert words in text
-    assert "3 damaged" in said(snapshot(counts), 14)
+    assert "3 damaged" in said(store_view(counts), 14)
 
 
 def test_an_old_picture_and_a_full_disk_are_trouble_too():
-    stale = snapshot(health=Health(View.STALE, "gone", NOW - 4 * SECOND))
+    stale = store_view(health=Health(Freshness.STALE, "gone", NOW - 4 * SECOND))
     assert "✕ stale 4s" in said(stale, 30)
-    assert "free" in said(snapshot(usage=Usage(1000, 10)), 40)
-    assert "▹ polling" in said(snapshot(health=Health(View.POLLING)))
+    assert "free" in said(store_view(usage=Usage(1000, 10)), 40)
+    assert "▹ polling" in said(store_view(health=Health(Freshness.POLLING)))
 
 
 @pytest.mark.parametrize("width", range(1, 220, 3))
 def test_parts_fit(width):
-    counts = dict.fromkeys(Verdict, 12_345)
-    parts = fit_parts(header_parts(snapshot(counts), NOW, True), width)
+    counts = dict.fromkeys(IngestState, 12_345)
+    parts = fit_parts(header_parts(store_view(counts), NOW, True), width)
     if len(parts) > 1:
         assert sum(cell_len(part.text) + 2 for part in parts) <= width
 
@@ -88,7 +89,7 @@ async def test_the_line_is_as_wide_as_the_screen_and_keeps_its_graph():
             await pilot.resize_terminal(width, 10)
             while header.size.width != width:
                 await pilot.pause()
-            header.show(snapshot(), NOW, paused=True)
+            header.show(store_view(), NOW, paused=True)
             graph.show(HISTORY)
             strip = header.render_line(0)
             assert cell_len(strip.text) == width

@@ -50,13 +50,13 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
                 assert {row.status.ref for row in members} == wanted
                 assert "acme/billing:1.4" in ui.text()
                 total = sum(len(data) for data in (*IMAGE.layers, IMAGE.config))
-                await ui.until(lambda: ui.dashboard.snapshot.groups[0].total == total)
-                await ui.until(lambda: ui.dashboard.snapshot.groups[0].eta_s is not None)
+                await ui.until(lambda: ui.dashboard.store_view.groups[0].total == total)
+                await ui.until(lambda: ui.dashboard.store_view.groups[0].eta_s is not None)
                 await ui.until(lambda: "retrying in" in ui.text())
                 assert "/6): 127.0.0.1" in ui.text()
                 assert await asyncio.wait_for(child.wait(), 30) == 0
                 await ui.until(lambda: not table.rows)
-                assert not ui.dashboard.snapshot.groups
+                assert not ui.dashboard.store_view.groups
                 for digest in IMAGE.blobs:
                     await ui.until(lambda d=digest: d in {b.key for b in ui.dashboard.blobs.shown})
             finally:

@@ -5,7 +5,7 @@ from textual.app import App
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from contentui.monitor.model import Verdict
+from contentui.monitor.model import IngestState
 from contentui.tui.columns import BLOB_COLUMNS, INGEST_COLUMNS
 from contentui.tui.live_table import LiveTable
 
@@ -338,7 +338,7 @@ async def test_a_scroll_indicator_comes_only_when_needed():
 async def test_each_verdict_is_a_word_and_a_shape():
     app = TableApp()
     async with app.run_test(size=(80, 24)):
-        app.table.show([ingest(v.name, verdict=v) for v in Verdict], NOW)
+        app.table.show([ingest(v.name, state=v) for v in IngestState], NOW)
         shown = "\n".join(texts(app.table))
         for word in (
             "▸ moving",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from frozen import FrozenSession, snapshot
+from frozen import FrozenSession, store_view
 from textual.widgets import Input
 
 from contentui.tui.app import ContentUI, Looks
@@ -26,7 +26,7 @@ async def settled(pilot):
     """Until the picture is there and everything that was asked for is drawn."""
     app = pilot.app
     dashboard = next(s for s in app.screen_stack if isinstance(s, Dashboard))
-    while dashboard.snapshot is None:
+    while dashboard.store_view is None:
         await pilot.pause(0.01)
     await pilot.pause()
     for field in app.screen.query(Input):
@@ -86,7 +86,7 @@ def test_help(snap_compare):
 
 
 def test_empty(snap_compare):
-    session = FrozenSession(snapshot((), ()))
+    session = FrozenSession(store_view((), ()))
     assert snap_compare(ContentUI(session), terminal_size=(80, 24), run_before=settled)
 
 

@@ -36,7 +36,7 @@ def configure(parser: ArgumentParser) -> None:
         default=10.0,
         help="how long, with --headless (default: 10)",
     )
-    parser.add_argument("--json", action="store_true", help="with --headless: snapshots as JSON")
+    parser.add_argument("--json", action="store_true", help="with --headless: views as JSON")
 
 
 def run(args: Namespace, context: Context) -> int:
@@ -74,11 +74,11 @@ def _show(args: Namespace, source: str) -> int:
 
 
 def _headless(args: Namespace, context: Context, source: str) -> int:
-    """Tell what happens: a snapshot as JSON for each look, else its events as sentences."""
+    """Tell what happens: a view as JSON for each look, else its events as sentences."""
     from contentui.cli.records import json_line
     from contentui.index.content_index import ContentIndex
     from contentui.monitor.monitor import Monitor
-    from contentui.monitor.stream import snapshot_record
+    from contentui.monitor.stream import store_view_record
     from contentui.stores.open import open_store
     from contentui.text import visible
 
@@ -86,11 +86,11 @@ def _headless(args: Namespace, context: Context, source: str) -> int:
     monitor = Monitor(store, index=ContentIndex(store))
     end = time.monotonic() + args.seconds
     while time.monotonic() < end:
-        snapshot = monitor.tick()
+        view = monitor.tick()
         if args.json:
-            context.out.line(json_line(snapshot_record(snapshot, blobs=True)))
+            context.out.line(json_line(store_view_record(view, blobs=True)))
         else:
-            context.out.lines(map(visible, snapshot.events))
+            context.out.lines(map(visible, view.events))
             context.out.flush()
         time.sleep(max(min(args.interval, end - time.monotonic()), 0))
     return Exit.DONE

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from contentui.actions.model import Result, Verb
 from contentui.content.model import IngestId, Status
-from contentui.monitor.model import BlobRow, Group, IngestRow, Snapshot
+from contentui.monitor.model import BlobRow, Group, IngestRow, StoreView
 from contentui.text import visible
 from contentui.tui import probing
 from contentui.tui.columns import (
@@ -35,9 +35,9 @@ from contentui.tui.messages import (
     PlanFinished,
     PlanMade,
     Probed,
-    SnapshotTaken,
     StoreFailed,
     StoreOpened,
+    StoreViewTaken,
 )
 from contentui.tui.screens import words
 from contentui.tui.screens.filter_line import FilterLine
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 
 FRAME_S = 0.004
-"""Within which all parts of the screen have taken in a snapshot, seconds."""
+"""Within which all parts of the screen have taken in a view, seconds."""
 
 
 ANSWER_S = 20.0
@@ -68,7 +68,7 @@ SETTLE_S = 1.0
 
 
 class Dashboard(Screen[None]):
-    """Holds the last snapshot and hands its rows to the panes."""
+    """Holds the last view of the store and hands its rows to the panes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [command.binding() for command in COMMANDS]
 
@@ -86,7 +86,7 @@ class Dashboard(Screen[None]):
         )  # fmt: skip
         self._graph = graph
         self.active: Pane[Any] = self.ingests
-        self.snapshot: Snapshot | None = None
+        self.store_view: StoreView | None = None
         self._frozen_ns = 0
         self._state: tuple[object, ...] = ()
         self._failure: StoreFailed | None = None
@@ -126,39 +126,39 @@ class Dashboard(Screen[None]):
 
     # What the workers report.
 
-    @on(SnapshotTaken)
-    def _snapshot_taken(self, message: SnapshotTaken) -> None:
-        before, self.snapshot = self.snapshot, message.snapshot
-        self._spare_the_collector(message.snapshot)
+    @on(StoreViewTaken)
+    def _store_view_taken(self, message: StoreViewTaken) -> None:
+        before, self.store_view = self.store_view, message.store_view
+        self._spare_the_collector(message.store_view)
         failed, self._failure = self._failure, None
-        self.read_only_reason = message.snapshot.read_only_reason
-        self._use_columns(message.snapshot)
-        for notice in message.snapshot.notices:
+        self.read_only_reason = message.store_view.read_only_reason
+        self._use_columns(message.store_view)
+        for notice in message.store_view.notices:
             self._app.tell(visible(notice, 600), "warning", for_s=NOTICE_S)
         self._paint_together()
-        if not failed and _looks_same(before, message.snapshot):
+        if not failed and _looks_same(before, message.store_view):
             self._refresh_header()
         elif self.is_active:
             self._refresh_all()
         else:
             self._refresh_header()
-            self._sheet.follow(before, message.snapshot)
+            self._sheet.follow(before, message.store_view)
 
-    def _use_columns(self, snapshot: Snapshot) -> None:
+    def _use_columns(self, store_view: StoreView) -> None:
         """With the namespaces, once there are any; the column stays when its rows go."""
-        if self._rows_seen[0] is not snapshot.ingests and not self.ingests.is_using("namespace"):
-            self.ingests.use(ingest_columns(snapshot.ingests))
-        if self._rows_seen[1] is not snapshot.blobs and not self.blobs.is_using("namespace"):
-            self.blobs.use(blob_columns(snapshot.blobs))
-        self._rows_seen = snapshot.ingests, snapshot.blobs
+        if self._rows_seen[0] is not store_view.ingests and not self.ingests.is_using("namespace"):
+            self.ingests.use(ingest_columns(store_view.ingests))
+        if self._rows_seen[1] is not store_view.blobs and not self.blobs.is_using("namespace"):
+            self.blobs.use(blob_columns(store_view.blobs))
+        self._rows_seen = store_view.ingests, store_view.blobs
 
-    def _spare_the_collector(self, snapshot: Snapshot) -> None:
+    def _spare_the_collector(self, store_view: StoreView) -> None:
         """Take many rows out of the garbage collector's sight.
 
         They hold no cycles, and each full pass over 100,000 of them would stop the screen for
         hundreds of milliseconds.
         """
-        count = len(snapshot.blobs) + len(snapshot.ingests)
+        count = len(store_view.blobs) + len(store_view.ingests)
         if count > self._unwatched + UNWATCHED_STEP:
             self._unwatched = count
             gc.freeze()
@@ -179,7 +179,7 @@ class Dashboard(Screen[None]):
     @on(StoreFailed)
     def _store_failed(self, message: StoreFailed) -> None:
         self._failure = message
-        if self.snapshot is None:
+        if self.store_view is None:
             self.ingests.empty_text = words.failed(message.error)
             self.blobs.empty_text = ""
         self._refresh_all()
@@ -211,11 +211,11 @@ class Dashboard(Screen[None]):
         self._progress = text
         self._refresh_notice()
 
-    # From the snapshot to the eye.
+    # From the view to the screen.
 
     @property
     def _now_ns(self) -> int:
-        return self.snapshot.taken_ns if self.snapshot else time.time_ns()
+        return self.store_view.taken_ns if self.store_view else time.time_ns()
 
     @property
     def paused(self) -> bool:
@@ -228,19 +228,19 @@ class Dashboard(Screen[None]):
         self._refresh_notice()
 
     def _refresh_header(self) -> None:
-        if self.snapshot is not None:
-            self.query_one(HeaderBar).show(self.snapshot, self._now_ns, self.paused)
+        if self.store_view is not None:
+            self.query_one(HeaderBar).show(self.store_view, self._now_ns, self.paused)
 
     def _refresh_panes(self) -> None:
-        if self.snapshot is not None:
+        if self.store_view is not None:
             now_ns = self._frozen_ns if self.paused else self._now_ns
             now_s = time.monotonic()
             if not self.paused:
                 self.ingests.empty_text, self.blobs.empty_text = words.empty(
-                    self.snapshot, collects=self._app.session.collects
+                    self.store_view, collects=self._app.session.collects
                 )
-            self.ingests.feed(self.snapshot.ingests, now_ns, now_s, self._headings())
-            self.blobs.feed(self.snapshot.blobs, now_ns, now_s)
+            self.ingests.feed(self.store_view.ingests, now_ns, now_s, self._headings())
+            self.blobs.feed(self.store_view.blobs, now_ns, now_s)
             self._tell_focus()
         else:
             for pane in (self.ingests, self.blobs):
@@ -271,7 +271,7 @@ class Dashboard(Screen[None]):
 
     def _headings(self) -> Sequence[GroupHeading]:
         """Of the pulls that are told of; the same objects as long as those didn't change."""
-        groups = self.snapshot.groups if self.snapshot else ()
+        groups = self.store_view.groups if self.store_view else ()
         if groups != self._groups[0]:
             self._groups = groups, tuple(map(GroupHeading, groups))
         return self._groups[1]
@@ -291,7 +291,7 @@ class Dashboard(Screen[None]):
     @property
     def _trouble(self) -> str:
         """Why what is shown is old, or nothing is; empty when all is well."""
-        return words.notice(self._failure, self.snapshot)
+        return words.notice(self._failure, self.store_view)
 
     def _refresh_notice(self) -> None:
         notice = self.query_one("#notice", Static)
@@ -567,13 +567,13 @@ class Dashboard(Screen[None]):
         self.app.push_screen(HelpScreen(help_lines(live_hints(self), words.legend())))
 
 
-def _looks_same(before: Snapshot | None, now: Snapshot) -> bool:
+def _looks_same(before: StoreView | None, now: StoreView) -> bool:
     """Whether tables and detail would show the same: equal rows, and ages of the same second."""
     return (
         before is not None
         and before.taken_ns // 10**9 == now.taken_ns // 10**9
         and before.blobs is now.blobs
-        and before.health.view == now.health.view
+        and before.health.freshness == now.health.freshness
         and before.ingests == now.ingests
         and before.groups == now.groups
     )

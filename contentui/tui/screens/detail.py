@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def full_lines(
     row: IngestRow | BlobRow | Group, now_ns: int, history: Sequence[float] = ()
 ) -> list[Line]:
-    """The verdict as a sentence, then every field under its label."""
+    """The state as a sentence, then every field under its label."""
     fields = detail_lines(row, now_ns, history)
     lines = [Line(value, "plain", label, hang=11) for label, value in fields]
     said = [Line(text, style) for text, style in sentences(row)]

@@ -32,7 +32,7 @@ Decision = frozenset[Concern] | None
 _CONCERNS = {
     Concern.LIVE_WRITER: "held by a live writer",
     Concern.MOVING: "moving right now",
-    Concern.HOLDER_UNKNOWN: "perhaps held: whether a writer lives can't be seen from here",
+    Concern.UNKNOWN: "perhaps held: whether a writer lives can't be seen from here",
     Concern.NEEDED: "needed by something in this store",
     Concern.NEEDS_UNKNOWN: "perhaps needed: who needs it can't be known from here",
 }

@@ -10,7 +10,7 @@ from contentui.tui.groups import GroupHeading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contentui.monitor.model import BlobRow, Snapshot
+    from contentui.monitor.model import BlobRow, StoreView
     from contentui.tui.screens.dashboard import Dashboard
     from contentui.tui.screens.detail import DetailScreen
     from contentui.tui.screens.pane import Pane
@@ -38,7 +38,7 @@ class Sheet:
         self._open = screen, subject
         self._dashboard.app.push_screen(screen)
 
-    def follow(self, before: Snapshot | None, now: Snapshot) -> None:
+    def follow(self, before: StoreView | None, now: StoreView) -> None:
         """Newer values of the same item, until that is gone."""
         if self._open is None or self._dashboard.app.screen is not self._open[0]:
             return
@@ -61,10 +61,10 @@ class Sheet:
         return full_lines(subject, now_ns, history)
 
 
-def _like(subject: Subject, snapshot: Snapshot) -> Sequence[Subject]:
+def _like(subject: Subject, store_view: StoreView) -> Sequence[Subject]:
     if isinstance(subject, Group):
-        return snapshot.groups
-    return snapshot.ingests if isinstance(subject, IngestRow) else snapshot.blobs
+        return store_view.groups
+    return store_view.ingests if isinstance(subject, IngestRow) else store_view.blobs
 
 
 def _title(subject: Subject) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from contentui.actions.describe import describe_outcome, describe_outcomes
 from contentui.actions.model import Result
-from contentui.monitor.model import Snapshot, Verdict, View
+from contentui.monitor.model import Freshness, IngestState, StoreView
 from contentui.text import human_size, local_time, visible
 from contentui.tui.columns import SHAPES
 from contentui.tui.source import narrowed, parse
@@ -29,20 +29,20 @@ DESTRUCTIVE = {
 """Commands that are refused where the store is read-only, and their verbs."""
 
 _LEGEND = {
-    Verdict.MOVING: "bytes arrive",
-    Verdict.COMPLETE: "all bytes are there, not committed yet",
-    Verdict.HOLDER_UNKNOWN: "silent, and nobody can say whether its writer lives",
-    Verdict.TRICKLE: "bytes arrive, but very slowly",
-    Verdict.STALLED: "silent, while a live writer holds it",
-    Verdict.ABANDONED: "silent, and nobody holds it",
-    Verdict.POISONED: "complete with the wrong digest: retries fail until it is removed",
-    Verdict.DAMAGED: "its files are not what they should be",
+    IngestState.MOVING: "bytes arrive",
+    IngestState.COMPLETE: "all bytes are there, not committed yet",
+    IngestState.UNKNOWN: "silent, and nobody can say whether its writer lives",
+    IngestState.TRICKLE: "bytes arrive, but very slowly",
+    IngestState.STALLED: "silent, while a live writer holds it",
+    IngestState.ABANDONED: "silent, and nobody holds it",
+    IngestState.POISONED: "complete with the wrong digest: retries fail until it is removed",
+    IngestState.DAMAGED: "its files are not what they should be",
 }
 
 
 def legend() -> list[tuple[str, str, str]]:
-    """Shape, word and meaning of each verdict."""
-    return [(SHAPES[verdict], verdict.value, text) for verdict, text in _LEGEND.items()]
+    """Shape, word and meaning of each state."""
+    return [(SHAPES[state], state.value, text) for state, text in _LEGEND.items()]
 
 
 _WORDY = re.compile("failed to connect to all addresses; last error: (?:.*error: )?", re.DOTALL)
@@ -59,41 +59,41 @@ def failed(error: ContentError) -> str:
     return f"{_brief(error.message)}{advice}\n\nStill trying. r tries now, q leaves."
 
 
-def notice(failure: StoreFailed | None, snapshot: Snapshot | None) -> str:
+def notice(failure: StoreFailed | None, store_view: StoreView | None) -> str:
     """What is wrong with the view, for the line that nobody can overlook."""
     if failure is not None:
-        if snapshot is None:
+        if store_view is None:
             return f"The store can't be shown: {_brief(failure.error.message)}"
         advice = f" {visible(failure.error.advice, 300)}" if failure.error.advice else ""
         return f"Lost the store: {_brief(failure.error.message)}{advice} Still trying."
-    if snapshot is not None and snapshot.health.view is View.STALE:
-        reason = _brief(snapshot.health.reason)
-        if not snapshot.health.since_ns:
+    if store_view is not None and store_view.health.freshness is Freshness.STALE:
+        reason = _brief(store_view.health.reason)
+        if not store_view.health.since_ns:
             return f"The store can't be shown: {reason}"
-        since = local_time(snapshot.health.since_ns).rpartition(" ")[2]
+        since = local_time(store_view.health.since_ns).rpartition(" ")[2]
         return f"Since {since} this picture is old: {reason}"
     return ""
 
 
-def empty(snapshot: Snapshot, *, collects: bool = False) -> tuple[str, str]:
+def empty(store_view: StoreView, *, collects: bool = False) -> tuple[str, str]:
     """What stands where ingests, and where blobs, would be.
 
     ``collects``: a containerd's, which wants a namespace for what is new.
     """
     import shlex
 
-    source = snapshot.source
+    source = store_view.source
     if collects and len(parse(source).namespaces) != 1:
         source = narrowed(source, "default")
     where = visible(shlex.quote(source), 300)
     command = f"contentui --store {where} ingest mine < FILE"
-    if snapshot.health.view is View.STALE:
-        if not snapshot.health.since_ns:
-            return f"{_brief(snapshot.health.reason)}\n\nr tries now, q leaves.", ""
+    if store_view.health.freshness is Freshness.STALE:
+        if not store_view.health.since_ns:
+            return f"{_brief(store_view.health.reason)}\n\nr tries now, q leaves.", ""
         return ("Nothing was here at the last good look.",) * 2
-    if snapshot.read_only_reason:
+    if store_view.read_only_reason:
         ingests = "Nothing is on its way into this store."
-    elif snapshot.blobs:
+    elif store_view.blobs:
         ingests = f"Nothing is on its way into this store. To send something:\n\n{command}"
     else:
         ingests = (

@@ -10,7 +10,7 @@ from contentui.actions.records import step_to_json
 from contentui.actions.words import GAP
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, IngestId, Liveness, Status
-from contentui.index.model import Need
+from contentui.index.model import Referrer
 
 SOURCE = "unix:///run/c.sock"
 NOW = 1_700_000_000 * 10**9
@@ -59,7 +59,7 @@ def test_a_blob_goes_from_its_namespaces_and_its_file_later():
         "It is gone from namespaces k8s.io, moby at once; the file with its 5.00 kB goes at the"
         " daemon's next collection, unless another namespace knows it."
     )
-    needs = (Need("lease", "l"),)
+    needs = (Referrer("lease", "l"),)
     step = only(plan_delete(SOURCE, [blob("k8s.io")], lambda _: needs, collects=True))
     assert "from namespace k8s.io at once" in step.effect
     assert "What needs it stays behind, incomplete." in step.effect

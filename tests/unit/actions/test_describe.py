@@ -16,7 +16,7 @@ from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
 from contentui.content.digest import Digest
 from contentui.content.errors import PermissionDenied
 from contentui.content.model import Holder, Info, Liveness, Status, ingest_id
-from contentui.index.model import Need
+from contentui.index.model import Referrer
 
 NOW = 1_700_000_000 * 10**9
 HOUR = 3600 * 10**9
@@ -59,7 +59,7 @@ def test_a_plan_to_truncate_that_is_refused():
 
 def test_a_plan_to_delete():
     info = Info(Digest.of(b"x"), 512, 0, 0, {})
-    needs = tuple(Need("manifest", f"app:{number}") for number in range(7))
+    needs = tuple(Referrer("manifest", f"app:{number}") for number in range(7))
     plan = plan_delete(".", [info], lambda _: needs)
     lines = texts(describe_plan(plan, NOW))
     assert lines[:3] == [
@@ -116,7 +116,7 @@ def hostile_plan():
     ingest = plan_abort(HOSTILE, [fact(HOSTILE, Liveness.HELD, holder, damage=HOSTILE)]).steps
     refused = plan_truncate(HOSTILE, [fact("x", Liveness.HELD, holder)]).steps
     info = Info(Digest.of(b"x"), 512, NOW, 0, {})
-    blob = plan_delete(HOSTILE, [info], lambda _: (Need(HOSTILE, HOSTILE),)).steps
+    blob = plan_delete(HOSTILE, [info], lambda _: (Referrer(HOSTILE, HOSTILE),)).steps
     return Plan(Verb.ABORT, HOSTILE, (*ingest, *refused, *blob))
 
 

@@ -15,7 +15,7 @@ from contentui.actions.journal import Journal, default_path
 from contentui.actions.model import Outcome, Result, Step, Verb
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, Status, ingest_id
-from contentui.index.model import Need
+from contentui.index.model import Referrer
 
 AT = 1_700_000_000_000_000_000
 
@@ -82,7 +82,7 @@ def test_a_line_says_everything(journal):
 
 def test_a_blob_and_who_needed_it(journal):
     digest = Digest.of(b"x")
-    needs = tuple(Need("image", f"i{number}", digest) for number in range(500))
+    needs = tuple(Referrer("image", f"i{number}", digest) for number in range(500))
     step = Step(Verb.DELETE, Info(digest, 9, AT, 0, None), 9, "gone", needs=needs)
     journal.write("src", Outcome(step, Result.REFUSED, "needed"), AT)
     (line,) = journal.tail(1)

@@ -9,7 +9,7 @@ from contentui.actions.model import Concern
 from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, Liveness, Status, ingest_id
-from contentui.index.model import Need
+from contentui.index.model import Referrer
 from contentui.stores.memory import MemoryStore
 
 HOLDER = Holder(4711, 5, "curl \x1b[2J https://x", 6)
@@ -99,7 +99,7 @@ class TestAbort:
 
     def test_where_holders_are_unknown(self):
         step = only(plan_abort(".", [facts(**UNKNOWN)]))
-        assert step.concerns == {Concern.HOLDER_UNKNOWN}
+        assert step.concerns == {Concern.UNKNOWN}
         assert "If a writer is live, it keeps writing into the void" in step.effect
 
     def test_of_a_moving_one(self):
@@ -162,7 +162,7 @@ class TestTruncate:
 
     def test_where_holders_are_unknown(self):
         step = only(plan_truncate(".", [facts(**UNKNOWN)]))
-        assert step.concerns == {Concern.HOLDER_UNKNOWN}
+        assert step.concerns == {Concern.UNKNOWN}
         assert "the store refuses" in step.effect
 
     def test_of_a_poisoned_one(self):
@@ -181,7 +181,7 @@ INDEX, MANIFEST, LAYER, OTHER = (info(name) for name in ("index", "manifest", "l
 
 
 def by(holder):
-    return Need("manifest", "x", holder.digest)
+    return Referrer("manifest", "x", holder.digest)
 
 
 GRAPH = {
@@ -225,7 +225,7 @@ class TestDelete:
         assert plan.concerns == frozenset()
 
     def test_a_root_label_counts_although_its_blob_goes(self):
-        plan = plan_delete(".", [INDEX], lambda _: (Need("root", "containerd.io/gc.root"),))
+        plan = plan_delete(".", [INDEX], lambda _: (Referrer("root", "containerd.io/gc.root"),))
         assert plan.concerns == {Concern.NEEDED}
 
     def test_what_is_not_all_that_is_known_is_no_freedom(self):

@@ -22,7 +22,7 @@ from contentui.content.errors import (
 )
 from contentui.index.content_index import ContentIndex
 from contentui.index.labels import REFERENCE, ROOT
-from contentui.index.model import Need
+from contentui.index.model import Referrer
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 
@@ -176,7 +176,7 @@ class TestIngests:
             store, seen, second_look_s=1, sleep=lambda _: writer.write(b"go") and None
         )
         plan = plan_abort(".", facts)
-        assert plan.concerns == {Concern.MOVING, Concern.HOLDER_UNKNOWN}
+        assert plan.concerns == {Concern.MOVING, Concern.UNKNOWN}
         assert only(run(store, plan, allow=ALL)).result is Result.SKIPPED
         assert store.status("r")
 
@@ -318,20 +318,22 @@ class TestBlobs:
         return index
 
     def test_a_set_that_holds_itself_goes_whole(self, store, layer, manifest, index):
-        plan = plan_delete(".", [layer, manifest], index.needs, certain=index.needs_certain)
-        outcomes = run(store, plan, needs=index.needs)
+        plan = plan_delete(
+            ".", [layer, manifest], index.referrers, certain=index.referrers_complete
+        )
+        outcomes = run(store, plan, needs=index.referrers)
         assert [outcome.result for outcome in outcomes] == [Result.DONE, Result.DONE]
         assert list(store.walk()) == []
 
     def test_what_is_needed_must_be_forced(self, store, layer, manifest, index):
-        plan = plan_delete(".", [layer], index.needs)
-        outcome = only(run(store, plan, needs=index.needs))
+        plan = plan_delete(".", [layer], index.referrers)
+        outcome = only(run(store, plan, needs=index.referrers))
         assert outcome.result is Result.REFUSED
         assert outcome.reason.startswith("something needs it: manifest index sha256:")
-        assert only(run(store, plan, allow=ALL, needs=index.needs)).result is Result.DONE
+        assert only(run(store, plan, allow=ALL, needs=index.referrers)).result is Result.DONE
 
     def test_needed_by_many_is_counted(self, store, layer):
-        needs = tuple(Need("image", f"i{number}") for number in range(3))
+        needs = tuple(Referrer("image", f"i{number}") for number in range(3))
         outcome = only(run(store, plan_delete(".", [layer], lambda _: needs)))
         assert "image i0 and 2 more" in outcome.reason
 
@@ -343,7 +345,7 @@ class TestBlobs:
     def test_a_child_stays_when_its_holder_does(self, store, layer, manifest, index):
         store.update(manifest.digest, {ROOT: "x"})
         index.update(store.walk())
-        plan = plan_delete(".", [layer, store.info(manifest.digest)], index.needs)
+        plan = plan_delete(".", [layer, store.info(manifest.digest)], index.referrers)
         assert results(run(store, plan)) == [
             (
                 manifest.digest,
@@ -361,25 +363,25 @@ class TestBlobs:
     def test_a_child_goes_when_its_holder_has_vanished_by_itself(
         self, store, layer, manifest, index
     ):
-        plan = plan_delete(".", [layer, manifest], index.needs)
+        plan = plan_delete(".", [layer, manifest], index.referrers)
         store.delete(manifest.digest)
-        outcomes = run(store, plan, needs=index.needs)
+        outcomes = run(store, plan, needs=index.referrers)
         assert [outcome.result for outcome in outcomes] == [Result.SKIPPED, Result.DONE]
         assert outcomes[0].reason == "it is gone: deleted since it was shown"
 
     def test_a_need_that_came_since_ends_it(self, store, layer, index):
-        plan = plan_delete(".", [layer], index.needs)
+        plan = plan_delete(".", [layer], index.referrers)
         manifest = store.put(document(layer))
         index.refresh(60)
-        outcome = only(run(store, plan, allow=ALL, needs=index.needs))
+        outcome = only(run(store, plan, allow=ALL, needs=index.referrers))
         assert outcome.result is Result.SKIPPED
         assert manifest.digest.short() in outcome.reason
 
     def test_a_planned_need_may_still_be_there(self, store, layer, manifest, index):
-        plan = plan_delete(".", [layer], index.needs)
+        plan = plan_delete(".", [layer], index.referrers)
         store.put(document(manifest))  # the need has another name now, not another digest
         index.refresh(60)
-        assert only(run(store, plan, allow=ALL, needs=index.needs)).result is Result.DONE
+        assert only(run(store, plan, allow=ALL, needs=index.referrers)).result is Result.DONE
 
     def test_a_root_label_that_came_since_ends_it_even_without_an_index(self, store, layer):
         plan = plan_delete(".", [layer], lambda _: ())
@@ -394,7 +396,7 @@ class TestBlobs:
         assert "can't be known any more" in outcome.reason
 
     def test_unknown_needs_that_became_known_need_their_own_leave(self, store, layer):
-        found = (Need("image", "busybox"),)
+        found = (Referrer("image", "busybox"),)
         plan = plan_delete(".", [layer], lambda _: None)
         allow = {Concern.NEEDS_UNKNOWN}
         outcome = only(run(store, plan, allow=allow, needs=lambda _: found))
@@ -415,8 +417,8 @@ class TestBlobs:
         store.update(second.digest, {REFERENCE: first.digest})
         index = ContentIndex(store)
         index.refresh(60)
-        plan = plan_delete(".", store.walk(), index.needs)
-        outcomes = run(store, plan, needs=index.needs)
+        plan = plan_delete(".", store.walk(), index.referrers)
+        outcomes = run(store, plan, needs=index.referrers)
         assert {outcome.result for outcome in outcomes} == {Result.DONE}
 
 

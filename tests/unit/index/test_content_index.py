@@ -1,4 +1,4 @@
-"""The index knows who needs a blob, and calls nothing free that it isn't sure of."""
+"""The index knows who referrers a blob, and calls nothing free that it isn't sure of."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contentui.content.model import Info
 from contentui.index import content_index as index_module
 from contentui.index.content_index import ContentIndex
 from contentui.index.labels import REFERENCE, ROOT
-from contentui.index.model import Need
+from contentui.index.model import Referrer
 from contentui.oci.kinds import Kind
 from contentui.stores.memory import MemoryStore
 
@@ -110,21 +110,21 @@ def test_a_big_blob_is_only_glanced_at_and_only_when_asked(store, monkeypatch):
     assert index.known_kind(big.digest) is None
     assert index.kind(big.digest) is Kind.JSON
     assert index.known_kind(big.digest) is Kind.JSON
-    assert index.needs(big.digest) == ()
+    assert index.referrers(big.digest) == ()
 
 
 def test_who_needs_what_in_an_image(store):
     image = Image(store)
     index = settled(store)
     name = f"manifest {image.manifest.digest.short()}"
-    need = Need("manifest", name, image.manifest.digest)
-    assert index.needs(image.layers[0].digest) == (need,)
-    assert index.needs(image.config.digest) == (need,)
-    assert index.needs(image.manifest.digest) == (
-        Need("manifest", f"index {image.index.digest.short()}", image.index.digest),
+    referrer = Referrer("manifest", name, image.manifest.digest)
+    assert index.referrers(image.layers[0].digest) == (referrer,)
+    assert index.referrers(image.config.digest) == (referrer,)
+    assert index.referrers(image.manifest.digest) == (
+        Referrer("manifest", f"index {image.index.digest.short()}", image.index.digest),
     )
-    assert index.needs(image.index.digest) == ()
-    assert index.needs_certain(image.index.digest)
+    assert index.referrers(image.index.digest) == ()
+    assert index.referrers_complete(image.index.digest)
 
 
 def test_names_come_from_annotations(store):
@@ -138,8 +138,8 @@ def test_names_come_from_annotations(store):
         )
     )
     index = settled(store)
-    assert index.needs(layer.digest)[0].name == "app:v1"
-    assert index.needs(manifest.digest)[0].name == "all:of it"
+    assert index.referrers(layer.digest)[0].name == "app:v1"
+    assert index.referrers(manifest.digest)[0].name == "all:of it"
 
 
 def test_labels_hold_blobs(store):
@@ -155,32 +155,32 @@ def test_labels_hold_blobs(store):
         },
     )
     index = settled(store)
-    assert index.needs(kept.digest) == (Need("root", ROOT),)
+    assert index.referrers(kept.digest) == (Referrer("root", ROOT),)
     label = f"{REFERENCE}.l.0 of {parent.digest.short()}"
-    assert index.needs(child.digest) == (Need("label", label, parent.digest),)
-    assert index.needs(other.digest)[0].by == "label"
-    assert index.needs(odd.digest) == ()
-    assert index.needs(parent.digest) == ()
+    assert index.referrers(child.digest) == (Referrer("label", label, parent.digest),)
+    assert index.referrers(other.digest)[0].by == "label"
+    assert index.referrers(odd.digest) == ()
+    assert index.referrers(parent.digest) == ()
 
 
 def test_a_label_that_points_at_its_own_blob_needs_nothing(store):
     data = b"self"
     own = store.put(data, labels={REFERENCE: Digest.of(data)})
-    assert settled(store).needs(own.digest) == ()
+    assert settled(store).referrers(own.digest) == ()
 
 
 def test_label_changes_are_seen(store):
     child, parent = store.put(b"child"), store.put(b"parent")
     index = settled(store)
-    assert index.needs(child.digest) == ()
+    assert index.referrers(child.digest) == ()
     before = index.version
     store.update(parent.digest, {REFERENCE: child.digest})
     index.update(store.walk())
     assert index.version > before
-    assert len(index.needs(child.digest)) == 1
+    assert len(index.referrers(child.digest)) == 1
     store.update(parent.digest, {})
     index.update(store.walk())
-    assert index.needs(child.digest) == ()
+    assert index.referrers(child.digest) == ()
 
 
 def test_a_deleted_holder_needs_nothing_any_more(store):
@@ -188,8 +188,8 @@ def test_a_deleted_holder_needs_nothing_any_more(store):
     index = settled(store)
     store.delete(image.manifest.digest)
     index.update(store.walk())
-    assert index.needs(image.layers[0].digest) == ()
-    assert index.needs(image.manifest.digest)[0].digest == image.index.digest
+    assert index.referrers(image.layers[0].digest) == ()
+    assert index.referrers(image.manifest.digest)[0].digest == image.index.digest
 
 
 def test_nothing_new_keeps_the_version(store):
@@ -203,25 +203,25 @@ def test_nothing_new_keeps_the_version(store):
 def test_before_anything_is_told_all_is_unknown(store):
     info = store.put(b"x")
     index = ContentIndex(store)
-    assert index.needs(info.digest) is None
+    assert index.referrers(info.digest) is None
     assert not index.scan(1)
 
 
 def test_what_is_not_in_the_store_is_unknown(store):
     store.put(b"x")
-    assert settled(store).needs(Digest.of(b"elsewhere")) is None
+    assert settled(store).referrers(Digest.of(b"elsewhere")) is None
 
 
 def test_nothing_is_free_before_all_was_looked_at(store):
     image = Image(store)
     index = ContentIndex(store)
     index.update(store.walk())
-    assert index.needs(image.index.digest) is None
+    assert index.referrers(image.index.digest) is None
     steps = 1
     while not index.scan(0):
         steps += 1
     assert steps == len(image.all)
-    assert index.needs(image.index.digest) == ()
+    assert index.referrers(image.index.digest) == ()
 
 
 def test_unknown_labels_leave_nothing_free(store):
@@ -230,10 +230,10 @@ def test_unknown_labels_leave_nothing_free(store):
     index = ContentIndex(store)
     index.update(infos)
     assert index.scan(60)
-    assert index.needs(image.index.digest) is None
-    found = index.needs(image.layers[0].digest)
-    assert [need.digest for need in found] == [image.manifest.digest]
-    assert not index.needs_certain(image.layers[0].digest)
+    assert index.referrers(image.index.digest) is None
+    found = index.referrers(image.layers[0].digest)
+    assert [referrer.digest for referrer in found] == [image.manifest.digest]
+    assert not index.referrers_complete(image.layers[0].digest)
 
 
 def test_one_blob_with_unknown_labels_is_enough(store):
@@ -242,9 +242,9 @@ def test_one_blob_with_unknown_labels_is_enough(store):
     index = ContentIndex(store)
     index.update([free, dark._replace(labels=None)])
     index.scan(60)
-    assert index.needs(free.digest) is None
+    assert index.referrers(free.digest) is None
     index.update([free, dark])
-    assert index.needs(free.digest) == ()
+    assert index.referrers(free.digest) == ()
 
 
 def test_an_unreadable_blob_leaves_nothing_free_until_it_can_be_read(store, monkeypatch):
@@ -252,12 +252,12 @@ def test_an_unreadable_blob_leaves_nothing_free_until_it_can_be_read(store, monk
     store.refused = {image.manifest.digest}
     index = settled(store)
     assert index.kind(image.manifest.digest) is Kind.UNKNOWN
-    assert index.needs(image.layers[0].digest) is None
+    assert index.referrers(image.layers[0].digest) is None
     monkeypatch.setattr(index_module, "_RETRY_AFTER_S", 0.0)
     store.refused = set()
     index._retry_at = 0.0
     assert index.refresh(60)
-    assert index.needs(image.layers[0].digest)
+    assert index.referrers(image.layers[0].digest)
 
 
 def test_an_unreadable_blob_is_not_tried_on_every_update(store):
@@ -274,11 +274,11 @@ def test_an_altered_document_leaves_nothing_free(store):
     info, data = store._blobs[image.manifest.digest]
     store._blobs[image.manifest.digest] = info, data.replace(b"layers", b"layerz")
     index = settled(store)
-    assert index.needs(image.layers[0].digest) is None
-    # It can't need itself, so that it can be removed.
+    assert index.referrers(image.layers[0].digest) is None
+    # It can't referrer itself, so that it can be removed.
     store.delete(image.index.digest)
     index.refresh(60)
-    assert index.needs(image.manifest.digest) == ()
+    assert index.referrers(image.manifest.digest) == ()
 
 
 def test_a_blob_stored_anew_is_looked_at_again(store):
@@ -288,19 +288,19 @@ def test_a_blob_stored_anew_is_looked_at_again(store):
     index = settled(store)
     store._blobs[image.manifest.digest] = info._replace(committed_ns=info.committed_ns + 1), data
     assert index.refresh(60)
-    assert index.needs(image.layers[0].digest)
+    assert index.referrers(image.layers[0].digest)
 
 
 def test_a_document_too_deep_to_parse_leaves_nothing_free(store):
     free = store.put(b"free")
     store.put(b'{"layers": ' + b"[" * 50_000 + b"]" * 50_000 + b"}")
-    assert settled(store).needs(free.digest) is None
+    assert settled(store).referrers(free.digest) is None
 
 
 def test_more_pointers_than_fit_leave_nothing_free(store):
     image = Image(store)
     index = settled(store, max_edges=2)
-    assert index.needs(image.index.digest) is None
+    assert index.referrers(image.index.digest) is None
 
 
 def test_more_labels_than_fit_leave_nothing_free(store):
@@ -308,7 +308,7 @@ def test_more_labels_than_fit_leave_nothing_free(store):
     labels = {f"{REFERENCE}.{info.digest}": info.digest for info in children}
     store.put(b"parent", labels=labels)
     free = store.put(b"free")
-    assert settled(store, max_edges=3).needs(free.digest) is None
+    assert settled(store, max_edges=3).referrers(free.digest) is None
 
 
 def test_a_circle_is_fine(store):
@@ -316,8 +316,8 @@ def test_a_circle_is_fine(store):
     store.update(first.digest, {REFERENCE: second.digest})
     store.update(second.digest, {REFERENCE: first.digest})
     index = settled(store)
-    assert index.needs(first.digest)[0].digest == second.digest
-    assert index.needs(second.digest)[0].digest == first.digest
+    assert index.referrers(first.digest)[0].digest == second.digest
+    assert index.referrers(second.digest)[0].digest == first.digest
 
 
 def test_hostile_document_costs_bounded_memory(store):
@@ -330,8 +330,8 @@ def test_hostile_document_costs_bounded_memory(store):
     finally:
         tracemalloc.stop()
     assert peak < 60_000_000
-    assert index.needs(free.digest) == ()  # it can't need itself
-    assert index.needs_certain(free.digest)
+    assert index.referrers(free.digest) == ()  # it can't referrer itself
+    assert index.referrers_complete(free.digest)
 
 
 def test_many_threads_may_ask_tell_and_scan(store):
@@ -346,7 +346,7 @@ def test_many_threads_may_ask_tell_and_scan(store):
         start.wait()
         for _ in range(100):
             index.scan(0.0005)
-            if index.needs(image.layers[0].digest) == ():
+            if index.referrers(image.layers[0].digest) == ():
                 wrong.append("free")
             index.kind(image.manifest.digest)
 
@@ -363,7 +363,7 @@ def test_many_threads_may_ask_tell_and_scan(store):
     assert wrong == []
     while not index.scan(1):
         pass
-    assert index.needs(image.index.digest) == ()
+    assert index.referrers(image.index.digest) == ()
 
 
 def test_asking_now_looks_at_what_came_meanwhile(store):
@@ -372,9 +372,9 @@ def test_asking_now_looks_at_what_came_meanwhile(store):
     child = store.put(b"child")
     store.put(document(manifests=[pointer(child)]))
     index.update(store.walk())
-    assert index.needs(free.digest) is None
-    assert index.needs_now(free.digest) == ()
-    assert len(index.needs_now(child.digest)) == 1
+    assert index.referrers(free.digest) is None
+    assert index.current_referrers(free.digest) == ()
+    assert len(index.current_referrers(child.digest)) == 1
 
 
 def test_asking_now_waits_for_a_look_of_another_thread(store):
@@ -394,14 +394,14 @@ def test_asking_now_waits_for_a_look_of_another_thread(store):
     looker = threading.Thread(target=index.scan, args=(10,))
     looker.start()
     opened.wait(10)
-    assert index.needs_now(other.digest, 0.01) is None
+    assert index.current_referrers(other.digest, 0.01) is None
     threading.Timer(0.05, go.set).start()
-    assert index.needs_now(other.digest, 10) == ()
+    assert index.current_referrers(other.digest, 10) == ()
     looker.join()
 
 
 def test_asking_now_before_anything_is_told_takes_no_time(store):
-    assert ContentIndex(store).needs_now(Digest.of(b"x"), 60) is None
+    assert ContentIndex(store).current_referrers(Digest.of(b"x"), 60) is None
 
 
 def test_an_info_tells_labels_without_being_in_a_store(store):
@@ -409,4 +409,4 @@ def test_an_info_tells_labels_without_being_in_a_store(store):
     index = ContentIndex(store)
     index.update([Info(digest, 4, 1, 1, {ROOT: "x"})])
     index.scan(1)
-    assert index.needs(digest) == (Need("root", ROOT),)
+    assert index.referrers(digest) == (Referrer("root", ROOT),)

@@ -1,4 +1,4 @@
-"""What came to need a blob between a plan and its run keeps it."""
+"""What came to referrer a blob between a plan and its run keeps it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from contentui.actions.model import Result, Verb
 from contentui.index.content_index import ContentIndex
-from contentui.index.refresher import FreshNeeds
+from contentui.index.refresher import ReferrerRefresher
 from contentui.stores.local.store import LocalStore
 
 
@@ -27,18 +27,18 @@ def test_the_first_question_looks_again(store):
     layer, other = store.put(b"layer"), store.put(b"other")
     index = ContentIndex(store)
     assert index.refresh(60)
-    needs = FreshNeeds(store, index)
+    referrers = ReferrerRefresher(store, index)
     manifest = store.put(manifest_of(layer))
-    assert [need.digest for need in needs(layer.digest)] == [manifest.digest]
-    assert needs(other.digest) == ()
+    assert [referrer.digest for referrer in referrers(layer.digest)] == [manifest.digest]
+    assert referrers(other.digest) == ()
 
 
 def test_later_questions_look_again_in_time(store):
     layer = store.put(b"layer")
-    needs = FreshNeeds(store, ContentIndex(store))
-    assert needs(layer.digest) == ()
+    referrers = ReferrerRefresher(store, ContentIndex(store))
+    assert referrers(layer.digest) == ()
     store.update(store.put(b"holder").digest, {"containerd.io/gc.ref.content": layer.digest})
-    while not needs(layer.digest):
+    while not referrers(layer.digest):
         pass
 
 

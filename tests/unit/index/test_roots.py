@@ -12,8 +12,8 @@ from contentui.actions.run import run
 from contentui.content.errors import PermissionDenied, Unavailable
 from contentui.content.model import Root
 from contentui.index.content_index import ContentIndex
-from contentui.index.model import Need
-from contentui.index.refresher import FreshNeeds
+from contentui.index.model import Referrer
+from contentui.index.refresher import ReferrerRefresher
 from contentui.stores.memory import MemoryStore
 
 
@@ -53,26 +53,28 @@ def test_names_and_leases_are_needs(store):
     blob, other = store.put(b"blob"), store.put(b"other")
     store.kept = [Root("lease", "l", blob.digest), Root("image", "redis:7", blob.digest)]
     index = settled(store)
-    assert index.needs(blob.digest) == (Need("image", "redis:7"), Need("lease", "l"))
-    assert index.needs(other.digest) == ()
+    assert index.referrers(blob.digest) == (Referrer("image", "redis:7"), Referrer("lease", "l"))
+    assert index.referrers(other.digest) == ()
 
 
 def test_what_a_named_manifest_points_at_is_needed_by_it_under_that_name(store):
     layer = store.put(b"layer")
     manifest = store.put(manifest_of(layer))
     store.kept = [Root("image", "redis:7", manifest.digest)]
-    assert settled(store).needs(layer.digest) == (Need("manifest", "redis:7", manifest.digest),)
+    assert settled(store).referrers(layer.digest) == (
+        Referrer("manifest", "redis:7", manifest.digest),
+    )
 
 
 def test_namespaces_are_named_when_there_are_several(store):
     one, two = store.put(b"1"), store.put(b"2")
     store.kept = [Root("image", "a", one.digest, "k8s.io")]
     index = settled(store)
-    assert index.needs(one.digest) == (Need("image", "a"),)
+    assert index.referrers(one.digest) == (Referrer("image", "a"),)
     store.kept.append(Root("lease", "a", two.digest, "moby"))
     index.update_roots()
-    assert index.needs(one.digest) == (Need("image", "a in k8s.io"),)
-    assert index.needs(two.digest) == (Need("lease", "a in moby"),)
+    assert index.referrers(one.digest) == (Referrer("image", "a in k8s.io"),)
+    assert index.referrers(two.digest) == (Referrer("lease", "a in moby"),)
 
 
 @pytest.mark.parametrize("error", [PermissionDenied("no"), Unavailable("gone")])
@@ -81,17 +83,17 @@ def test_unknown_roots_make_nothing_free(store, error):
     store.kept = [Root("image", "a", blob.digest)]
     store.error = error
     index = settled(store)
-    assert index.needs(blob.digest) is None
+    assert index.referrers(blob.digest) is None
     store.error = None
     index.update_roots()
-    assert index.needs(free.digest) == ()
+    assert index.referrers(free.digest) == ()
     store.error = error
     version = index.version
     index.update_roots()
     assert index.version > version
-    assert index.needs(free.digest) is None
-    assert index.needs(blob.digest) == (Need("image", "a"),)
-    assert not index.needs_certain(blob.digest)
+    assert index.referrers(free.digest) is None
+    assert index.referrers(blob.digest) == (Referrer("image", "a"),)
+    assert not index.referrers_complete(blob.digest)
 
 
 def test_the_version_grows_only_with_news(store):
@@ -104,16 +106,16 @@ def test_the_version_grows_only_with_news(store):
     store.kept = []
     index.update_roots()
     assert index.version > version
-    assert index.needs(blob.digest) == ()
+    assert index.referrers(blob.digest) == ()
 
 
 def test_a_name_that_came_since_the_plan_keeps_its_blob(store):
     blob = store.put(b"blob")
     index = settled(store)
-    plan = plan_delete(".", [blob], index.needs, certain=index.needs_certain)
+    plan = plan_delete(".", [blob], index.referrers, certain=index.referrers_complete)
     assert not plan.concerns
     store.kept = [Root("image", "a", blob.digest)]
-    (outcome,) = run(store, plan, needs=FreshNeeds(store, index))
+    (outcome,) = run(store, plan, needs=ReferrerRefresher(store, index))
     assert outcome.result is Result.SKIPPED
     assert "image a" in outcome.reason
 
@@ -123,11 +125,11 @@ def test_a_name_is_not_freed_by_deleting_all_blobs(store):
     manifest = store.put(manifest_of(layer))
     store.kept = [Root("image", "a", manifest.digest)]
     index = settled(store)
-    plan = plan_delete(".", [layer, manifest], index.needs, certain=index.needs_certain)
+    plan = plan_delete(".", [layer, manifest], index.referrers, certain=index.referrers_complete)
     assert [step.target.digest for step in plan.steps] == [manifest.digest, layer.digest]
     assert plan.steps[0].concerns == {Concern.NEEDED}
-    assert plan.steps[0].needs == (Need("image", "a"),)
-    outcomes = run(store, plan, needs=FreshNeeds(store, index))
+    assert plan.steps[0].needs == (Referrer("image", "a"),)
+    outcomes = run(store, plan, needs=ReferrerRefresher(store, index))
     assert [outcome.result for outcome in outcomes] == [Result.REFUSED, Result.SKIPPED]
 
 
@@ -137,4 +139,4 @@ def test_the_store_in_memory_tells_its_own_images():
     store = MemoryStore()
     blob = store.put(b"blob")
     store.images.put("mine", Descriptor("application/x", blob.digest, blob.size))
-    assert settled(store).needs(blob.digest) == (Need("image", "mine"),)
+    assert settled(store).referrers(blob.digest) == (Referrer("image", "mine"),)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from contentui.content.model import Holder, IngestId, Status
-    from contentui.monitor.model import IngestRow, Snapshot, Thresholds
+    from contentui.monitor.model import IngestRow, StoreView, Thresholds
 
 START = 1_700_000_000 * 10**9
 
@@ -79,14 +79,14 @@ class Bench:
         self.store = Breakable(self.clock)
         self.monitor = Monitor(self.store, thresholds=thresholds, clock=self.clock)
 
-    def tick(self, seconds: float = 0.25) -> Snapshot:
+    def tick(self, seconds: float = 0.25) -> StoreView:
         self.clock.go(seconds)
         return self.monitor.tick()
 
-    def run(self, seconds: float, each: float = 0.25) -> Snapshot:
+    def run(self, seconds: float, each: float = 0.25) -> StoreView:
         for _ in range(round(seconds / each)):
-            snapshot = self.tick(each)
-        return snapshot
+            view = self.tick(each)
+        return view
 
-    def row(self, snapshot: Snapshot, ref: str) -> IngestRow:
-        return next(row for row in snapshot.ingests if row.status.ref == ref)
+    def row(self, view: StoreView, ref: str) -> IngestRow:
+        return next(row for row in view.ingests if row.status.ref == ref)

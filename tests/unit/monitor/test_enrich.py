@@ -1,4 +1,4 @@
-"""Kinds and needs are filled in from the index, what is in focus first."""
+"""Kinds and referrers are filled in from the index, what is in focus first."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def test_kinds_and_needs_arrive() -> None:
     rows = {row.info.digest: row for row in bench.run(3).blobs}
     assert rows[layer.digest].kind is Kind.LAYER_GZIP
     assert rows[root.digest].kind is Kind.MANIFEST
-    assert [need.digest for need in rows[layer.digest].needs or ()] == [root.digest]
-    assert rows[root.digest].needs == ()
+    assert [referrer.digest for referrer in rows[layer.digest].referrers or ()] == [root.digest]
+    assert rows[root.digest].referrers == ()
     before = bench.run(6)
     assert bench.tick().blobs is before.blobs
     bench.store.delete(root.digest)
     rows = {row.info.digest: row for row in bench.run(6).blobs}
-    assert rows[layer.digest].needs == ()
+    assert rows[layer.digest].referrers == ()
 
 
 def test_many_blobs_are_listed_bit_by_bit_and_completely() -> None:
     bench = Bench()
     for number in range(3000):
         bench.store.put(b"%d" % number)
-    snapshot = bench.run(1)
-    assert len(snapshot.blobs) == 3000
-    assert snapshot.blob_bytes == sum(row.info.size for row in snapshot.blobs)
-    assert snapshot.events == ()
+    view = bench.run(1)
+    assert len(view.blobs) == 3000
+    assert view.blob_bytes == sum(row.info.size for row in view.blobs)
+    assert view.events == ()
 
 
 def test_a_monitor_without_directories_never_loads_watchfiles() -> None:

@@ -1,4 +1,4 @@
-"""The stream of snapshots of a real directory."""
+"""The stream of views of a real directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.monitor.feed import Feed
-from contentui.monitor.model import Verdict, View
+from contentui.monitor.model import Freshness, IngestState
 from contentui.monitor.monitor import Monitor
 from contentui.stores.local.store import LocalStore
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from contentui.monitor.model import Snapshot
+    from contentui.monitor.model import StoreView
 
 
 @pytest.fixture
@@ -31,31 +31,31 @@ def store(tmp_path: Path) -> Iterator[LocalStore]:
 
 
 async def until(
-    snapshots: AsyncIterator[Snapshot], condition: Callable[[Snapshot], object]
-) -> Snapshot:
+    views: AsyncIterator[StoreView], condition: Callable[[StoreView], object]
+) -> StoreView:
     async with asyncio.timeout(20):
-        async for snapshot in snapshots:
-            if condition(snapshot):
-                return snapshot
+        async for view in views:
+            if condition(view):
+                return view
     raise AssertionError
 
 
 async def test_a_life_from_begin_to_commit(store: LocalStore) -> None:
     feed = Feed(Monitor(store))
     stream = aiter(feed)
-    first = await until(stream, lambda snapshot: snapshot.blobs)
+    first = await until(stream, lambda view: view.blobs)
     assert first.usage is not None
     with store.writer("layer", total=2_000_000) as writer:
         writer.write(bytes(1_000_000))
-        seen = await until(stream, lambda snapshot: snapshot.ingests)
-        assert seen.ingests[0].verdict is Verdict.MOVING
-        seen = await until(stream, lambda snapshot: snapshot.ingests[0].liveness == "held")
+        seen = await until(stream, lambda view: view.ingests)
+        assert seen.ingests[0].state is IngestState.MOVING
+        seen = await until(stream, lambda view: view.ingests[0].liveness == "held")
         assert seen.ingests[0].holder is not None
         writer.write(b"x" * 1_000_000)
-        seen = await until(stream, lambda s: s.ingests[0].verdict is Verdict.COMPLETE)
+        seen = await until(stream, lambda s: s.ingests[0].state is IngestState.COMPLETE)
         assert seen.rate > 0
         writer.commit()
-    done = await until(stream, lambda snapshot: snapshot.events)
+    done = await until(stream, lambda view: view.events)
     assert done.events[0].startswith("layer committed as sha256:")
     assert (len(done.ingests), len(done.blobs)) == (0, 2)
     await feed.close()
@@ -65,10 +65,10 @@ async def test_hints_wake_it_early(store: LocalStore) -> None:
     store.writer("first").close()
     feed = Feed(Monitor(store), interval_s=30)
     stream = aiter(feed)
-    await until(stream, lambda snapshot: snapshot.health.view is View.LIVE)
+    await until(stream, lambda view: view.health.freshness is Freshness.LIVE)
     began = time.monotonic()
     store.writer("second").close()
-    await until(stream, lambda snapshot: len(snapshot.ingests) == 2)
+    await until(stream, lambda view: len(view.ingests) == 2)
     assert time.monotonic() - began < 5
     await feed.close()
 
@@ -115,15 +115,17 @@ async def test_a_removed_store_is_stale_until_it_is_back(store: LocalStore, tmp_
     store.writer("layer").close()
     feed = Feed(Monitor(store), interval_s=0.1)
     stream = aiter(feed)
-    good = await until(stream, lambda s: s.blobs and s.ingests and s.health.view is View.LIVE)
+    good = await until(
+        stream, lambda s: s.blobs and s.ingests and s.health.freshness is Freshness.LIVE
+    )
     shutil.rmtree(tmp_path / "store")
-    bad = await until(stream, lambda s: s.health.view is View.STALE)
+    bad = await until(stream, lambda s: s.health.freshness is Freshness.STALE)
     assert "store" in bad.health.reason
-    bad = await until(stream, lambda s: s.health.view is View.STALE)
+    bad = await until(stream, lambda s: s.health.freshness is Freshness.STALE)
     assert bad.ingests == good.ingests or not (tmp_path / "store").exists()
     with LocalStore(str(tmp_path / "store")) as again:
         again.put(b"second")
-    back = await until(stream, lambda s: s.health.view is not View.STALE and s.blobs)
+    back = await until(stream, lambda s: s.health.freshness is not Freshness.STALE and s.blobs)
     assert [row.info.digest for row in back.blobs] == [Digest.of(b"second")]
     assert back.ingests == ()
     await feed.close()

@@ -1,4 +1,4 @@
-"""A single command's verdicts: two looks, and no trust in times that can't be."""
+"""A single command's states: two looks, and no trust in times that can't be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from monitor_bench import Breakable, HandClock
 
 from contentui.content.model import Liveness
 from contentui.monitor.glance import glance
-from contentui.monitor.model import IngestRow, Verdict
+from contentui.monitor.model import IngestRow, IngestState
 
 
 def look(store: Breakable, clock: HandClock, *, during: object = None) -> dict[str, IngestRow]:
@@ -38,16 +38,16 @@ def test_each_by_its_age_and_holder() -> None:
         store.abort("gone")
 
     rows = look(store, clock, during=during)
-    assert {ref: row.verdict for ref, row in rows.items()} == {
-        "held": Verdict.STALLED,
-        "free": Verdict.ABANDONED,
-        "moving": Verdict.MOVING,
-        "fresh": Verdict.MOVING,
+    assert {ref: row.state for ref, row in rows.items()} == {
+        "held": IngestState.STALLED,
+        "free": IngestState.ABANDONED,
+        "moving": IngestState.MOVING,
+        "fresh": IngestState.MOVING,
     }
     assert rows["held"].holder is not None
     assert rows["free"].liveness is Liveness.FREE
     store.blind = True
-    assert look(store, clock)["held"].verdict is Verdict.HOLDER_UNKNOWN
+    assert look(store, clock)["held"].state is IngestState.UNKNOWN
 
 
 def test_the_future_is_not_silence() -> None:
@@ -56,7 +56,7 @@ def test_the_future_is_not_silence() -> None:
     store.writer("a").close()
     clock.jump(-3600)
     row = look(store, clock)["a"]
-    assert row.verdict is Verdict.MOVING
+    assert row.state is IngestState.MOVING
     assert "future" in row.reason
 
 

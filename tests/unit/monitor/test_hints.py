@@ -12,7 +12,7 @@ import pytest
 
 from contentui.content.model import IngestId
 from contentui.monitor import hints
-from contentui.monitor.model import View
+from contentui.monitor.model import Freshness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,7 +27,7 @@ class Ear:
         self.ids: set[IngestId] = set()
         self.blobs = 0
         self.everything = 0
-        self.views: list[tuple[View, str]] = []
+        self.views: list[tuple[Freshness, str]] = []
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -42,8 +42,8 @@ class Ear:
         self.everything += everything
         self._news.set()
 
-    def on_health(self, view: View, reason: str = "") -> None:
-        self.views.append((view, reason))
+    def on_health(self, freshness: Freshness, reason: str = "") -> None:
+        self.views.append((freshness, reason))
         self._news.set()
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -64,7 +64,7 @@ class Ear:
         await asyncio.gather(self._task, return_exceptions=True)
 
     def is_live(self) -> bool:
-        return bool(self.views) and self.views[-1][0] is View.LIVE
+        return bool(self.views) and self.views[-1][0] is Freshness.LIVE
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ async def test_a_directory_that_is_removed_and_comes_back(root: Path) -> None:
         seen = ear.everything
         shutil.rmtree(root / "ingest")
         shutil.rmtree(root / "blobs")
-        await ear.until(lambda: ear.views[-1][0] is View.POLLING)
+        await ear.until(lambda: ear.views[-1][0] is Freshness.POLLING)
         assert ear.views[-1][1]
         assert ear.everything > seen
         (root / "ingest" / "back").mkdir(parents=True)
@@ -117,7 +117,7 @@ async def test_a_replaced_directory_is_watched_anew(root: Path) -> None:
 async def test_one_that_appears_later_is_watched(tmp_path: Path) -> None:
     async with Ear(tmp_path) as ear:
         await ear.until(lambda: ear.views)
-        assert ear.views[0][0] is View.POLLING
+        assert ear.views[0][0] is Freshness.POLLING
         (tmp_path / "ingest").mkdir()
         await ear.until(ear.is_live)
         (tmp_path / "ingest" / "a").mkdir()
@@ -129,7 +129,7 @@ async def test_a_name_that_is_not_utf8_silences_it_while_it_is_there(root: Path)
         await ear.until(ear.is_live)
         foreign = os.fsencode(root / "ingest") + b"/\xff\xfe"
         os.mkdir(foreign)
-        await ear.until(lambda: ear.views[-1][0] is View.POLLING)
+        await ear.until(lambda: ear.views[-1][0] is Freshness.POLLING)
         assert "UTF-8" in ear.views[-1][1]
         os.rmdir(foreign)
         await ear.until(ear.is_live)
@@ -189,11 +189,11 @@ def test_limits_are_explained() -> None:
 
 def test_a_storm_is_more_than_so_many_a_second() -> None:
     now = 0.0
-    storm = hints.Storm(lambda: now)
+    limiter = hints.EventRateLimiter(lambda: now)
     for _ in range(9):
         now += 0.1
-        assert not storm.saw(hints.STORM // 5)
+        assert not limiter.saw(hints.MAX_EVENTS_PER_S // 5)
     now += 0.2
-    assert storm.saw(hints.STORM // 5)
+    assert limiter.saw(hints.MAX_EVENTS_PER_S // 5)
     now += 1.1
-    assert not storm.saw(hints.STORM // 2)
+    assert not limiter.saw(hints.MAX_EVENTS_PER_S // 2)

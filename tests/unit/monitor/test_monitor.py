@@ -8,7 +8,7 @@ from monitor_bench import START, Bench
 from contentui.content.digest import Digest
 from contentui.content.errors import NotFound, PermissionDenied, Unavailable
 from contentui.content.model import Liveness, ingest_id
-from contentui.monitor.model import Thresholds, Verdict, View
+from contentui.monitor.model import Freshness, IngestState, Thresholds
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def bench() -> Bench:
 
 
 def test_an_empty_store(bench: Bench) -> None:
-    snapshot = bench.tick()
-    assert snapshot.ingests == snapshot.blobs == snapshot.events == ()
-    assert snapshot.health.view is View.POLLING
-    assert snapshot.health.since_ns == bench.clock.wall
+    view = bench.tick()
+    assert view.ingests == view.blobs == view.events == ()
+    assert view.health.freshness is Freshness.POLLING
+    assert view.health.since_ns == bench.clock.wall
 
 
 def test_a_moving_one_has_rate_eta_and_holder(bench: Bench) -> None:
@@ -28,16 +28,16 @@ def test_a_moving_one_has_rate_eta_and_holder(bench: Bench) -> None:
         bench.tick()
         for _ in range(20):
             writer.write(bytes(100_000))
-            snapshot = bench.tick(0.25)
-        row = bench.row(snapshot, "a")
-        assert row.verdict is Verdict.MOVING
+            view = bench.tick(0.25)
+        row = bench.row(view, "a")
+        assert row.state is IngestState.MOVING
         assert row.rate == pytest.approx(400_000, rel=0.1)
         assert row.eta_s == pytest.approx(8_000_000 / 400_000, rel=0.1)
         assert row.liveness is Liveness.HELD
         assert row.holder is not None
         assert row.last_byte_ns == bench.clock.wall
-        assert snapshot.rate == pytest.approx(400_000, rel=0.1)
-        assert snapshot.counts == {Verdict.MOVING: 1}
+        assert view.rate == pytest.approx(400_000, rel=0.1)
+        assert view.counts == {IngestState.MOVING: 1}
         history = bench.monitor.history(row.key)
         assert history[1:] == pytest.approx([400_000] * (len(history) - 1), rel=0.1)
         assert len(history) >= 4
@@ -47,16 +47,16 @@ def test_silence_becomes_stalled_then_abandoned_then_moves_again(bench: Bench) -
     writer = bench.store.writer("a")
     bench.tick()
     writer.write(b"x" * 1000)
-    assert bench.row(bench.run(29), "a").verdict is Verdict.MOVING
-    snapshot = bench.run(1.5)
-    assert bench.row(snapshot, "a").verdict is Verdict.STALLED
-    assert snapshot.counts == {Verdict.STALLED: 1}
+    assert bench.row(bench.run(29), "a").state is IngestState.MOVING
+    view = bench.run(1.5)
+    assert bench.row(view, "a").state is IngestState.STALLED
+    assert view.counts == {IngestState.STALLED: 1}
     del bench.store._held[ingest_id("a")]  # as after SIGKILL: the lock is free, nothing is closed
-    assert bench.row(bench.run(6), "a").verdict is Verdict.ABANDONED
+    assert bench.row(bench.run(6), "a").state is IngestState.ABANDONED
     with bench.store.writer("a") as again:
         again.write(b"y" * 1_000_000)
         row = bench.row(bench.run(6), "a")
-        assert row.verdict is Verdict.MOVING
+        assert row.state is IngestState.MOVING
         assert row.liveness is Liveness.HELD
 
 
@@ -74,14 +74,14 @@ def test_one_long_silent_is_stalled_after_a_second_look_only(bench: Bench) -> No
     writer = bench.store.writer("held")
     bench.store.writer("free").close()
     bench.clock.go(3600)
-    snapshot = bench.tick()
-    assert snapshot.counts == {Verdict.MOVING: 2}
+    view = bench.tick()
+    assert view.counts == {IngestState.MOVING: 2}
     assert bench.monitor.next_tick_s is not None
-    snapshot = bench.tick()
-    assert bench.row(snapshot, "held").verdict is Verdict.STALLED
-    assert bench.row(snapshot, "free").verdict is Verdict.ABANDONED
-    assert snapshot.events == ()
-    assert bench.row(snapshot, "held").last_byte_ns == START
+    view = bench.tick()
+    assert bench.row(view, "held").state is IngestState.STALLED
+    assert bench.row(view, "free").state is IngestState.ABANDONED
+    assert view.events == ()
+    assert bench.row(view, "held").last_byte_ns == START
     assert bench.monitor.next_tick_s is None
     writer.close()
 
@@ -91,8 +91,8 @@ def test_a_second_look_that_finds_growth(bench: Bench) -> None:
     bench.clock.go(3600)
     bench.tick()
     writer.write(b"x")
-    assert bench.tick().counts == {Verdict.MOVING: 1}
-    assert bench.run(10).counts == {Verdict.MOVING: 1}
+    assert bench.tick().counts == {IngestState.MOVING: 1}
+    assert bench.run(10).counts == {IngestState.MOVING: 1}
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
@@ -101,12 +101,12 @@ def test_a_jump_of_the_wall_clock_changes_no_verdict(bench: Bench, hours: int) -
     bench.tick()
     bench.run(31)
 
-    def step() -> dict[str, Verdict]:
+    def step() -> dict[str, IngestState]:
         moving.write(bytes(100_000))
-        snapshot = bench.tick(1)
-        return {row.status.ref: row.verdict for row in snapshot.ingests}
+        view = bench.tick(1)
+        return {row.status.ref: row.state for row in view.ingests}
 
-    wanted = {"moving": Verdict.MOVING, "silent": Verdict.STALLED}
+    wanted = {"moving": IngestState.MOVING, "silent": IngestState.STALLED}
     for _ in range(6):  # without hints, what wakes up is found by the reconcile
         step()
     assert step() == wanted
@@ -115,37 +115,37 @@ def test_a_jump_of_the_wall_clock_changes_no_verdict(bench: Bench, hours: int) -
         assert step() == wanted
     silent.close()
     bench.store.writer("slow")
-    bench.clock.jump(hours * 3600)  # what is new to us was begun before the jump
+    bench.clock.jump(hours * 3600)  # what is new to us was appeared before the jump
     bench.run(1)
-    assert bench.row(bench.run(20), "slow").verdict is Verdict.MOVING
-    assert bench.row(bench.run(12), "slow").verdict is Verdict.STALLED
+    assert bench.row(bench.run(20), "slow").state is IngestState.MOVING
+    assert bench.row(bench.run(12), "slow").state is IngestState.STALLED
 
 
 def test_a_time_in_the_future_is_no_time(bench: Bench) -> None:
     bench.clock.jump(86400)
     bench.store.writer("a")
     bench.clock.jump(-86400)
-    assert bench.run(20).counts == {Verdict.MOVING: 1}
-    assert bench.run(12).counts == {Verdict.STALLED: 1}
+    assert bench.run(20).counts == {IngestState.MOVING: 1}
+    assert bench.run(12).counts == {IngestState.STALLED: 1}
 
 
 def test_a_trickle_after_two_minutes() -> None:
     bench = Bench()
     writer = bench.store.writer("a", total=10_000_000)
     bench.tick()
-    verdicts = []
+    states = []
     for _ in range(150):
         writer.write(bytes(10_000))
-        verdicts.append(bench.row(bench.tick(1), "a").verdict)
-    assert set(verdicts[:119]) == {Verdict.MOVING}
-    assert set(verdicts[123:]) == {Verdict.TRICKLE}
+        states.append(bench.row(bench.tick(1), "a").state)
+    assert set(states[:119]) == {IngestState.MOVING}
+    assert set(states[123:]) == {IngestState.TRICKLE}
     row = bench.row(bench.tick(1), "a")
     assert row.rate == pytest.approx(10_000, rel=0.1)
     assert row.eta_s == pytest.approx(850_000 * 10 / 10_000, rel=0.1)
     for _ in range(40):
         writer.write(bytes(100_000))
-        snapshot = bench.tick(1)
-    assert bench.row(snapshot, "a").verdict is Verdict.MOVING
+        view = bench.tick(1)
+    assert bench.row(view, "a").state is IngestState.MOVING
 
 
 def test_one_that_resumes_does_not_trickle_at_once() -> None:
@@ -156,13 +156,13 @@ def test_one_that_resumes_does_not_trickle_at_once() -> None:
     with bench.store.writer("a") as writer:
         for _ in range(50):
             writer.write(bytes(17_000))
-            assert bench.row(bench.tick(1), "a").verdict is not Verdict.TRICKLE
+            assert bench.row(bench.tick(1), "a").state is not IngestState.TRICKLE
 
 
 def test_nobody_can_tell_the_holder(bench: Bench) -> None:
     bench.store.blind = True
     bench.store.writer("a")
-    assert bench.run(31).counts == {Verdict.HOLDER_UNKNOWN: 1}
+    assert bench.run(31).counts == {IngestState.UNKNOWN: 1}
 
 
 def test_complete_and_poisoned(bench: Bench) -> None:
@@ -172,9 +172,9 @@ def test_complete_and_poisoned(bench: Bench) -> None:
     bad.write(b"abc")
     with pytest.raises(Exception, match="digest"):
         bad.commit()
-    snapshot = bench.run(1)
-    assert bench.row(snapshot, "whole").verdict is Verdict.COMPLETE
-    assert bench.row(snapshot, "bad").verdict is Verdict.POISONED
+    view = bench.run(1)
+    assert bench.row(view, "whole").state is IngestState.COMPLETE
+    assert bench.row(view, "bad").state is IngestState.POISONED
 
 
 def test_what_did_not_change_is_the_same_object(bench: Bench) -> None:
@@ -205,13 +205,13 @@ def test_a_tick_looks_only_where_something_may_happen(bench: Bench) -> None:
     assert sum(bench.store.refreshed) == 0
     writers[7].write(b"x")
     bench.monitor.hint([ingest_id("ref-7"), ingest_id("nobody")])
-    assert bench.tick(0.01).counts == {Verdict.MOVING: 1, Verdict.STALLED: 199}
+    assert bench.tick(0.01).counts == {IngestState.MOVING: 1, IngestState.STALLED: 199}
     assert bench.store.refreshed == [1]
     bench.monitor.focus([ingest_id("ref-1"), ingest_id("ref-2")])
     bench.tick(0.01)
     assert bench.store.refreshed == [1, 3]
     writers[9].write(b"x")  # without a hint: found by the reconcile
-    assert bench.run(5).counts[Verdict.MOVING] == 2
+    assert bench.run(5).counts[IngestState.MOVING] == 2
 
 
 def test_comings_and_goings_are_told(bench: Bench) -> None:
@@ -221,19 +221,19 @@ def test_comings_and_goings_are_told(bench: Bench) -> None:
     writer.write(data[:1000])
     events = bench.tick().events
     assert len(events) == 1
-    assert events[0].endswith("begun, 1000 of 5000 bytes")
+    assert events[0].endswith("appeared, 1000 of 5000 bytes")
     writer.write(data[1000:])
     writer.commit()
-    snapshot = bench.tick()
-    assert len(snapshot.events) == 1
-    assert snapshot.events[0].endswith(f"committed as {Digest.of(data)}, 5000 bytes")
-    assert snapshot.ingests == ()
-    assert snapshot.blob_bytes == 5000
+    view = bench.tick()
+    assert len(view.events) == 1
+    assert view.events[0].endswith(f"committed as {Digest.of(data)}, 5000 bytes")
+    assert view.ingests == ()
+    assert view.blob_bytes == 5000
     assert sum(bench.run(3).history) == pytest.approx(5000, rel=0.01)
     bench.store.delete(Digest.of(data))
-    snapshot = bench.tick()
-    assert snapshot.events == (f"blob {Digest.of(data)} deleted, 5000 bytes",)
-    assert snapshot.blob_bytes == 0
+    view = bench.tick()
+    assert view.events == (f"blob {Digest.of(data)} deleted, 5000 bytes",)
+    assert view.blob_bytes == 0
 
 
 def test_committed_is_said_only_when_sure(bench: Bench) -> None:
@@ -259,9 +259,9 @@ def test_one_that_starts_over_counts_no_negative_bytes(bench: Bench) -> None:
     writer.write(bytes(1_000_000))
     bench.tick()
     writer.truncate(0)
-    snapshot = bench.tick()
-    assert snapshot.rate == 0
-    assert bench.row(snapshot, "a").status.offset == 0
+    view = bench.tick()
+    assert view.rate == 0
+    assert bench.row(view, "a").status.offset == 0
     writer.write(bytes(1000))
     assert sum(bench.run(3).history) == pytest.approx(1000, rel=0.01)
 
@@ -282,7 +282,7 @@ def test_a_broken_store_leaves_the_last_picture(bench: Bench, error: Exception) 
     good = bench.run(1)
     bench.store.error = error
     bad = bench.run(5)
-    assert bad.health.view is View.STALE
+    assert bad.health.freshness is Freshness.STALE
     assert bad.health.reason
     assert bad.health.since_ns == good.taken_ns
     assert bad.taken_ns - bad.health.since_ns == 5 * 10**9
@@ -291,7 +291,7 @@ def test_a_broken_store_leaves_the_last_picture(bench: Bench, error: Exception) 
     bench.store.error = None
     bench.store.writer("b")
     again = bench.tick()
-    assert again.health.view is View.POLLING
+    assert again.health.freshness is Freshness.POLLING
     assert again.events[0] == "the store can be read again"
     assert len(again.ingests) == 2
 
@@ -319,9 +319,9 @@ def test_bursts_have_a_rate_between_them_that_ends_when_the_next_is_overdue(benc
         bench.tick()
         for _ in range(6):
             writer.write(bytes(1_000_000))
-            snapshot = bench.run(12)
+            view = bench.run(12)
             if writer.offset > 3_000_000:  # from the second burst on it is looked at all the time
-                row = bench.row(snapshot, "a")
+                row = bench.row(view, "a")
                 assert row.rate == pytest.approx(1_000_000 / 12, rel=0.1)
                 assert row.eta_s == pytest.approx((100_000_000 - row.status.offset) / row.rate)
         assert bench.row(bench.run(16), "a").rate > 0
@@ -337,5 +337,5 @@ def test_a_pause_is_no_burst_once_bytes_flow_again(bench: Bench) -> None:
         bench.run(6)
         for _ in range(32):
             writer.write(bytes(100_000))
-            snapshot = bench.tick(0.25)
-        assert bench.row(snapshot, "a").rate == pytest.approx(400_000, rel=0.15)
+            view = bench.tick(0.25)
+        assert bench.row(view, "a").rate == pytest.approx(400_000, rel=0.15)

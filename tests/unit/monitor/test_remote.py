@@ -14,7 +14,7 @@ from contentui.content.errors import Unavailable
 from contentui.content.model import Holder, Liveness, Root
 from contentui.index.content_index import ContentIndex
 from contentui.monitor.feed import Feed
-from contentui.monitor.model import Verdict, View
+from contentui.monitor.model import Freshness, IngestState
 from contentui.monitor.monitor import Monitor
 from contentui.stores.memory import MemoryStore
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from contentui.content.model import Info, IngestId, Status
-    from contentui.monitor.model import IngestRow, Snapshot
+    from contentui.monitor.model import IngestRow, StoreView
 
 
 class Remote(MemoryStore):
@@ -93,17 +93,17 @@ class RemoteBench:
         index = ContentIndex(self.store)
         self.monitor = Monitor(self.store, index=index, clock=self.clock)
 
-    def tick(self, seconds: float = 0.25) -> Snapshot:
+    def tick(self, seconds: float = 0.25) -> StoreView:
         self.clock.go(seconds)
         return self.monitor.tick()
 
-    def run(self, seconds: float, each: float = 0.25) -> Snapshot:
+    def run(self, seconds: float, each: float = 0.25) -> StoreView:
         for _ in range(round(seconds / each)):
-            snapshot = self.tick(each)
-        return snapshot
+            view = self.tick(each)
+        return view
 
-    def row(self, snapshot: Snapshot, ref: str) -> IngestRow:
-        return next(row for row in snapshot.ingests if row.status.ref == ref)
+    def row(self, view: StoreView, ref: str) -> IngestRow:
+        return next(row for row in view.ingests if row.status.ref == ref)
 
 
 @pytest.fixture
@@ -132,11 +132,11 @@ def test_silence_becomes_a_verdict_in_time(bench: RemoteBench) -> None:
     writer = bench.store.writer("a")
     bench.tick()
     writer.write(b"x")
-    assert bench.row(bench.run(29.5), "a").verdict is Verdict.MOVING
-    assert bench.row(bench.run(1), "a").verdict is Verdict.STALLED
+    assert bench.row(bench.run(29.5), "a").state is IngestState.MOVING
+    assert bench.row(bench.run(1), "a").state is IngestState.STALLED
     writer.write(b"y")
     row = bench.row(bench.run(0.5), "a")
-    assert (row.verdict, row.liveness) == (Verdict.MOVING, Liveness.HELD)
+    assert (row.state, row.liveness) == (IngestState.MOVING, Liveness.HELD)
 
 
 def test_a_listing_that_takes_long_comes_less_often(
@@ -192,11 +192,9 @@ def test_a_committed_blob_shows_at_once_without_a_listing(bench: RemoteBench) ->
     writer.write(data[50:])
     info = writer.commit()
     bench.store.calls.clear()
-    snapshot = bench.tick()
-    assert info in [row.info for row in snapshot.blobs]
-    assert snapshot.events == (
-        f"layer-{info.digest} committed as {info.digest}, {info.size} bytes",
-    )
+    view = bench.tick()
+    assert info in [row.info for row in view.blobs]
+    assert view.events == (f"layer-{info.digest} committed as {info.digest}, {info.size} bytes",)
     assert (bench.store.calls["info"], bench.store.calls["walk"]) == (1, 0)
 
 
@@ -242,12 +240,12 @@ def test_a_large_store_is_walked_in_slices_and_seldom(bench: RemoteBench) -> Non
     bench.store.calls.clear()
     for _ in range(400):
         before = bench.clock.mono
-        snapshot = bench.tick()
+        view = bench.tick()
         assert bench.clock.mono - before <= 500_000_000
     took = (bench.clock.mono - began) / 1e9
     assert 1 <= bench.store.calls["walk"] <= took / 40 + 1
-    assert len(snapshot.blobs) == 5000
-    assert snapshot.events == ()
+    assert len(view.blobs) == 5000
+    assert view.events == ()
 
 
 def test_what_is_asked_for_during_a_walk_stays(bench: RemoteBench) -> None:
@@ -261,20 +259,20 @@ def test_what_is_asked_for_during_a_walk_stays(bench: RemoteBench) -> None:
         bench.tick()
     info = writer.commit()
     for _ in range(12):
-        snapshot = bench.tick()
-        assert info in [row.info for row in snapshot.blobs]
-        assert not any("deleted" in event for event in snapshot.events)
+        view = bench.tick()
+        assert info in [row.info for row in view.blobs]
+        assert not any("deleted" in event for event in view.events)
 
 
 def test_roots_are_asked_for_again_without_any_blob(bench: RemoteBench) -> None:
     from contentui.content.model import Descriptor
 
     blob = bench.store.put(b"blob")
-    assert bench.run(6).blobs[0].needs == ()
+    assert bench.run(6).blobs[0].referrers == ()
     bench.store.images.put("redis:7", Descriptor("x", blob.digest, blob.size))
-    needs = bench.run(10).blobs[0].needs
-    assert needs is not None
-    assert [need.name for need in needs] == ["redis:7"]
+    referrers = bench.run(10).blobs[0].referrers
+    assert referrers is not None
+    assert [referrer.name for referrer in referrers] == ["redis:7"]
 
 
 def test_a_probe_that_finds_wrong_bytes_shows_poisoned_at_once(bench: RemoteBench) -> None:
@@ -284,7 +282,7 @@ def test_a_probe_that_finds_wrong_bytes_shows_poisoned_at_once(bench: RemoteBenc
     bench.run(40)
     probe = bench.store.probe("a", seen=bench.store.status("a"))
     assert probe.status.refused == Digest.of(b"abX")
-    assert bench.row(bench.tick(), "a").verdict is Verdict.POISONED
+    assert bench.row(bench.tick(), "a").state is IngestState.POISONED
 
 
 def test_a_lost_daemon_leaves_the_picture_and_comes_back(bench: RemoteBench) -> None:
@@ -293,7 +291,7 @@ def test_a_lost_daemon_leaves_the_picture_and_comes_back(bench: RemoteBench) -> 
     good = bench.run(1)
     bench.store.away = True
     lost = bench.tick()
-    assert lost.health.view is View.STALE
+    assert lost.health.freshness is Freshness.STALE
     assert "nobody listens" in lost.health.reason
     assert lost.health.since_ns == good.health.since_ns
     assert lost.ingests == good.ingests
@@ -307,7 +305,7 @@ def test_a_lost_daemon_leaves_the_picture_and_comes_back(bench: RemoteBench) -> 
     bench.store.away = False
     bench.store.told = ["another daemon answers \x1b[2J now"]
     back = bench.tick()
-    assert back.health.view is View.POLLING
+    assert back.health.freshness is Freshness.POLLING
     assert back.events == ("the store can be read again",)
     assert back.notices == ("another daemon answers \\x1b[2J now",)
     assert bench.monitor.retry_s == 0
@@ -324,9 +322,9 @@ def test_a_daemon_lost_while_blobs_are_walked_loses_no_blob(bench: RemoteBench) 
     bench.tick()
     bench.store.away = False
     bench.store.walk_step_s = 0
-    snapshot = bench.run(2)
-    assert len(snapshot.blobs) == 2000
-    assert not any("deleted" in event for event in snapshot.events)
+    view = bench.run(2)
+    assert len(view.blobs) == 2000
+    assert not any("deleted" in event for event in view.events)
 
 
 async def test_the_feed_does_not_hammer_a_dead_socket() -> None:
@@ -334,8 +332,8 @@ async def test_the_feed_does_not_hammer_a_dead_socket() -> None:
     store.away = True
     feed = Feed(Monitor(store), interval_s=0.05)
     async with asyncio.timeout(20):
-        async for snapshot in feed:
-            if snapshot.seq == 3:
+        async for view in feed:
+            if view.seq == 3:
                 break
         rest = feed._pause_s()
         await feed.close()

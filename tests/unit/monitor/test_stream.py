@@ -1,4 +1,4 @@
-"""The JSON of snapshots: stable names, nothing hostile, nothing lost."""
+"""The JSON of views: stable names, nothing hostile, nothing lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 from monitor_bench import Bench
 
-from contentui.monitor.stream import snapshot_record
+from contentui.monitor.stream import store_view_record
 
 FIELDS = {
     "seq", "taken_at", "source", "read_only_reason", "health", "counts", "ingest_count",
@@ -27,15 +27,15 @@ def test_all_fields_are_there() -> None:
     writer = bench.store.writer("text\n\x1b[0m", total=100)
     writer.write(b"x" * 50)
     bench.store.writer("bad-\udcff")
-    record = json.loads(json.dumps(snapshot_record(bench.tick(), blobs=True)))
+    record = json.loads(json.dumps(store_view_record(bench.tick(), blobs=True)))
     assert set(record) == FIELDS | {"blobs"}
     rows = {row["id"]: row for row in record["ingests"]}
     text = next(row for row in rows.values() if row["ref"])
-    odd = next(row for row in rows.values() if not row["ref"])
+    pending = next(row for row in rows.values() if not row["ref"])
     assert set(text) == INGEST
-    assert set(odd) == INGEST | {"ref_b64"}
-    assert odd["ref_b64"] == "YmFkLf8="
-    assert odd["total_bytes"] is None
+    assert set(pending) == INGEST | {"ref_b64"}
+    assert pending["ref_b64"] == "YmFkLf8="
+    assert pending["total_bytes"] is None
     assert text["offset_bytes"] == 50
     assert text["held"] is True
     assert set(text["holder"]) == {"pid", "command", "since", "foreign"}
@@ -51,7 +51,7 @@ def test_age_of_a_stale_picture() -> None:
     bench = Bench()
     bench.tick()
     bench.store.error = OSError(5, "Input/output error")
-    record = snapshot_record(bench.run(4))
+    record = store_view_record(bench.run(4))
     assert record["health"]["view"] == "stale"
     assert record["health"]["stale_s"] == 4
     assert "Input/output error" in record["health"]["reason"]

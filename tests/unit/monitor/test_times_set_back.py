@@ -7,7 +7,7 @@ import os
 from monitor_bench import HandClock
 
 from contentui.content.model import ingest_id
-from contentui.monitor.model import Verdict
+from contentui.monitor.model import IngestState
 from contentui.monitor.monitor import Monitor
 from contentui.stores.local.store import LocalStore
 
@@ -28,10 +28,10 @@ def test_an_ingest_whose_times_were_set_back_falls_silent(tmp_path):
         for name in ("startedat", "updatedat"):
             (folder / name).unlink()
             (folder / name).write_bytes(b"2001-09-09T01:46:40Z")
-        verdicts = set()
+        states = set()
         for _ in range(40):
             clock.go(2)
             (row,) = monitor.tick().ingests
-            verdicts.add(row.verdict)
-        assert row.verdict is Verdict.STALLED
+            states.add(row.state)
+        assert row.state is IngestState.STALLED
     store.close()

@@ -107,7 +107,7 @@ def store(daemon: Daemon) -> Iterator[ContainerdStore]:
 def needs(store: ContainerdStore) -> object:
     index = ContentIndex(store)
     assert index.refresh(5)
-    return index.needs(DIGEST)
+    return index.referrers(DIGEST)
 
 
 def test_nothing_needs_a_blob_only_where_all_was_told(daemon, store):

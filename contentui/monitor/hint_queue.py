@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from contentui.content.model import IngestId
 
 
-class Wishes(NamedTuple):
+class ScanRequest(NamedTuple):
     """What was asked for until one tick."""
 
     ids: frozenset[str]
@@ -24,8 +24,8 @@ class Wishes(NamedTuple):
     """Ids and digests that somebody is looking at."""
 
 
-class Wishlist:
-    """Collects wishes from any thread, and hands them over once."""
+class HintQueue:
+    """Collects request from any thread, and hands them over once."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -46,16 +46,16 @@ class Wishlist:
         with self._mutex:
             self._focus = frozenset(ids)
 
-    def take(self) -> Wishes:
+    def take(self) -> ScanRequest:
         """What was hinted since the last call, and what is in focus."""
         with self._mutex:
-            wishes = Wishes(frozenset(self._ids), self._blobs, self._everything, self._focus)
+            request = ScanRequest(frozenset(self._ids), self._blobs, self._everything, self._focus)
             self._ids, self._blobs, self._everything = set(), False, False
-            return wishes
+            return request
 
-    def give_back(self, wishes: Wishes) -> None:
+    def put_back(self, request: ScanRequest) -> None:
         """Ask again for what a failed tick could not answer."""
         with self._mutex:
-            self._ids |= wishes.ids
-            self._blobs |= wishes.blobs
-            self._everything |= wishes.everything
+            self._ids |= request.ids
+            self._blobs |= request.blobs
+            self._everything |= request.everything

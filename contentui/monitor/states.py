@@ -6,61 +6,61 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from contentui.content.model import Liveness
-from contentui.monitor.model import Verdict
+from contentui.monitor.model import IngestState
 from contentui.text import human_duration, human_size, visible
 
 if TYPE_CHECKING:
     from contentui.content.model import Status
     from contentui.monitor.model import Thresholds
 
-ARRIVING = (Verdict.MOVING, "Bytes are arriving: nothing to do.")
-UNSURE_REASON = "Seen for the first time: wait for a second look."
-_UNSURE = (Verdict.MOVING, UNSURE_REASON)
+ARRIVING = (IngestState.MOVING, "Bytes are arriving: nothing to do.")
+UNCONFIRMED_REASON = "Seen for the first time: wait for a second look."
+_UNCONFIRMED = (IngestState.MOVING, UNCONFIRMED_REASON)
 _QUIET_FREE = (
-    Verdict.MOVING,
+    IngestState.MOVING,
     (
         "Its last byte is recent, but no writer holds it any more: "
         "run the same ingest again to resume it."
     ),
 )
 _POISONED = (
-    Verdict.POISONED,
+    IngestState.POISONED,
     (
         "All bytes are there, but they are not the ones that were asked for, and every retry will"
         " fail: abort it or truncate it, then ingest again from a good source."
     ),
 )
 _COMPLETE_HELD = (
-    Verdict.COMPLETE,
+    IngestState.COMPLETE,
     "All bytes are there, and a live writer holds it: wait for its commit.",
 )
 _COMPLETE_HUNG = (
-    Verdict.COMPLETE,
+    IngestState.COMPLETE,
     (
         "All bytes are there, but the live writer that holds it doesn't commit:"
         " look at that process; end it and run the same ingest again to commit."
     ),
 )
 _COMPLETE_HUNG_SERVED = (
-    Verdict.COMPLETE,
+    IngestState.COMPLETE,
     (
         "All bytes are there, but the daemon's client that holds it doesn't commit: look at the"
         " pull it belongs to; end that and start it again to commit."
     ),
 )
 _COMPLETE_FREE = (
-    Verdict.COMPLETE,
+    IngestState.COMPLETE,
     (
         "All bytes are there, but nobody commits them: run the same ingest again to commit, or"
         " abort it."
     ),
 )
 _COMPLETE_UNKNOWN = (
-    Verdict.COMPLETE,
+    IngestState.COMPLETE,
     "All bytes are there, not committed yet: wait, or run the same ingest again to commit.",
 )
 _TOO_MUCH = (
-    Verdict.COMPLETE,
+    IngestState.COMPLETE,
     (
         "More bytes are there than were announced, and a commit of the announced size will fail:"
         " look at its source, then abort it or truncate it."
@@ -81,11 +81,11 @@ def judge(
     silent_s: float | None,
     thresholds: Thresholds,
     arriving: bool = False,
-    sure: bool = True,
+    confirmed: bool = True,
     slow: bool = False,
     served: bool = False,
-) -> tuple[Verdict, str]:
-    """The verdict on an ingest, and its reason: a sentence that ends with what to do.
+) -> tuple[IngestState, str]:
+    """The state of an ingest, and its reason: a sentence that ends with what to do.
 
     The reason holds no running numbers, so that an ingest to which nothing happens keeps it.
 
@@ -93,17 +93,17 @@ def judge(
         status: the ingest.
         liveness: whether a writer holds it.
         silent_s: seconds without a byte; None when its times can't be believed.
-        thresholds: when silence becomes a verdict.
+        thresholds: when silence becomes a state.
         arriving: we saw it grow ourselves, in the last seconds.
-        sure: a second look confirmed the silence.
+        confirmed: a second look confirmed the silence.
         slow: over the whole window it was below the threshold of a trickle.
         served: its writer is a client of a daemon, which nobody should end (`Holder.serves`).
     """
     if status.damage:
-        return Verdict.DAMAGED, _damaged(status.damage)
+        return IngestState.DAMAGED, _damaged(status.damage)
     if status.refused is not None:
         return _POISONED
-    silent = sure and silent_s is not None and silent_s >= thresholds.stalled_after_s
+    silent = confirmed and silent_s is not None and silent_s >= thresholds.stalled_after_s
     if 0 < status.total <= status.offset:
         return _complete(status, liveness, silent=silent, served=served)
     if silent:
@@ -114,14 +114,14 @@ def judge(
         return ARRIVING
     if silent_s is None:
         return _future(thresholds.stalled_after_s)
-    if not sure and silent_s >= thresholds.stalled_after_s:
-        return _UNSURE
+    if not confirmed and silent_s >= thresholds.stalled_after_s:
+        return _UNCONFIRMED
     return _QUIET_FREE if liveness is Liveness.FREE else _quiet(thresholds.stalled_after_s)
 
 
 def _complete(
     status: Status, liveness: Liveness, *, silent: bool, served: bool
-) -> tuple[Verdict, str]:
+) -> tuple[IngestState, str]:
     if status.offset > status.total:
         return _TOO_MUCH
     if liveness is Liveness.FREE:
@@ -140,49 +140,49 @@ def _damaged(damage: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _silent(liveness: Liveness, after_s: float, *, served: bool) -> tuple[Verdict, str]:
+def _silent(liveness: Liveness, after_s: float, *, served: bool) -> tuple[IngestState, str]:
     silence = f"No byte has arrived for {human_duration(after_s)} or longer"
     if served and liveness is Liveness.HELD:
-        return Verdict.STALLED, (
+        return IngestState.STALLED, (
             f"{silence}, while a live client of the daemon holds it: look at its source and at the"
             " pull it belongs to; end that pull and not the daemon, or abort it, which makes that"
             " pull fail."
         )
     if liveness is Liveness.HELD:
-        return Verdict.STALLED, (
+        return IngestState.STALLED, (
             f"{silence}, while a live writer holds it: look at that process and its source;"
             " end it to free the ref, then resume or abort."
         )
     if liveness is Liveness.FREE:
-        return Verdict.ABANDONED, (
+        return IngestState.ABANDONED, (
             f"{silence}, and no writer holds it: run the same ingest again to resume it, or abort"
             " it."
         )
-    return Verdict.HOLDER_UNKNOWN, (
+    return IngestState.UNKNOWN, (
         f"{silence}, and nobody can tell whether its writer lives: ask for its lock (v, or"
         " 'contentui verify --ingest REF') before you abort it."
     )
 
 
 @lru_cache(maxsize=16)
-def _trickle(bytes_s: float, window_s: float) -> tuple[Verdict, str]:
-    return Verdict.TRICKLE, (
+def _trickle(bytes_s: float, window_s: float) -> tuple[IngestState, str]:
+    return IngestState.TRICKLE, (
         f"Bytes arrive, but fewer than {human_size(bytes_s)} a second over the last"
         f" {human_duration(window_s)}: look at its source and the network, or let it run."
     )
 
 
 @lru_cache(maxsize=16)
-def _quiet(after_s: float) -> tuple[Verdict, str]:
-    return Verdict.MOVING, (
+def _quiet(after_s: float) -> tuple[IngestState, str]:
+    return IngestState.MOVING, (
         "No byte in the last seconds, which is nothing unusual:"
         f" wait, after {human_duration(after_s)} it counts as stalled."
     )
 
 
 @lru_cache(maxsize=16)
-def _future(after_s: float) -> tuple[Verdict, str]:
-    return Verdict.MOVING, (
+def _future(after_s: float) -> tuple[IngestState, str]:
+    return IngestState.MOVING, (
         "Its last change lies in the future, so one look can't tell its silence:"
         f" watch it for longer than {human_duration(after_s)}."
     )

@@ -1,4 +1,4 @@
-"""Each verdict has its rule, and a reason that ends with what to do."""
+"""Each state has its rule, and a reason that ends with what to do."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import pytest
 
 from contentui.content.digest import EMPTY
 from contentui.content.model import IngestId, Liveness, Status
-from contentui.monitor.model import Thresholds, Verdict
-from contentui.monitor.verdict import judge
+from contentui.monitor.model import IngestState, Thresholds
+from contentui.monitor.states import judge
 
 STATUS = Status("ref", 10, 100, 1, 1, None, IngestId("id"))
 T = Thresholds()
 
 
-def verdict(status: Status = STATUS, **given: object) -> Verdict:
+def state(status: Status = STATUS, **given: object) -> IngestState:
     known = {"liveness": Liveness.HELD, "silent_s": 0.0, "thresholds": T} | given
     found, reason = judge(status, **known)  # type: ignore[arg-type]
     assert reason[0].isupper()
@@ -26,18 +26,18 @@ def verdict(status: Status = STATUS, **given: object) -> Verdict:
 @pytest.mark.parametrize(
     ("liveness", "expected"),
     [
-        (Liveness.HELD, Verdict.STALLED),
-        (Liveness.FREE, Verdict.ABANDONED),
-        (Liveness.UNKNOWN, Verdict.HOLDER_UNKNOWN),
+        (Liveness.HELD, IngestState.STALLED),
+        (Liveness.FREE, IngestState.ABANDONED),
+        (Liveness.UNKNOWN, IngestState.UNKNOWN),
     ],
 )
-def test_silence_by_holder(liveness: Liveness, expected: Verdict) -> None:
-    assert verdict(liveness=liveness, silent_s=30.0) is expected
-    assert verdict(liveness=liveness, silent_s=29.9) is Verdict.MOVING
-    assert verdict(liveness=liveness, silent_s=3000.0, sure=False) is Verdict.MOVING
-    assert verdict(liveness=liveness, silent_s=None) is Verdict.MOVING
+def test_silence_by_holder(liveness: Liveness, expected: IngestState) -> None:
+    assert state(liveness=liveness, silent_s=30.0) is expected
+    assert state(liveness=liveness, silent_s=29.9) is IngestState.MOVING
+    assert state(liveness=liveness, silent_s=3000.0, confirmed=False) is IngestState.MOVING
+    assert state(liveness=liveness, silent_s=None) is IngestState.MOVING
     slow = Thresholds(stalled_after_s=120)
-    assert verdict(liveness=liveness, silent_s=60.0, thresholds=slow) is Verdict.MOVING
+    assert state(liveness=liveness, silent_s=60.0, thresholds=slow) is IngestState.MOVING
 
 
 @pytest.mark.parametrize("liveness", list(Liveness))
@@ -45,25 +45,25 @@ def test_silence_by_holder(liveness: Liveness, expected: Verdict) -> None:
 def test_completeness_beats_silence(liveness: Liveness, silent_s: float) -> None:
     for offset in (100, 101):
         whole = STATUS._replace(offset=offset)
-        assert verdict(whole, liveness=liveness, silent_s=silent_s) is Verdict.COMPLETE
-        assert verdict(whole._replace(refused=EMPTY), silent_s=silent_s) is Verdict.POISONED
+        assert state(whole, liveness=liveness, silent_s=silent_s) is IngestState.COMPLETE
+        assert state(whole._replace(refused=EMPTY), silent_s=silent_s) is IngestState.POISONED
         broken = whole._replace(refused=EMPTY, damage="no 'ref'")
-        assert verdict(broken, silent_s=silent_s) is Verdict.DAMAGED
+        assert state(broken, silent_s=silent_s) is IngestState.DAMAGED
 
 
 def test_an_undeclared_total_is_never_complete() -> None:
-    assert verdict(STATUS._replace(total=0, offset=0)) is Verdict.MOVING
+    assert state(STATUS._replace(total=0, offset=0)) is IngestState.MOVING
 
 
 def test_trickle_only_while_bytes_come() -> None:
-    assert verdict(arriving=True, slow=True) is Verdict.TRICKLE
-    assert verdict(silent_s=31.0, slow=True) is Verdict.STALLED
-    assert verdict(arriving=True) is Verdict.MOVING
+    assert state(arriving=True, slow=True) is IngestState.TRICKLE
+    assert state(silent_s=31.0, slow=True) is IngestState.STALLED
+    assert state(arriving=True) is IngestState.MOVING
 
 
 def test_damage_is_shown_harmlessly() -> None:
     reason = judge(
-        STATUS._replace(damage="odd \x1b[31mname.\n"),
+        STATUS._replace(damage="pending \x1b[31mname.\n"),
         liveness=Liveness.FREE,
         silent_s=0,
         thresholds=T,
