@@ -60,6 +60,6 @@ def _print(args: Namespace, context: Context, probe: Probe, found: Finding) -> N
         name, *lines = (line.text for line in describe_probe(probe, time.time_ns()))
         context.out.line("\n".join([name, *(f"  {line}" for line in lines)]))
     elif found is Finding.POISONED:
-        from contentui.cli.words import ref_for_pipes
+        from contentui.present.texts import ref_for_pipes
 
         context.out.line(ref_for_pipes(probe.status))

@@ -111,14 +111,14 @@ class ProgressLine:
         return f"{percent:3d}%  {sizes}  {human_rate(rate)}{left}"
 
     def _bar(self, offset: int, text: str) -> str:
-        from contentui.cli.columns import cut, shorten
+        from contentui.present.cells import elide, elide_middle
 
         columns = _columns()
         room = columns - 1 - len(text) - 2
-        label = shorten(self._label, max(min(len(self._label), room // 2), 8))
+        label = elide_middle(self._label, max(min(len(self._label), room // 2), 8))
         width = min(room - len(label) - 2, 40)
         if not self._total or width < 6:
-            return cut(f"{label}  {text}", columns - 1)
+            return elide(f"{label}  {text}", columns - 1)
         done, rest = ("━", "─") if _is_unicode() else ("#", "-")
         filled = min(width * offset // self._total, width)
         return f"{label}  {done * filled}{rest * (width - filled)}  {text}"

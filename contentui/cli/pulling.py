@@ -8,8 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from contentui.cli.columns import cells
-from contentui.cli.picture import ENDED, MOVING, Rates, Window, part_name, picture
+from contentui.present.cells import cell_len
+from contentui.present.transfers import ENDED, MOVING, Rates, Window, part_name, picture
 from contentui.text import human_duration, human_rate, human_size, visible
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class TransferView:
         if rows != len(self._drawn):
             text += "\x1b[J"
         text += "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
-        self._drawn = [cells(line) for line in lines]
+        self._drawn = [cell_len(line) for line in lines]
         _write(text)
 
     def _log(self, transfer: Transfer, changed: list[Part], now: float) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from contentui.cli.exits import Exit
 from contentui.cli.output import say
 from contentui.cli.records import json_line
-from contentui.cli.words import holder_short
 from contentui.content.errors import Unavailable
 from contentui.content.model import ref_argument
 from contentui.monitor.model import Freshness, Thresholds, default_thresholds
 from contentui.monitor.monitor import Monitor
-from contentui.monitor.stream import ingest_record
+from contentui.present.records import ingest_record
+from contentui.present.texts import holder_short
 from contentui.text import human_age, human_duration, human_rate, human_size, rfc3339, visible
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def print_verdicts(args: Namespace, context: Context, store: Store) -> None:
     if args.json:
         context.out.lines(json_line(ingest_record(row)) for row in rows)
         return
-    from contentui.cli.columns import table, with_column
+    from contentui.present.table import table, with_column
 
     width = None if args.wide else context.out.width
     header, cells = _HEADER, [_cells(row, view.taken_ns) for row in rows]

@@ -11,9 +11,8 @@ from textual.strip import Strip
 
 from contentui.content.model import Liveness, ref_argument
 from contentui.monitor.model import BlobRow, Group, IngestRow
-from contentui.text import human_age, human_rate, human_size, local_time, visible
-from contentui.tui.bars import sparkline
-from contentui.tui.columns import (
+from contentui.present.bars import sparkline
+from contentui.present.columns import (
     STATE_STYLES,
     eta_text,
     kind_text,
@@ -22,6 +21,7 @@ from contentui.tui.columns import (
     ref_text,
     state_label,
 )
+from contentui.text import human_age, human_rate, human_size, local_time, visible
 from contentui.tui.fields import Field, lay_out
 from contentui.tui.group_detail import group_lines, group_sentence
 from contentui.tui.styling import component_style

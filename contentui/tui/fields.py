@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.cells import cell_len
-
-from contentui.tui.cells import pad
+from contentui.present.cells import cell_len, pad
 from contentui.tui.text_view import wrap
 
 if TYPE_CHECKING:

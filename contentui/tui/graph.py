@@ -8,7 +8,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from contentui.tui.bars import area
+from contentui.present.bars import area
 from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:

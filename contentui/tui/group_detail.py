@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contentui.present.columns import duration_text
 from contentui.text import human_age, human_rate, human_size, visible
-from contentui.tui.columns import duration_text
 from contentui.tui.groups import ENDED, group_note
 
 if TYPE_CHECKING:

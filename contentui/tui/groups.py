@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from contentui.present.bars import bar, unknown_bar
+from contentui.present.cells import elide, elide_image, fits, pad
+from contentui.present.columns import Cells, Column, Heading, Row, duration_text, with_note
 from contentui.text import human_age, human_rate, human_size, visible
-from contentui.tui.bars import bar, unknown_bar
-from contentui.tui.cells import elide, elide_image, fits, pad
-from contentui.tui.columns import Cells, Column, Heading, Row, duration_text, with_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class GroupHeading(Heading):
         self.members = frozenset(group.members)
 
     @property
-    def haystack(self) -> str:
+    def search_text(self) -> str:
         """What a filter looks at."""
         return f"{self.group.transfer.verb} {self.image} {self.note[0]}".casefold()
 
@@ -125,7 +125,7 @@ def arrange(
     made: list[Row | Heading] = [
         group
         for group in groups
-        if group.key not in members and (test is None or test(group.haystack))
+        if group.key not in members and (test is None or test(group.search_text))
     ]
     for row in rows:
         group = of.get(row.key)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
 from contentui.monitor.model import Freshness, IngestState, StoreView
+from contentui.present.bars import sparkline
+from contentui.present.cells import cell_len, elide_middle
+from contentui.present.columns import SHAPES, STATE_STYLES
 from contentui.text import human_duration, human_rate, human_size
-from contentui.tui.bars import sparkline
-from contentui.tui.cells import elide_middle
-from contentui.tui.columns import SHAPES, STATE_STYLES
 from contentui.tui.source import is_socket, parse
 from contentui.tui.styling import component_style
 

@@ -15,9 +15,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from contentui.present.cells import elide
+from contentui.present.columns import GAP, Column, Heading, Row, cells_of, fit
 from contentui.text import visible
-from contentui.tui.cells import elide
-from contentui.tui.columns import GAP, Column, Heading, Row, cells_of, fit
 from contentui.tui.styling import component_style
 from contentui.tui.table_header import titles
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import ContentError
 from contentui.content.model import ref_argument
+from contentui.present.cells import elide_middle
 from contentui.text import human_size, visible
-from contentui.tui.cells import elide_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from contentui.present.columns import NAMESPACE_MARK
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-IN = "\n"
-"""Stands in a row's text before each of its namespaces. No name that is shown contains it."""
 
-
-def _everything(_haystack: str) -> bool:
+def _everything(_search_text: str) -> bool:
     return True
 
 
@@ -28,9 +27,9 @@ class Query(NamedTuple):
         """Whether it leaves anything out."""
         return self.test is not _everything
 
-    def matches(self, haystack: str) -> bool:
+    def matches(self, search_text: str) -> bool:
         """Whether a row with this text, in any case, is shown. Never raises."""
-        return self.test(haystack.casefold())
+        return self.test(search_text.casefold())
 
 
 ALL = Query()
@@ -38,7 +37,7 @@ ALL = Query()
 
 def _substring(needle: str) -> Callable[[str], bool]:
     folded = needle.casefold()
-    return lambda haystack: folded in haystack
+    return lambda search_text: folded in search_text
 
 
 def _pattern(source: str) -> Callable[[str], bool]:
@@ -51,8 +50,8 @@ def _pattern(source: str) -> Callable[[str], bool]:
     options.max_mem = 1 << 20
     found = re2.compile(source, options).search
 
-    def test(haystack: str) -> bool:
-        name = haystack.partition(IN)[0]  # so that $ is the end of the name
+    def test(search_text: str) -> bool:
+        name = search_text.partition(NAMESPACE_MARK)[0]  # so that $ is the end of the name
         return found(name.encode("utf-8", "replace").decode()) is not None
 
     return test
@@ -60,21 +59,21 @@ def _pattern(source: str) -> Callable[[str], bool]:
 
 def _namespaces(names: str) -> Callable[[str], bool] | None:
     """Rows in a namespace that begins with one of these names; None: any will do."""
-    needles = tuple(IN + name for name in names.casefold().split(",") if name)
+    needles = tuple(NAMESPACE_MARK + name for name in names.casefold().split(",") if name)
     if not needles:
         return None
     if len(needles) == 1:
         needle = needles[0]
-        return lambda haystack: needle in haystack
-    return lambda haystack: any(needle in haystack for needle in needles)
+        return lambda search_text: needle in search_text
+    return lambda search_text: any(needle in search_text for needle in needles)
 
 
 def _negated(test: Callable[[str], bool]) -> Callable[[str], bool]:
-    return lambda haystack: not test(haystack)
+    return lambda search_text: not test(search_text)
 
 
 def _both(one: Callable[[str], bool], other: Callable[[str], bool]) -> Callable[[str], bool]:
-    return lambda haystack: one(haystack) and other(haystack)
+    return lambda search_text: one(search_text) and other(search_text)
 
 
 def _why(error: Exception) -> str:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
 
-from contentui.tui.cells import elide, pad
-from contentui.tui.columns import GAP
+from contentui.present.cells import elide, pad
+from contentui.present.columns import GAP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.style import Style
 
-    from contentui.tui.columns import Column
+    from contentui.present.columns import Column
 
 
 def titles(

@@ -9,7 +9,7 @@ from contentui.tui.query import ALL, Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from contentui.tui.columns import Column, Keyed
+    from contentui.present.columns import Column, Keyed
 
 Row = TypeVar("Row", bound="Keyed")
 
@@ -46,7 +46,7 @@ class Task(NamedTuple, Generic[Row]):
     column: Column[Row]
     descending: bool
     query: Query
-    haystack: Callable[[Row], str]
+    search_text: Callable[[Row], str]
     before: Order[Row]
     base_is_right: bool
     """The rows are those of ``before``, and its base is in the order of the column."""
@@ -70,7 +70,7 @@ class Task(NamedTuple, Generic[Row]):
             return Order(base, base, {}, self.sort_now, came)
         texts = before.texts
         if self.changed or not texts:
-            known, text = texts.get, self.haystack
+            known, text = texts.get, self.search_text
             texts = {id(row): known(id(row)) or text(row).casefold() for row in self.rows}
         test = self.query.test
         shown = [row for row in base if test(texts[id(row)])]
@@ -108,19 +108,19 @@ class ViewState(Generic[Row]):
     def __init__(
         self,
         columns: Sequence[Column[Row]],
-        haystack: Callable[[Row], str],
+        search_text: Callable[[Row], str],
         *,
         sort: str,
         descending: bool | None = None,
         settle_s: float = 0.0,
     ) -> None:
-        """``haystack``: the text of a row that filters look at; depends on the row alone.
+        """``search_text``: the text of a row that filters look at; depends on the row alone.
 
         ``settle_s``: in the first seconds live sorts don't wait: the first looks find out most.
         """
         self._settle_s = settle_s
         self._columns = {column.key: column for column in columns}
-        self._haystack = haystack
+        self._search_text = search_text
         self._query = ALL
         self._sort = self._columns[sort]
         self._descending = self._sort.descending if descending is None else descending
@@ -222,7 +222,7 @@ class ViewState(Generic[Row]):
         same_column = self._obeyed is not None and self._obeyed[:2] == wanted[:2]
         self._number += 1
         return Task(
-            self._number, rows, changed, sort_now, *wanted, self._haystack, self._order,
+            self._number, rows, changed, sort_now, *wanted, self._search_text, self._order,
             base_is_right=same_column and not changed and not self._unsorted,
         )  # fmt: skip
 

@@ -9,19 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contentui.cli.arguments import interval, label, size
-from contentui.cli.columns import cells, cut, shorten, table
 from contentui.cli.progress import ProgressLine
 from contentui.cli.selection import check_digest_filters, check_ref_filters
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
+from contentui.present.cells import cell_len, elide, elide_middle
+from contentui.present.table import table
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "Mn"])), st.integers(2, 60))
 def test_shortened_text_fits(text, width):
-    assert cells(shorten(text, width)) <= width
-    assert cells(cut(text, width)) <= width
-    if cells(text) <= width:
-        assert shorten(text, width) == cut(text, width) == text
+    assert cell_len(elide_middle(text, width)) <= width
+    assert cell_len(elide(text, width)) <= width
+    if cell_len(text) <= width:
+        assert elide_middle(text, width) == elide(text, width) == text
 
 
 def test_columns_are_aligned_and_fitted():

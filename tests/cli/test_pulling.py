@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from contentui.cli.columns import cells
-from contentui.cli.picture import Rates, Window, picture
 from contentui.cli.progress import mode_for
 from contentui.content.digest import Digest
 from contentui.content.model import Descriptor
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import MANIFEST, make_unpackable
+from contentui.present.cells import cell_len
+from contentui.present.transfers import Rates, Window, picture
 from contentui.transfers.model import Part, Phase, Transfer
 
 from .conftest import CLI
@@ -319,7 +319,7 @@ def test_any_window_holds_the_picture(columns, height):
     rates.see(parts, 0)
     lines = picture(transfer, rates, 1.0, Window(columns, height))
     assert 1 <= len(lines) < height
-    assert max(map(cells, lines)) < max(columns, 11)
+    assert max(map(cell_len, lines)) < max(columns, 11)
 
 
 def test_a_picture_says_why_it_waits(program, name, link):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contentui.tui.bars import area, bar, resample, sparkline, unknown_bar
+from contentui.present.bars import area, bar, resample, sparkline, unknown_bar
 
 
 @pytest.mark.parametrize("width", [0, 1, 2, 8, 14, 60])

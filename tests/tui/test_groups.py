@@ -10,10 +10,10 @@ from test_snapshots import NAMES, SIZES, _one_place, pressing, settled  # noqa: 
 
 from contentui.content.model import ingest_id
 from contentui.monitor.transfers import TransferTracker
+from contentui.present.cells import elide_image
+from contentui.present.columns import INGEST_COLUMNS, Heading, cells_of, fit
 from contentui.transfers.model import Phase
 from contentui.tui.app import ContentUI
-from contentui.tui.cells import elide_image
-from contentui.tui.columns import INGEST_COLUMNS, Heading, cells_of, fit
 from contentui.tui.groups import GroupHeading, arrange
 from contentui.tui.screens.detail import DetailScreen
 
@@ -85,7 +85,7 @@ def test_an_ingest_is_found_by_the_digest_it_expects():
 
 def test_hostile_words_are_harmless():
     bad = PULL._replace(image="a\x1b[2J/[/b]\n:1", words="\x1b]0;x\x07", pid=10**300)
-    text = line(*headings(bad), 120) + headings(bad)[0].haystack
+    text = line(*headings(bad), 120) + headings(bad)[0].search_text
     assert "\x1b" not in text
     assert "\n" not in text
     huge = PULL._replace(parts=(part("a", Phase.DONE, 10**400, 10**400), part("n", Phase.DONE, -5)))

@@ -11,7 +11,7 @@ from running import running
 from contentui.content.digest import Digest
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
-from contentui.tui.columns import Heading
+from contentui.present.columns import Heading
 from contentui.tui.session import Session
 
 IMAGE = make_unpackable(4, (1_150_000, 1_250_000))

@@ -6,7 +6,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from contentui.monitor.model import IngestState
-from contentui.tui.columns import BLOB_COLUMNS, INGEST_COLUMNS
+from contentui.present.columns import BLOB_COLUMNS, INGEST_COLUMNS
 from contentui.tui.live_table import LiveTable
 
 

@@ -2,13 +2,18 @@ import time
 
 from table_rows import blob, ingest
 
-from contentui.tui.columns import BLOB_COLUMNS, INGEST_COLUMNS, blob_haystack, ingest_haystack
+from contentui.present.columns import (
+    BLOB_COLUMNS,
+    INGEST_COLUMNS,
+    blob_search_text,
+    ingest_search_text,
+)
 from contentui.tui.query import parse
 from contentui.tui.view_state import QUIET_S, ViewState
 
 
 def view(sort="rate", descending=None):
-    return ViewState(INGEST_COLUMNS, ingest_haystack, sort=sort, descending=descending)
+    return ViewState(INGEST_COLUMNS, ingest_search_text, sort=sort, descending=descending)
 
 
 def names(rows):
@@ -137,11 +142,11 @@ def test_ten_thousand_rows_are_ordered_fast():
 def test_a_narrower_filter_reads_no_row_twice():
     read = []
 
-    def haystack(row):
+    def search_text(row):
         read.append(row.key)
-        return blob_haystack(row)
+        return blob_search_text(row)
 
-    state = ViewState(BLOB_COLUMNS, haystack, sort="digest")
+    state = ViewState(BLOB_COLUMNS, search_text, sort="digest")
     rows = tuple(blob(i) for i in range(2000))
     for typed in ("sha256:0", "sha256:00", "sha256:0"):
         state.query = parse(typed)
@@ -162,7 +167,7 @@ def test_an_order_that_comes_too_late_is_not_shown():
 
 
 def test_while_it_settles_a_live_sort_does_not_wait():
-    state = ViewState(INGEST_COLUMNS, ingest_haystack, sort="rate", settle_s=1)
+    state = ViewState(INGEST_COLUMNS, ingest_search_text, sort="rate", settle_s=1)
     state.order(with_rates(a=1, b=2), 0)
     assert names(state.order(with_rates(a=3, b=2), 0.2)) == ["a", "b"]
     assert names(state.order(with_rates(a=3, b=4), 1.1)) == ["a", "b"]

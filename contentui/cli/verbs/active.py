@@ -68,7 +68,7 @@ def run(args: Namespace, context: Context) -> int:
     statuses = store.statuses(args.match)
     statuses.sort(key=lambda status: (status.ref, status.namespace, status.id))
     if args.quiet:
-        from contentui.cli.words import refs_for_pipes
+        from contentui.present.texts import refs_for_pipes
 
         context.out.lines(refs_for_pipes(statuses))
     elif args.json:
@@ -91,9 +91,9 @@ def _print_json(context: Context, store: Store, statuses: Sequence[Status]) -> N
 def _print_columns(
     args: Namespace, context: Context, store: Store, statuses: Sequence[Status]
 ) -> None:
-    from contentui.cli.columns import table, with_column
-    from contentui.cli.words import state_text, total_text
     from contentui.content.model import ref_argument
+    from contentui.present.table import table, with_column
+    from contentui.present.texts import state_text, total_text
     from contentui.text import human_age, human_size, visible
 
     holders = store.holders(status.id for status in statuses)

@@ -78,7 +78,7 @@ def _headless(args: Namespace, context: Context, source: str) -> int:
     from contentui.cli.records import json_line
     from contentui.index.content_index import ContentIndex
     from contentui.monitor.monitor import Monitor
-    from contentui.monitor.stream import store_view_record
+    from contentui.present.records import store_view_record
     from contentui.stores.open import open_store
     from contentui.text import visible
 

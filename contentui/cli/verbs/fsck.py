@@ -123,7 +123,7 @@ def _show(args: Namespace, context: Context, findings: Sequence[Finding]) -> Non
 
 
 def _table(findings: Iterable[Finding], width: int | None) -> Iterator[str]:
-    from contentui.cli.columns import table
+    from contentui.present.table import table
 
     rows = [
         (

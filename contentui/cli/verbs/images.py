@@ -86,7 +86,7 @@ def _record(image: Image, size: Sizes) -> dict[str, Any]:
 
 
 def _print(args: Namespace, context: Context, images: list[Image], sizes: list[Sizes]) -> None:
-    from contentui.cli.columns import table, with_column
+    from contentui.present.table import table, with_column
 
     now = time.time_ns()
     header: tuple[str, ...] = ("NAME", "DIGEST", "SIZE", "OWN", "SHARED", "AGE", "")

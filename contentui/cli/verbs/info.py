@@ -34,7 +34,7 @@ def run(args: Namespace, context: Context) -> int:
 
         context.out.line(json_line(info_record(info)))
     else:
-        from contentui.cli.words import info_fields, record_lines
+        from contentui.present.texts import info_fields, record_lines
 
         context.out.lines(record_lines(info_fields(info, time.time_ns())))
     return Exit.DONE

@@ -217,7 +217,7 @@ def _print(args: Namespace, context: Context, written: Written) -> None:
 def _tell_what_is_kept(
     args: Namespace, context: Context, store: Store, name: str, rewindable: bool
 ) -> None:
-    from contentui.cli.words import exact_size, holder_text, shell_line
+    from contentui.present.texts import exact_size, holder_text, shell_line
     from contentui.text import visible
 
     try:

@@ -42,7 +42,7 @@ def run(args: Namespace, context: Context) -> int:
 
         context.out.lines(map(json_line, records))
     else:
-        from contentui.cli.columns import table
+        from contentui.present.table import table
 
         width = None if args.wide else context.out.width
         rows = [_row(record) for record in records]

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_filters, add_format, add_wide
-from contentui.cli.columns import cut, shorten
 from contentui.cli.exits import Exit
+from contentui.present.cells import elide, elide_middle
 from contentui.text import human_age, human_size, visible
 
 if TYPE_CHECKING:
@@ -127,11 +127,11 @@ def labels_end(labels: Mapping[str, str] | None) -> str:
     """The last column."""
     if labels is None:
         return "  unknown"
-    from contentui.cli.words import labels_text
+    from contentui.present.texts import labels_text
 
     return "  " + labels_text(labels)
 
 
 def _fitted(line: str, digest: int, width: int) -> str:
     name, rest = line.split(" ", 1)
-    return cut(f"{shorten(name, digest):<{digest}} {rest}", width)
+    return elide(f"{elide_middle(name, digest):<{digest}} {rest}", width)

@@ -15,16 +15,16 @@ from textual.widgets import Static
 from contentui.actions.model import Result, Verb
 from contentui.content.model import IngestId, Status
 from contentui.monitor.model import BlobRow, Group, IngestRow, StoreView
-from contentui.text import visible
-from contentui.tui import probing
-from contentui.tui.columns import (
+from contentui.present.columns import (
     BLOB_COLUMNS,
     INGEST_COLUMNS,
     blob_columns,
-    blob_haystack,
+    blob_search_text,
     ingest_columns,
-    ingest_haystack,
+    ingest_search_text,
 )
+from contentui.text import visible
+from contentui.tui import probing
 from contentui.tui.commands import COMMANDS
 from contentui.tui.detail import DetailPane
 from contentui.tui.footer import KeyBar, live_hints
@@ -77,11 +77,11 @@ class Dashboard(Screen[None]):
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide"), (160, "-huge")]
         self.VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
         self.ingests: Pane[IngestRow] = Pane(
-            "Ingests", INGEST_COLUMNS, ingest_haystack,
+            "Ingests", INGEST_COLUMNS, ingest_search_text,
             sort="state", descending=True, pane_id="ingests", settle_s=SETTLE_S,
         )  # fmt: skip
         self.blobs: Pane[BlobRow] = Pane(
-            "Blobs", BLOB_COLUMNS, blob_haystack,
+            "Blobs", BLOB_COLUMNS, blob_search_text,
             sort="committed", descending=True, pane_id="blobs",
         )  # fmt: skip
         self._graph = graph

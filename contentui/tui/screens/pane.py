@@ -10,8 +10,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 
+from contentui.present.columns import Column, Row
 from contentui.text import visible
-from contentui.tui.columns import Column, Row
 from contentui.tui.groups import arrange
 from contentui.tui.live_table import LiveTable
 from contentui.tui.query import Query, parse
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from contentui.tui.columns import Heading
+    from contentui.present.columns import Heading
     from contentui.tui.groups import GroupHeading
     from contentui.tui.view_state import Task
 
@@ -37,7 +37,7 @@ class Pane(Vertical, Generic[Row]):
         self,
         name: str,
         columns: Sequence[Column[Row]],
-        haystack: Callable[[Row], str],
+        search_text: Callable[[Row], str],
         *,
         sort: str,
         descending: bool,
@@ -47,7 +47,7 @@ class Pane(Vertical, Generic[Row]):
         super().__init__(id=pane_id)
         self.title_word = name
         self.view: ViewState[Row] = ViewState(
-            columns, haystack, sort=sort, descending=descending, settle_s=settle_s
+            columns, search_text, sort=sort, descending=descending, settle_s=settle_s
         )
         self.table: LiveTable[Row] = LiveTable(columns, id=f"{pane_id}-table")
         self.empty_text = ""

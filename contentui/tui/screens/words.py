@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from contentui.actions.describe import describe_outcome, describe_outcomes
 from contentui.actions.model import Result
 from contentui.monitor.model import Freshness, IngestState, StoreView
+from contentui.present.columns import SHAPES
 from contentui.text import human_size, local_time, visible
-from contentui.tui.columns import SHAPES
 from contentui.tui.source import narrowed, parse
 from contentui.tui.text_view import Line
 

@@ -6,7 +6,7 @@ import json
 
 from monitor_bench import Bench
 
-from contentui.monitor.stream import store_view_record
+from contentui.present.records import store_view_record
 
 FIELDS = {
     "seq", "taken_at", "source", "read_only_reason", "health", "counts", "ingest_count",

@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from contentui.cli.columns import cut, shorten
+from contentui.present.cells import elide, elide_middle
 from contentui.text import human_duration, human_rate, human_size, visible
 from contentui.transfers.model import Phase
 
@@ -128,10 +128,11 @@ def picture(
     lines = [_whole_line(transfer, rates.whole, now, width, over)]
     shown, hidden = _fitting(transfer.parts, window.lines - 2)
     lines += [
-        cut(_part_line(part, rates.of(part), now, width, over=bool(over)), width) for part in shown
+        elide(_part_line(part, rates.of(part), now, width, over=bool(over)), width)
+        for part in shown
     ]
     if hidden and window.lines > 2:
-        lines.append(cut(f"  … {_counts(hidden)}", width))
+        lines.append(elide(f"  … {_counts(hidden)}", width))
     return lines
 
 
@@ -164,9 +165,9 @@ def _counts(parts: Iterable[Part]) -> str:
 def _whole_line(transfer: Transfer, whole: Rate, now: float, width: int, over: str) -> str:
     text = _whole_words(transfer, whole, now, over)
     if width < _FEW_COLUMNS:
-        return cut(text, width)
-    name = shorten(visible(transfer.image, 200), max(width - len(text) - 2, 16))
-    return cut(f"{name}  {text}", width)
+        return elide(text, width)
+    name = elide_middle(visible(transfer.image, 200), max(width - len(text) - 2, 16))
+    return elide(f"{name}  {text}", width)
 
 
 def _whole_words(transfer: Transfer, whole: Rate, now: float, over: str) -> str:

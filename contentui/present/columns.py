@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from contentui.content.model import ref_argument
 from contentui.monitor.model import BlobRow, IngestRow, IngestState
 from contentui.oci.kinds import Kind
+from contentui.present.bars import bar, unknown_bar
+from contentui.present.cells import elide, elide_image, elide_middle, fits, pad
 from contentui.text import human_age, human_duration, human_rate, human_size, visible
-from contentui.tui.bars import bar, unknown_bar
-from contentui.tui.cells import elide, elide_image, elide_middle, fits, pad
-from contentui.tui.query import IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from contentui.index.model import Referrer
 
+NAMESPACE_MARK = "\n"
+"""Precedes each namespace in the text that filters search. No visible name contains it."""
 GAP = 1
 """Cells between two columns."""
 
@@ -268,10 +269,10 @@ def _rate_style(row: IngestRow) -> str:
 @lru_cache(maxsize=1024)
 def _scope(namespaces: tuple[str, ...]) -> str:
     """What stands behind a row's text, for filters on namespaces."""
-    return "".join(IN + visible(each, 100) for each in namespaces)
+    return "".join(NAMESPACE_MARK + visible(each, 100) for each in namespaces)
 
 
-def ingest_haystack(row: IngestRow) -> str:
+def ingest_search_text(row: IngestRow) -> str:
     """What a filter looks at in an ingest: its name as it is shown, its state, its namespace."""
     text = f"{ref_text(row)} {row.state.value}"
     if row.image:
@@ -417,7 +418,7 @@ def _needs_style(row: BlobRow) -> str:
     return "base" if row.referrers else "muted"
 
 
-def blob_haystack(row: BlobRow) -> str:
+def blob_search_text(row: BlobRow) -> str:
     """What a filter looks at in a blob: digest, kind, and the names of what needs it."""
     names = " ".join(visible(need.name, 400) for need in (row.referrers or ())[:20])
     text = f"{row.key} {'' if row.kind is None else row.kind.value} {names}"

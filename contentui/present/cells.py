@@ -1,14 +1,60 @@
-"""Text cut and padded to terminal cells, wide characters included."""
+"""How many cells of a terminal a text takes, and text cut and padded to cells.
+
+The widths are those of Rich, which paints the screen, without importing it: plain verbs use them.
+A character that Python's Unicode has not assigned counts as one cell.
+"""
 
 from __future__ import annotations
 
 import re
-
-from rich.cells import cell_len
+from functools import lru_cache
 
 ELLIPSIS = "…"
 _MAX_CHARS_PER_CELL = 4
 """Combining marks take no cells: a name may not bring hundreds of them into one."""
+
+_ZERO = (
+    (0x1160, 0x11FF),  # Hangul vowels and final consonants join the consonant before them
+    (0xD7B0, 0xD7FF),
+    (0x13430, 0x13440),  # joiners of hieroglyphs
+    (0x1BCA0, 0x1BCA3),  # controls of shorthand
+    (0x1D173, 0x1D17A),  # controls of musical notation
+    (0x1F3FB, 0x1F3FF),  # skin tones
+)
+"""Characters of no width that their category doesn't show."""
+_TWO = (
+    (0x2630, 0x2637),
+    (0x268A, 0x268F),
+    (0x4DC0, 0x4DFF),
+    (0x1D300, 0x1D356),
+    (0x1D360, 0x1D376),
+)
+"""Wide since Unicode 16, which older Pythons don't know."""
+
+
+def cell_len(text: str) -> int:
+    """How many cells a terminal gives to ``text``, which holds no control characters."""
+    return len(text) if text.isascii() else _cell_len(text)
+
+
+@lru_cache(maxsize=4096)
+def _cell_len(text: str) -> int:
+    return sum(map(_width, text))
+
+
+@lru_cache(maxsize=4096)
+def _width(char: str) -> int:
+    from unicodedata import category, east_asian_width
+
+    code, kind = ord(char), category(char)
+    if kind in ("Mn", "Mc", "Me") or _in(code, _ZERO):
+        return 0
+    wide = kind != "Cn" and east_asian_width(char) in "WF"  # of what is unassigned it says "F"
+    return 2 if wide or _in(code, _TWO) else 1
+
+
+def _in(code: int, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(first <= code <= last for first, last in ranges)
 
 
 def take(text: str, width: int) -> str:

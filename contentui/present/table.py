@@ -4,50 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contentui.present.cells import cell_len, elide_middle, pad
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _GAP = "  "
 _LEAST = 12
 """Columns that a shortened cell keeps at least: enough for a digest's algorithm and some hex."""
-
-
-def cells(text: str) -> int:
-    """How many columns a terminal gives to ``text``, which holds no controls."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def shorten(text: str, width: int) -> str:
-    """``text`` in at most ``width`` columns, its middle replaced by an ellipsis when it is longer.
-
-    The middle, because refs and digests differ at both ends.
-    """
-    if cells(text) <= width:
-        return text
-    if width < 2:
-        return "…"[:width]
-    tail = (width - 1) // 3
-    head = width - 1 - tail
-    start, end = text[:head], text[len(text) - tail :]
-    while cells(start) > head:
-        start = start[:-1]
-    while cells(end) > tail:
-        end = end[1:]
-    return f"{start}…{end}"
-
-
-def cut(line: str, width: int) -> str:
-    """``line`` without what goes beyond ``width`` columns."""
-    if cells(line) <= width:
-        return line
-    line = line[: width - 1]
-    while cells(line) > width - 1:
-        line = line[:-1]
-    return line + "…"
 
 
 def with_column(
@@ -77,7 +41,7 @@ def table(
     """
     columns = list(zip(header, *rows, strict=True))
     plain = all("".join(column).isascii() for column in columns)
-    widths = [max(map(len if plain else cells, column)) for column in columns]
+    widths = [max(map(len if plain else cell_len, column)) for column in columns]
     if width is not None:
         _fit(widths, flexible, width)
     elif plain:  # nothing to shorten, nothing wide: Python's own formatting, for long listings
@@ -99,6 +63,4 @@ def _fit(widths: list[int], flexible: Sequence[int], width: int) -> None:
 
 def _padded(row: Sequence[str], widths: list[int], right: Sequence[int]) -> Iterator[str]:
     for column, (text, width) in enumerate(zip(row, widths, strict=True)):
-        text = shorten(text, width)
-        pad = " " * (width - cells(text))
-        yield pad + text if column in right else text + pad
+        yield pad(elide_middle(text, width), width, column in right)

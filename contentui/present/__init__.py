@@ -1,0 +1,1 @@
+"""What people and programs read: texts, columns, JSON records, shared by screen and verbs."""
