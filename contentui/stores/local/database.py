@@ -1,7 +1,7 @@
 """The SQLite databases in ``.contentui``: created atomically, checked before each use.
 
-A database is never opened by anything but SQLite while the program runs: closing any other
-descriptor of the file would drop SQLite's own locks on it (fcntl(2), sqlite.org/howtocorrupt).
+Only SQLite opens a database: closing any other descriptor of the file would drop the POSIX locks of
+SQLite on it (fcntl(2), sqlite.org/howtocorrupt.html section 2.2).
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Schema(NamedTuple):
     what: str
     """Its name in error messages: "the label database"."""
     advice: str
-    """What to do when it is damaged."""
+    """What to do if it is damaged."""
 
     @property
     def broken(self) -> str:
         """The advice for a damaged database, with its path."""
-        return f"{self.what} (.contentui/{self.file}) is broken: {self.advice}"
+        return f"{self.what} (.contentui/{self.file}) is damaged: {self.advice}"
 
     def below(self, directory: files.Directory) -> Database:
         return Database(self, directory)
@@ -137,6 +137,22 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def read(self, work: Callable[[bool], T], *, recovers: bool) -> T:
+        """Run ``work(False)``, which is to read with a connection that is not writable.
+
+        A writer that was killed leaves a journal, which only a writable connection can roll back
+        (sqlite.org/lockingv3.html, Hot Journals). Then, if ``recovers``, run ``work(True)``. Raises
+        what ``work`` raises.
+        """
+        import sqlite3
+
+        try:
+            return work(False)
+        except sqlite3.OperationalError as error:
+            if not (recovers and _errorname(error).startswith("SQLITE_READONLY")):
+                raise
+        return work(True)
 
     def make(self, fill: Callable[[sqlite3.Connection], object]) -> None:
         """Create it where it is missing; to be called under the naming lock.
@@ -226,13 +242,13 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+            if _errorname(error) == "SQLITE_INTERRUPT":
                 raise KeyboardInterrupt from error
             raise self.error(error, doing) from error
 
     def error(self, error: sqlite3.Error, doing: str) -> ContentError:
         """The ContentError for one of SQLite's errors; ``doing`` is the action that failed."""
-        code = getattr(error, "sqlite_errorname", "") or ""
+        code = _errorname(error)
         message = f"{doing}: {visible(str(error), 160)}"
         if code.startswith("SQLITE_FULL"):
             return ResourceExhausted(message, advice="free some space on that file system")
@@ -245,13 +261,15 @@ class Database:
         if code.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
             return PermissionDenied(message, advice="run as the owner of the store")
         if code.startswith("SQLITE_NOMEM"):
-            return ResourceExhausted(message, advice="the machine has no memory left for it")
+            return ResourceExhausted(message, advice="the machine is out of memory")
         if is_busy(error):
-            return Unavailable(f"{doing}: another process keeps it busy", advice="try again")
+            return Unavailable(
+                f"{doing}: another process has the database locked", advice="try again"
+            )
         return FailedPrecondition(message, advice=self._broken)
 
     def _cannot_open(self, message: str) -> ContentError:
-        """SQLITE_CANTOPEN covers permissions, inodes and descriptors: find out which it was."""
+        """SQLITE_CANTOPEN covers permissions, inodes and descriptors: find out which one."""
         try:
             probe = os.open(
                 ".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self.directory.fd()
@@ -263,14 +281,16 @@ class Database:
         readable = os.access(self.path, os.R_OK) or not os.path.lexists(self.path)
         if not readable or not os.access(self.directory.path, os.W_OK):
             return PermissionDenied(message, advice="run as the owner of the store")
-        return Unavailable(message, advice="try again; else see 'dmesg' for errors of the disk")
+        return Unavailable(
+            message, advice="try again; if it fails again, see 'dmesg' for disk errors"
+        )
 
     def _check_file(self, found: os.stat_result, path: str) -> None:
         if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for, a link followed
-            raise FailedPrecondition(f"{visible(path)} is not a file", advice=self._broken)
+            raise FailedPrecondition(f"{visible(path)} is not a regular file", advice=self._broken)
         if found.st_size > _SIZE_LIMIT:
             raise FailedPrecondition(
-                f"{visible(path)} has {found.st_size} bytes, more than it can have",
+                f"{visible(path)} has {found.st_size} bytes, more than the limit of {_SIZE_LIMIT}",
                 advice=self._broken,
             )
 
@@ -297,14 +317,12 @@ class Database:
 
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether another process has the database locked."""
-    code = getattr(error, "sqlite_errorname", "") or ""
-    return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    return _errorname(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
-def needs_rollback(error: sqlite3.Error) -> bool:
-    """Whether a killed process left a journal that only a writable connection can roll back."""
-    code = getattr(error, "sqlite_errorname", "") or ""
-    return code.startswith("SQLITE_READONLY")
+def _errorname(error: sqlite3.Error) -> str:
+    """The symbolic name of SQLite's error code (sqlite.org/rescode.html); empty if unknown."""
+    return getattr(error, "sqlite_errorname", "") or ""
 
 
 def _look(path: str) -> os.stat_result | None:
@@ -319,7 +337,7 @@ def _create(table: str, columns: str) -> str:
 
 
 def _without_blanks(sql: Any) -> str:
-    """A statement without its blanks, which differ between versions of contentui."""
+    """A statement without white space, which differs between versions of contentui."""
     return "".join(sql.split()) if isinstance(sql, str) else ""
 
 

@@ -6,7 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError, FailedPrecondition
-from contentui.stores.local.database import needs_rollback
 from contentui.stores.local.fsck_model import Finding, Kind, OpenStore, look
 from contentui.stores.local.images import IMAGES, count_invalid_images
 from contentui.stores.local.labels import LABELS, count_invalid_labels
@@ -48,17 +47,12 @@ def _problem(
     place: OpenStore, database: Database, bad_rows: Callable[[sqlite3.Connection], int]
 ) -> str:
     """What is wrong with a database; empty when nothing is. Raises ContentError if unknown."""
-    import sqlite3
-
     try:
         with database.map_errors(f"checking {database.name}"):
-            try:
-                return _problem_within(database, bad_rows, writable=False)
-            except sqlite3.OperationalError as error:
-                if not (place.is_writable and needs_rollback(error)):
-                    raise
-            # A killed writer left a journal: only a writable connection can roll it back.
-            return _problem_within(database, bad_rows, writable=True)
+            return database.read(
+                lambda writable: _problem_within(database, bad_rows, writable=writable),
+                recovers=place.is_writable,
+            )
     except FailedPrecondition as error:
         return error.message
 

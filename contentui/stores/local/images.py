@@ -1,7 +1,7 @@
-"""The names of images, in SQLite beside the blobs that they stand for.
+"""The names of images, in the SQLite database ``.contentui/images.db``.
 
-They are data as labels are: synced before a change is acknowledged, and a broken database is
-told, never replaced. A store that never named an image has none of it.
+They are synced before a change is acknowledged, and a damaged database raises an error and is never
+replaced. The database is made when an image is named for the first time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.content.model import Descriptor, Image
 from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.local import files
-from contentui.stores.local.database import Schema, needs_rollback
-from contentui.stores.local.labels import checked_labels
+from contentui.stores.local.database import Schema
+from contentui.stores.local.labels import checked_labels, encode_labels
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,9 +50,9 @@ class LocalImages:
         *,
         recovers: bool,
     ) -> None:
-        """``prepare`` is called before a change, and raises ReadOnly where none is allowed.
+        """``prepare``: called before a change; raises ReadOnly if none is allowed.
 
-        ``recovers``: a change that a crash cut in half may be undone even when only reading.
+        ``recovers``: reading may roll back a transaction that a crash interrupted.
         """
         self._database = IMAGES.below(directory)
         self._naming = naming
@@ -64,7 +64,7 @@ class LocalImages:
         return self._database.path
 
     def list(self) -> list[Image]:
-        """All of them, by name. Raises FailedPrecondition when they can't be read."""
+        """All of them, sorted by name. Raises FailedPrecondition if they can't be read."""
         return [_image(row) for row in self._rows(_SELECT + " ORDER BY name")]
 
     def get(self, name: str) -> Image:
@@ -113,20 +113,12 @@ class LocalImages:
             return []
         doing = "reading the names of images"
         with files.map_errors(doing), self._database.map_errors(doing):
-            return self._query(query, arguments)
+            return self._database.read(
+                lambda writable: self._query(query, arguments, writable=writable),
+                recovers=self._recovers,
+            )
 
-    def _query(self, query: str, arguments: tuple[str, ...]) -> _Rows:
-        import sqlite3
-
-        try:
-            return self._ask(query, arguments, writable=False)
-        except sqlite3.OperationalError as error:
-            if not (self._recovers and needs_rollback(error)):
-                raise
-        # A writer was killed amidst a change: only whoever may write can undo its half.
-        return self._ask(query, arguments, writable=True)
-
-    def _ask(self, query: str, arguments: tuple[str, ...], *, writable: bool) -> _Rows:
+    def _query(self, query: str, arguments: tuple[str, ...], *, writable: bool) -> _Rows:
         database = self._database
         with (
             database.mutex,
@@ -154,7 +146,7 @@ class LocalImages:
 
 
 def _text(name: str) -> str:
-    """A name that a database can look for; what is no text is in none."""
+    """A name that SQLite can compare. Raises NotFound for an unpaired surrogate: no row has one."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -168,16 +160,13 @@ def _found(connection: sqlite3.Connection, name: str) -> Image | None:
 
 
 def _row(image: Image) -> tuple[str | int, ...]:
-    import json
-
-    target = image.target
-    labels = json.dumps(dict(image.labels), separators=(",", ":"))
+    target, labels = image.target, encode_labels(image.labels)
     times = image.created_ns, image.updated_ns
     return image.name, target.media_type, target.digest, target.size, labels, *times
 
 
 def _image(row: tuple[Any, ...]) -> Image:
-    """Raises FailedPrecondition for what we never wrote."""
+    """Raises FailedPrecondition for an invalid row, which contentui cannot have written."""
     import json
 
     name, media_type, digest, size, labels, created_ns, updated_ns = row
@@ -187,12 +176,12 @@ def _image(row: tuple[Any, ...]) -> Image:
         return Image(str(name), target, known, int(created_ns), int(updated_ns))
     except (ValueError, TypeError, AttributeError, ContentError):
         raise FailedPrecondition(
-            "reading the names of images: a row makes no sense", advice=IMAGES.broken
+            "reading the names of images: a row is invalid", advice=IMAGES.broken
         ) from None
 
 
 def count_invalid_images(connection: sqlite3.Connection) -> int:
-    """How many rows make no sense. Raises sqlite3.Error."""
+    """The number of invalid rows. Raises sqlite3.Error."""
     bad = 0
     for row in connection.execute(_SELECT):
         try:

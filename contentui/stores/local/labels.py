@@ -1,9 +1,9 @@
-"""The labels of blobs, in SQLite beside them.
+"""The labels of blobs, in the SQLite database ``.contentui/labels.db``.
 
-Labels are data, not cache: they are synced before a commit is acknowledged. When the database
-is missing or broken they are unknown. A database that was made while no blob was there knows
-about every blob: one without a row has no labels. One that was made later says so
-(``complete`` 0), and there a blob without a row has unknown labels.
+Labels are data, not a cache: they are synced before a commit is acknowledged. If the database is
+missing or damaged, labels are unknown. A database that was made while there was no blob is
+complete: a blob without a row has no labels. One that was made later is not (``complete`` is 0):
+there the labels of a blob without a row are unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contentui.content.errors import (
     Unavailable,
 )
 from contentui.stores.local import forks
-from contentui.stores.local.database import Schema, needs_rollback
+from contentui.stores.local.database import Schema
 from contentui.stores.local.locks import HolderStopped
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.stores.local.files import Directory
 
-    _Question = tuple[str, Sequence[str]]
+    _Query = tuple[str, Sequence[str]]
 
 LABEL_LIMIT = 4096
 """Bytes that a label's key and value may have together (content-store.md 1.3)."""
@@ -52,14 +52,14 @@ _TICK_NS = 10**8
 """More than a tick of any file system's clock."""
 _COMPLETE = "SELECT value FROM meta WHERE key = 'complete'"
 _AT_ONCE = 256
-"""Digests that one question names."""
+"""The most digests in one query."""
 
 
 class Labelled(NamedTuple):
     """A blob's labels and when they changed last, nanoseconds."""
 
     labels: Mapping[str, str] | None
-    """None: the row makes no sense, so they are unknown."""
+    """None: the row is invalid, so they are unknown."""
     updated_ns: int
 
 
@@ -130,11 +130,11 @@ def masked_changes(
 class Labels:
     """The label database of one store, shared by all processes that open it.
 
-    What changes it is called under the store's naming lock.
+    Methods that change it are called with the store's naming lock held.
     """
 
     def __init__(self, directory: Directory, *, recovers: bool = True) -> None:
-        """``recovers``: a change that a crash cut in half may be undone even when only reading."""
+        """``recovers``: reading may roll back a transaction that a crash interrupted."""
         self.recovers = recovers
         self._database = LABELS.below(directory)
         self._connection: sqlite3.Connection | None = None
@@ -175,7 +175,7 @@ class Labels:
             self._make(complete=complete)
 
     def needs_row(self, labels: Mapping[str, str]) -> bool:
-        """Whether a new blob with these labels must be written down to be known."""
+        """Whether a new blob with these labels must have a row, so that they are known."""
         if labels:
             return True
         if self._complete:
@@ -199,10 +199,10 @@ class Labels:
         if version is not None and version == self._empty:
             return set()
         some = [digests[start : start + _AT_ONCE] for start in range(0, len(digests), _AT_ONCE)]
-        questions = [(f"{_DIGESTS} WHERE digest IN ({_marks(part)})", part) for part in some]
+        queries = [(f"{_DIGESTS} WHERE digest IN ({_placeholders(part)})", part) for part in some]
         first = [] if version is None else [(f"{_DIGESTS} LIMIT 1", ())]
         try:
-            rows = self._query("looking for labels", [*questions, *first], fail_fast=True)
+            rows = self._query("looking for labels", [*queries, *first], fail_fast=True)
         except (FailedPrecondition, HolderStopped):
             return set()
         if rows is None:
@@ -236,7 +236,7 @@ class Labels:
 
         ``updated_ns``: nanoseconds since 1970. Raises ContentError, OSError.
         """
-        rows = [(digest, updated_ns, _encode(one)) for digest, one in labels]
+        rows = [(digest, updated_ns, encode_labels(one)) for digest, one in labels]
         gone = [(digest,) for digest in without]
         with self._database.mutex, self._map_errors("writing labels"):
             connection = self._writer()
@@ -251,7 +251,7 @@ class Labels:
         new: Mapping[str, str],
         updated_ns: int,
     ) -> Mapping[str, str]:
-        """Set (or, with None, remove) single keys, or put ``new`` in place of all; in one step.
+        """Set (or, with None, remove) single keys, or replace all labels by ``new``, atomically.
 
         Raises:
             FailedPrecondition: single keys of labels that are unknown.
@@ -263,7 +263,7 @@ class Labels:
                     new = self._changed(connection, digest, change)
                 connection.execute(
                     "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
-                    (digest, updated_ns, _encode(new)),
+                    (digest, updated_ns, encode_labels(new)),
                 )
         return new
 
@@ -285,7 +285,7 @@ class Labels:
         if old is None:
             raise FailedPrecondition(
                 f"the labels of {digest} are unknown",
-                advice="replace all of them at once, or leave them alone",
+                advice="replace all labels at once instead of single keys",
             )
         new = dict(old)
         for key, value in change.items():
@@ -314,34 +314,27 @@ class Labels:
         return AllLabels(found, self._complete)
 
     def _query(
-        self, doing: str, questions: Sequence[_Question], *, fail_fast: bool = False
+        self, doing: str, queries: Sequence[_Query], *, fail_fast: bool = False
     ) -> list[Any] | None:
         """The rows of all queries together; None without a database.
 
         ``fail_fast``: raise HolderStopped at once instead of waiting for a stopped process.
         Raises ContentError, OSError.
         """
-        import sqlite3
-
         database = self._database
         with database.mutex, self._map_errors(doing), contextlib.ExitStack() as stack:
             if fail_fast:
                 stack.enter_context(database.fail_fast_when_stopped())
-            try:
-                return self._rows(questions, writable=False)
-            except sqlite3.OperationalError as error:
-                if not (self.recovers and needs_rollback(error)):
-                    raise
-            # A killed writer left a journal: only a writable connection can roll it back.
-            self._drop_connection()
-            return self._rows(questions, writable=True)
+            return database.read(
+                lambda writable: self._rows(queries, writable=writable), recovers=self.recovers
+            )
 
-    def _rows(self, questions: Sequence[_Question], *, writable: bool) -> list[Any] | None:
+    def _rows(self, queries: Sequence[_Query], *, writable: bool) -> list[Any] | None:
         connection = self._open(writable=writable)
         if connection is None:
             return None
         rows: list[Any] = []
-        for query, arguments in questions:
+        for query, arguments in queries:
             rows += self._fetch(connection, query, arguments)
         return rows
 
@@ -399,21 +392,22 @@ class Labels:
 
 
 _parents_connections: list[sqlite3.Connection] = []
-"""Kept referenced: closing one in the child could roll back the parent's transaction."""
+"""Referenced for ever: closing one in the child could roll back the parent's transaction."""
 
 
-def _marks(values: Sequence[str]) -> str:
+def _placeholders(values: Sequence[str]) -> str:
     return ",".join("?" * len(values))
 
 
-def _encode(labels: Mapping[str, str]) -> str:
+def encode_labels(labels: Mapping[str, str]) -> str:
+    """As they are stored: a JSON object."""
     import json
 
     return json.dumps(dict(labels), separators=(",", ":"))
 
 
 def count_invalid_labels(connection: sqlite3.Connection) -> int:
-    """How many rows make no sense. Raises sqlite3.Error."""
+    """The number of invalid rows. Raises sqlite3.Error."""
     rows = connection.execute(_ALL)
     return sum(not (_is_key(row) and _decode(row[2]) is not None) for row in rows)
 
@@ -423,7 +417,7 @@ def _is_key(row: Sequence[Any]) -> bool:
 
 
 def _are_sendable(labels: Mapping[str, str]) -> bool:
-    """Whether labels are text, which half a surrogate pair isn't, and fit into a message."""
+    """Whether labels are valid Unicode and fit into a gRPC message."""
     try:
         size = sum(len(key.encode()) + len(value.encode()) for key, value in labels.items())
     except UnicodeEncodeError:
@@ -432,7 +426,7 @@ def _are_sendable(labels: Mapping[str, str]) -> bool:
 
 
 def _decode(text: object) -> dict[str, str] | None:
-    """A row's labels; None when it makes no sense, as one that we never wrote may."""
+    """The labels of a row; None if it is invalid, so that contentui cannot have written it."""
     import json
 
     if not isinstance(text, str):
@@ -445,7 +439,7 @@ def _decode(text: object) -> dict[str, str] | None:
         return None
     if not all(type(value) is str for value in labels.values()):
         return None
-    # Only escapes can be halves of pairs, and only a long text can be more than a message holds.
+    # Only escapes can be unpaired surrogates; only a long text can exceed the size of a message.
     if ("\\u" in text or len(text) > ALL_LABELS_LIMIT) and not _are_sendable(labels):
         return None
     return labels

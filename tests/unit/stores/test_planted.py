@@ -169,7 +169,7 @@ def test_a_planted_image_database_is_told(store):
     store = LocalStore(store.name)
     with pytest.raises(ContentError) as caught:
         store.images.list()
-    assert "not a file" in caught.value.message
+    assert "not a regular file" in caught.value.message
 
 
 SLOW = """
