@@ -21,6 +21,7 @@ from rich.cells import cell_len
 
 from contentui.demo.session import demo_store
 from contentui.monitor.model import IngestState
+from contentui.stores.source import parse
 from contentui.tui.app import ContentUI
 from contentui.tui.screens.dashboard import Dashboard
 from contentui.tui.session import Session
@@ -135,7 +136,7 @@ def to_png(path: str) -> None:
 
 
 async def take_all(source: str, folder: str, history_s: float) -> None:
-    app = ContentUI(Session(source))
+    app = ContentUI(Session(parse(source)))
     async with app.run_test(size=SIZES[-1], notifications=False) as pilot:
         camera = Camera(app, pilot, folder)
         began = time.monotonic()
@@ -177,10 +178,10 @@ def main() -> int:
     folder = os.path.abspath(options.folder)
     for name in ("NO_COLOR", "CONTENTUI_STORE"):
         os.environ.pop(name, None)
-    with demo_store() as path, tempfile.TemporaryDirectory() as place:
+    with demo_store() as source, tempfile.TemporaryDirectory() as place:
         # A name for the header that is the same each time.
         os.chdir(place)
-        os.symlink(path, ".content")
+        os.symlink(source.path, ".content")
         asyncio.run(take_all(".content", folder, options.seconds))
         os.chdir(FOLDER)
     return 0

@@ -25,6 +25,7 @@ from contentui.content.digest import Digest
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
 from contentui.monitor.model import IngestState
+from contentui.stores.source import of_socket
 from contentui.tui.app import ContentUI
 from contentui.tui.session import Session
 from screenshots.make import FOLDER, SIZES, Camera, tidied, to_png
@@ -81,7 +82,7 @@ async def film(node: Node, folder: str) -> None:
     link = node.registry.link
     link.stall_at[node.stuck] = STALLED_AT
     healthy, ill = node.pull("team/web:2.8"), node.pull("team/billing:1.4")
-    app = ContentUI(Session(f"unix://{node.daemon.socket}"))
+    app = ContentUI(Session(of_socket(node.daemon.socket)))
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         camera = Camera(app, pilot, folder)
         await camera.until(lambda: IngestState.STALLED in camera.troubles(), "the stall", 240)

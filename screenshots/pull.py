@@ -17,6 +17,7 @@ from rich.text import Text
 from contentui.content.digest import Digest
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
+from contentui.stores.source import parse
 from contentui.tui.app import ContentUI
 from contentui.tui.session import Session
 from screenshots.make import FOLDER, SIZES, Camera, tidied, to_png
@@ -55,7 +56,7 @@ def take_terminal(name: str, shown: str, address: str) -> None:
 
 
 async def film(store: str, address: str) -> None:
-    app = ContentUI(Session(store))
+    app = ContentUI(Session(parse(store)))
     async with app.run_test(size=SIZES[1], notifications=False) as pilot:
         camera = Camera(app, pilot, FOLDER)
         await camera.until(lambda: "retrying" in captured(), "a retry")

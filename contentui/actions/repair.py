@@ -6,14 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from contentui.actions.records import text_value
-from contentui.stores.local import fsck
+from contentui.stores import directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from contentui.actions.journal import Journal
-    from contentui.stores.local.fsck import Finding, Repaired
-    from contentui.stores.local.store import LocalStore
+    from contentui.stores.directory import Finding, LocalStore, Repaired
 
 
 def repair(
@@ -32,7 +31,7 @@ def repair(
         ReadOnly: the store must not be changed from here.
     """
     outcomes = []
-    for outcome in fsck.repair(store, findings):
+    for outcome in directory.repair(store, findings):
         if journal is not None:
             facts = {"verb": "repair", **outcome_to_json(outcome)}
             journal.write_facts(store.name, facts, clock())

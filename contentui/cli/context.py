@@ -6,11 +6,13 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from contentui.cli.parser import default_source
-
 if TYPE_CHECKING:
     from contentui.cli.output import Output
     from contentui.content.store import Store
+    from contentui.stores.source import Source
+
+DEFAULT = ".content"
+"""The store without ``--store`` and ``$CONTENTUI_STORE``; an empty variable counts as unset."""
 
 
 class Context(NamedTuple):
@@ -26,13 +28,16 @@ class Context(NamedTuple):
     """What was opened so far, to be closed when the verb has ended."""
 
     @property
-    def source(self) -> str:
-        return self.named or default_source()
+    def source(self) -> Source:
+        """The chosen store, which need not exist."""
+        from contentui.stores.source import parse
+
+        return parse(self.named or os.environ.get("CONTENTUI_STORE") or DEFAULT)
 
     @property
-    def found(self) -> str | None:
-        """The source, or None when nobody named one and the default isn't there."""
-        if self.named or os.environ.get("CONTENTUI_STORE") or os.path.isdir(default_source()):
+    def found(self) -> Source | None:
+        """The source; None when none was named and the default does not exist."""
+        if self.named or os.environ.get("CONTENTUI_STORE") or os.path.isdir(DEFAULT):
             return self.source
         return None
 

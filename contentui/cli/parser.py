@@ -150,11 +150,6 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
     return name, args
 
 
-def default_source() -> str:
-    """The store without ``--store``. An empty ``$CONTENTUI_STORE`` is one that is not set."""
-    return os.environ.get("CONTENTUI_STORE") or ".content"
-
-
 def _optional_value(words: list[str], option: str) -> list[str]:
     """``--wait REF`` must not take REF for the time: a bare option gets its ``=`` here."""
     end = words.index("--") if "--" in words else len(words)

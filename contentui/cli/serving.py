@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from contentui.cli.allocator import keep_freed_memory
 from contentui.cli.exits import Exit
 from contentui.cli.output import note, say
-from contentui.content.errors import FailedPrecondition, InvalidArgument, ReadOnly
+from contentui.content.errors import InvalidArgument
 from contentui.text import rfc3339, visible
 
 if TYPE_CHECKING:
     import logging
     from argparse import Namespace
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from contentui.cli.context import Context
     from contentui.content.store import Store
     from contentui.servers.grpc.address import TcpAddress, UnixAddress
     from contentui.servers.grpc.identity import Identity
     from contentui.servers.grpc.server import Service
-    from contentui.stores.local.ownership import OwnershipLock
 
 _HOW_TLS = (
     "give --tls-cert, --tls-key and --tls-client-ca, or listen on a unix socket, whose mode says "
@@ -76,7 +76,9 @@ def _takes_a_line() -> bool:
 def serve(args: Namespace, context: Context) -> int:
     """Serve until SIGTERM, SIGINT or SIGHUP; returns the exit code."""
     check_addresses(args)
-    root = _root(context)
+    from contentui.stores.directory import path_of
+
+    root = path_of(context.source, "served")
     _choose_transport()
     _keep_transport_quiet()
     keep_freed_memory()
@@ -136,59 +138,13 @@ def _check_insecure(addresses: list[TcpAddress], *, allowed: bool) -> None:
             )
 
 
-def _root(context: Context) -> str:
-    """The directory to serve."""
-    if "://" in context.source:
-        raise InvalidArgument(
-            f"{visible(context.source)} is no directory, and only directories can be served",
-            advice="name one with --store",
-        )
-    from contentui.stores.open import content_root
+def _served(root: str, args: Namespace, *, read_only: bool) -> AbstractContextManager[Store]:
+    """The store, which nothing else changes meanwhile."""
+    from contentui.stores.directory import served
 
-    return content_root(context.source)
-
-
-@contextmanager
-def _served(root: str, args: Namespace, *, read_only: bool) -> Iterator[Store]:
-    """The store, which nobody else changes meanwhile."""
-    from contentui.stores.local.store import LocalStore
-
-    if read_only:
-        if args.for_containerd:
-            raise InvalidArgument("a containerd needs a store that it can write to")
-        with LocalStore(root, create=False, read_only=True) as store:
-            yield store
-        return
-    with LocalStore(root):
-        pass  # says what is wrong with the directory before anything is made in it
-    with _locked(root, args) as lock, LocalStore(root, lock=lock) as store:
-        if store.read_only_reason:
-            raise ReadOnly(
-                f"{visible(root)} can't be served for writing", advice=store.read_only_reason
-            )
-        yield store
-
-
-def _locked(root: str, args: Namespace) -> OwnershipLock:
-    from contentui.stores.local.ownership import bind, bound_to, lock_directory
-
-    os.makedirs(root, exist_ok=True)
-    daemon = bound_to(root)
-    if args.for_containerd:
-        bind(root, args.for_containerd)
-    elif daemon:
-        raise FailedPrecondition(
-            f"{visible(root)} keeps the content of the containerd at {visible(daemon)}",
-            advice=f"serve it with --for-containerd {visible(daemon)}, or look with --read-only",
-        )
-    try:
-        # a socket before a port: that is what others can be sent to
-        return lock_directory(
-            root, min(map(str, args.listen), key=lambda each: each.startswith("tcp"))
-        )
-    except ReadOnly as error:
-        look = "'contentui serve --read-only' shows it without changing anything"
-        raise ReadOnly(error.message, advice=f"{error.advice}; {look}") from None
+    # A socket before a port: other processes can be referred to it.
+    address = min(map(str, args.listen), key=lambda each: each.startswith("tcp"))
+    return served(root, address, for_containerd=args.for_containerd or "", read_only=read_only)
 
 
 def _listening(args: Namespace, store: Store, root: str) -> tuple[Service, _Ready]:

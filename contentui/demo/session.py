@@ -11,18 +11,22 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from contentui.stores.source import of_store
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from contentui.stores.source import Source
 
 _START_S = 10.0
 _END_S = 5.0
 
 
 @contextmanager
-def demo_store() -> Iterator[str]:
-    """Inside: the path of a lively store. Its processes and files are gone afterwards.
+def demo_store() -> Iterator[Source]:
+    """Run the demo; yields its store, which is removed with all its processes at the end.
 
-    The journal of what is destroyed inside lies in the demo's folder too.
+    Meanwhile the journal of this process is in the demo's folder, too.
 
     Raises:
         RuntimeError: the demo's own processes don't start.
@@ -33,7 +37,7 @@ def demo_store() -> Iterator[str]:
     stage = _start(folder)
     try:
         _wait_for(stage, folder)
-        yield os.path.join(folder, "content")
+        yield of_store(os.path.join(folder, "content"))
     finally:
         _end(stage)
         shutil.rmtree(folder, ignore_errors=True)

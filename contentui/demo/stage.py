@@ -20,7 +20,7 @@ from contentui.content.errors import ContentError, NotFound
 from contentui.demo.content import layer_chunks, make_image
 from contentui.demo.pulls import Pulls
 from contentui.demo.trouble import all_troubles
-from contentui.stores.local.store import LocalStore
+from contentui.stores.open import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Stage:
     """What happens in one demo store. `step` is called a few times a second."""
 
     def __init__(self, root: str, seed: int) -> None:
-        self._store = LocalStore(root, create=True)
+        self._store = open_store(root, create=True)
         self._root = root
         self._random = random.Random(seed)  # noqa: S311 - decoration, no secret
         self._image_number = 0

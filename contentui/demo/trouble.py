@@ -9,7 +9,7 @@ from typing import NamedTuple
 from contentui.content.digest import Digest
 from contentui.content.model import ingest_id
 from contentui.demo.content import make_layer
-from contentui.stores.local.timestamps import format_timestamp
+from contentui.text import rfc3339
 
 _MB = 1_000_000
 
@@ -57,7 +57,7 @@ def grow_old(root: str, ref: str, age_s: float) -> None:
     folder = folder_of(root, ref)
     then = time.time_ns() - int(age_s * 1e9)
     for name, time_ns in (("startedat", then - 45 * 10**9), ("updatedat", then)):
-        _replace(os.path.join(folder, name), format_timestamp(time_ns))
+        _replace(os.path.join(folder, name), (rfc3339(time_ns) or "").encode())
     os.utime(os.path.join(folder, "data"), ns=(then, then))
 
 

@@ -18,7 +18,7 @@ from contentui.content.digest import Digest
 from contentui.content.errors import AlreadyExists, ContentError, NotFound
 from contentui.demo import trouble
 from contentui.demo.content import layer_chunks
-from contentui.stores.local.store import LocalStore
+from contentui.stores.open import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ParentGone(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Ingest as the arguments say; 0 when it was committed."""
     args = _parser().parse_args(argv)
-    store = LocalStore(args.store)
+    store = open_store(args.store, create=True)
     try:
         return _ingest(store, args)
     except (ParentGone, KeyboardInterrupt):

@@ -29,14 +29,6 @@ def access_problem(path: str, mode: int = os.R_OK | os.X_OK) -> str:
     return ""
 
 
-def is_socket(path: str) -> bool:
-    """Whether ``path`` is a socket that can be seen from here."""
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
 def _refusal(path: str, found: os.stat_result) -> str:
     mode = stat.filemode(found.st_mode)
     owner = f"{_user(found.st_uid)}:{_group(found.st_gid)}"

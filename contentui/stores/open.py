@@ -1,92 +1,59 @@
-"""The one place that knows all kinds of stores."""
+"""The table of store kinds, and how a store of any kind is opened."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
 
 from contentui.content.errors import InvalidArgument
-from contentui.stores.access import is_socket
+from contentui.stores import source as sources
 
 if TYPE_CHECKING:
     from contentui.content.store import Store
+    from contentui.stores.source import Source
+
+OPENERS: dict[str, str] = {
+    sources.DIRECTORY: "contentui.stores.local.opener",
+    sources.UNIX: "contentui.stores.containerd.opener",
+}
+"""Per scheme of a source the module that opens it (see `Opener`), imported when it is needed.
+
+A new kind of store is a package with such a module and a line here.
+"""
 
 
-def open_store(source: str, *, read_only: bool = False, create: bool = False) -> Store:
-    """Open what ``source`` names.
+class Opener(Protocol):
+    """What the module of a store kind has."""
 
-    That is a directory, a containerd's root with its content inside, or a socket: by its path, or
-    as ``unix:///PATH?namespace=a,b``, without a namespace all of them. ``create``: a missing
-    directory is made once something is stored.
+    def open_source(self, source: Source, *, read_only: bool, create: bool) -> Store:
+        """Open the store that ``source`` refers to, which is valid and of the module's scheme.
 
-    Raises:
-        InvalidArgument: a kind of source that isn't known.
-        NotFound, PermissionDenied, FailedPrecondition: as `LocalStore`.
-        Unavailable: nobody answers on the socket.
-    """
-    if "://" in source:
-        path, namespaces = parse_socket_url(source)
-        return _daemon(path, namespaces, read_only=read_only)
-    if not source:
-        raise InvalidArgument("the store's name is empty", advice="name a directory with --store")
-    if is_socket(source):
-        return _daemon(source, (), read_only=read_only)
-    from contentui.stores.local.store import LocalStore
+        ``read_only``: the store must refuse every change. ``create``:
+        a store that does not exist is made once something is stored in it.
 
-    return LocalStore(content_root(source), create=create, read_only=read_only)
+        Raises:
+            NotFound: there is no such store, and ``create`` is false.
+            ContentError: it can't be opened.
+        """
 
 
-def names_directory(source: str) -> bool:
-    """Whether ``source`` names a directory, which need not be there."""
-    return bool(source) and "://" not in source and not is_socket(source)
-
-
-def parse_socket_url(url: str) -> tuple[str, tuple[str, ...]]:
-    """The path and the namespaces in ``unix:///PATH?namespace=a,b``; no namespaces mean all.
+def open_store(source: Source | str, *, read_only: bool = False, create: bool = False) -> Store:
+    """Open what ``source``, or the text of one, refers to; see `Opener.open_source`.
 
     Raises:
-        InvalidArgument: another scheme, no absolute path, anything else behind the ``?``, or no
-            name where one should be: an empty variable in a script must not mean all.
+        InvalidArgument: the text is not valid, or its scheme is not in the table.
+        NotFound, PermissionDenied, FailedPrecondition: as the directory store.
+        Unavailable: no daemon answers on the socket.
     """
-    from urllib.parse import parse_qsl, unquote
-
-    scheme, _, rest = url.partition("://")
-    if scheme != "unix":
+    if isinstance(source, str):
+        source = sources.parse(source)
+    source.check()
+    try:
+        module = OPENERS[source.scheme]
+    except KeyError:
         raise InvalidArgument(
-            f"{scheme[:20]}:// is not a kind of store this version can open",
+            f"{source.scheme[:20]}:// is not a kind of store this version can open",
             advice="name a directory, or a socket as unix:///PATH",
-        )
-    path, _, query = rest.partition("?")
-    if not path.startswith("/"):
-        raise InvalidArgument(
-            f"{url[:160]!r} names no absolute path",
-            advice="write three slashes: unix:///run/containerd/containerd.sock",
-        )
-    namespaces: list[str] = []
-    for key, value in parse_qsl(query, keep_blank_values=True, separator="&"):
-        if key != "namespace":
-            raise InvalidArgument(
-                f"{key[:40]!r} means nothing behind a socket's path",
-                advice="only ?namespace=NAME is known, or ?namespace=NAME,NAME",
-            )
-        namespaces += value.split(",")
-    if "" in namespaces:
-        raise InvalidArgument(
-            "behind ?namespace= a name is missing",
-            advice="name one, or leave ?namespace= out: then all of them are meant",
-        )
-    return unquote(path, errors="surrogateescape"), tuple(namespaces)
-
-
-def _daemon(path: str, namespaces: tuple[str, ...], *, read_only: bool) -> Store:
-    from contentui.stores.containerd.store import ContainerdStore
-
-    return ContainerdStore(path, namespaces=namespaces or None, read_only=read_only)
-
-
-def content_root(directory: str) -> str:
-    """The content inside, where ``directory`` is a containerd's root; else itself."""
-    from contentui.stores.local.ownership import CONTAINERD_CONTENT
-
-    inside = os.path.join(directory, CONTAINERD_CONTENT)
-    return inside if os.path.isdir(inside) else directory
+        ) from None
+    opener = cast("Opener", import_module(module))
+    return opener.open_source(source, read_only=read_only, create=create)

@@ -26,6 +26,8 @@ from contentui.transfers.model import Part, Phase, Transfer
 if TYPE_CHECKING:
     from typing import Self
 
+    from contentui.stores.source import Source
+
 _EVERY_S = 0.5
 """A transfer is written down at most so often, unless a phase, the words or the error change."""
 _CHANGE_S = 0.1
@@ -38,11 +40,11 @@ _MOST_PARTS = 500
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def board_of(source: str) -> str:
+def board_of(source: Source) -> str:
     """The directory in which the transfers of a store are told; it need not be there."""
-    if "://" not in source:
-        return os.path.join(source, ".contentui", "transfers")
-    name = hashlib.sha256(source.partition("?")[0].encode()).hexdigest()[:16]
+    if source.is_directory:
+        return os.path.join(source.path, ".contentui", "transfers")
+    name = hashlib.sha256(os.fsencode(source.key)).hexdigest()[:16]
     base = os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else "")
     if not base:
         import tempfile

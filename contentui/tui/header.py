@@ -12,12 +12,14 @@ from contentui.monitor.model import Freshness, IngestState, StoreView
 from contentui.present.bars import sparkline
 from contentui.present.cells import cell_len, elide_middle
 from contentui.present.columns import SHAPES, STATE_STYLES
+from contentui.stores.source import of_store
 from contentui.text import human_duration, human_rate, human_size
-from contentui.tui.source import is_socket, parse
 from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from contentui.stores.source import Source
 
 _GAP = 2
 _GRAPH_WIDTHS = (8, 48)
@@ -46,7 +48,7 @@ class Part(NamedTuple):
     """What it matters on a narrow screen."""
 
 
-def _health(store_view: StoreView, now_ns: int, paused: bool) -> Iterator[Part]:
+def _health(store_view: StoreView, source: Source, now_ns: int, paused: bool) -> Iterator[Part]:
     if paused:
         yield Part("paused", "‖ paused", "warn", 96)
     health = store_view.health
@@ -55,7 +57,7 @@ def _health(store_view: StoreView, now_ns: int, paused: bool) -> Iterator[Part]:
         yield Part("health", f"✕ stale {age}", "bad", 98)
     elif health.freshness is Freshness.POLLING:
         # Of a daemon nobody expects more; a directory's announcements are missed.
-        yield Part("health", "▹ polling", "good" if is_socket(store_view.source) else "warn", 70)
+        yield Part("health", "▹ polling", "warn" if source.is_directory else "good", 70)
     else:
         yield Part("health", "▸ live", "good", 70)
     if store_view.read_only_reason:
@@ -90,14 +92,14 @@ def _has_namespaces(store_view: StoreView) -> bool:
 
 def header_parts(store_view: StoreView, now_ns: int, paused: bool) -> list[Part]:
     """Everything that the header could say, in the order in which it says it."""
-    source = parse(store_view.source)
+    source = of_store(store_view.source)
     scope: tuple[Part, ...] = ()
     if source.namespaces or _has_namespaces(store_view):  # a service of ours has none
         scope = (Part("namespaces", source.scope, "muted", 64),)
     return [
-        Part("source", source.words, "source", 75),
+        Part("source", source.display, "source", 75),
         *scope,
-        *_health(store_view, now_ns, paused),
+        *_health(store_view, source, now_ns, paused),
         *_counts(store_view),
         *_space(store_view),
         Part("rate", human_rate(store_view.rate), "rate", 91),

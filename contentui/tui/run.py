@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contentui.stores.source import Source
 
 SWITCH_S = 0.0005
 """After how many seconds a busy thread lets another one go on."""
@@ -12,7 +16,7 @@ NO_SCREEN = 2
 
 
 def run_app(
-    store_source: str | None,
+    source: Source | None,
     *,
     read_only: bool = False,
     interval_s: float = 0.25,
@@ -22,7 +26,7 @@ def run_app(
 ) -> int:
     """Show the dashboard until it is left; returns the process's exit code.
 
-    ``store_source`` None means: look for one, and ask when there is none. ``interval_s`` is the
+    ``source`` None: show a picker of the stores found on this machine. ``interval_s`` is the
     time between two looks at the store in seconds; ``low_bandwidth`` makes it one second, with
     the terminal's own sixteen colours and without the graph.
     """
@@ -39,7 +43,7 @@ def run_app(
     from contentui.tui.session import Session
 
     looks = Looks(low_bandwidth=low_bandwidth, theme=theme, no_color="NO_COLOR" in os.environ)
-    session = Session(find_source(store_source), read_only=read_only)
+    session = Session(source, read_only=read_only)
     app = ContentUI(session, interval_s=1.0 if low_bandwidth else interval_s, looks=looks)
     app.run(mouse=mouse)
     return app.return_code or 0
@@ -53,10 +57,3 @@ def screen_problem() -> str:
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         return f"the dashboard needs a terminal on input, output and error output; {instead}"
     return ""
-
-
-def find_source(named: str | None) -> str | None:
-    """The store that is named, or ``$CONTENTUI_STORE``, or ``.content`` when it is there."""
-    if named or (named := os.environ.get("CONTENTUI_STORE")):
-        return named
-    return ".content" if os.path.isdir(".content") else None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 from contentui.content.digest import new_hash
 from contentui.content.errors import ContentError, DataLoss, Unavailable
 from contentui.tui.probing import Answer
-from contentui.tui.source import is_socket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from contentui.monitor.feed import Feed
     from contentui.monitor.model import StoreView
     from contentui.monitor.monitor import Monitor
+    from contentui.stores.source import Source
 
 VERIFY_PIECE = 4 << 20
 """Bytes read at once while a blob is verified."""
@@ -36,7 +36,7 @@ class Session:
     """
 
     def __init__(
-        self, source: str | None, *, read_only: bool = False, create: bool = False
+        self, source: Source | None, *, read_only: bool = False, create: bool = False
     ) -> None:
         self.source = source
         self.read_only = read_only
@@ -68,11 +68,13 @@ class Session:
         from contentui.transfers.board import Board, board_of
 
         self.close()
-        if self.create and self.source and not is_socket(self.source):
-            os.makedirs(self.source, 0o755, exist_ok=True)
-        store = open_store(self.source or "", read_only=self.read_only, create=self.create)
+        if self.source is None:
+            raise Unavailable("no store is chosen yet")
+        if self.create and self.source.is_directory:
+            os.makedirs(self.source.path, 0o755, exist_ok=True)
+        store = open_store(self.source, read_only=self.read_only, create=self.create)
         self._index = ContentIndex(store)
-        board = Board(board_of(self.source or ""))
+        board = Board(board_of(self.source))
         self._monitor = Monitor(store, index=self._index, transfers=board.transfers)
         self._feed = Feed(self._monitor, interval_s=self._interval_s)
         self._store = store

@@ -54,7 +54,8 @@ def test_layers_are_what_they_claim():
 
 def test_everything_that_can_happen_is_on_stage(monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", "/before")
-    with demo_store() as source:
+    with demo_store() as demo:
+        source = demo.path
         assert os.environ["XDG_STATE_HOME"].startswith(str(Path(source).parent))
         store = LocalStore(source, read_only=True)
 
@@ -90,8 +91,9 @@ def test_everything_that_can_happen_is_on_stage(monkeypatch):
 
 
 def test_a_real_pull_is_under_way_and_has_to_try_again():
-    with demo_store() as source:
-        board = Board(board_of(source))
+    with demo_store() as demo:
+        source = demo.path
+        board = Board(board_of(demo))
         seen: set[str] = set()
 
         def tried_again() -> bool:

@@ -95,7 +95,7 @@ def test_what_a_socket_can_not_do_is_told(daemon):
     assert "contentui get" in path.err
     adopt = daemon.program("adopt", daemon.source)
     assert adopt.code == 2
-    assert "is no directory" in adopt.err
+    assert "is not a directory" in adopt.err
 
 
 def test_without_a_daemon_it_fails_with_one_sentence(daemon):

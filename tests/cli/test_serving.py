@@ -384,7 +384,7 @@ def test_a_directory_that_is_no_store_stays_as_it_is(program, at):
         (["--listen", "unix:///tmp/x", "--group", "nobody\x1b"], "no group"),
         (["--listen", "unix:///x", "--grace", "soon"], "length of time"),
         (["--listen", "unix:///x", "--read-only", "--for-containerd", "y"], "can write to"),
-        (["--listen", "unix:///x", "--store", "unix:///y"], "only directories can be served"),
+        (["--listen", "unix:///x", "--store", "unix:///y"], "only a directory can be served"),
     ],
 )
 def test_what_makes_no_sense(program, words, said):

@@ -15,6 +15,7 @@ from contentui.content.digest import Digest
 from contentui.content.transfer import verified_chunks
 from contentui.demo.unpackable import make_unpackable
 from contentui.stores.local.store import LocalStore
+from contentui.stores.source import of_store
 from contentui.transfers.board import Board, board_of
 from contentui.transfers.model import Phase
 
@@ -33,6 +34,7 @@ from contentui.oci.references import parse_reference
 from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Settings
 from contentui.stores.local.store import LocalStore
+from contentui.stores.source import of_store
 from contentui.transfers.board import Notice, board_of
 from contentui.transfers.pull import Pull
 
@@ -45,7 +47,7 @@ def tell(transfer):
             said.add(words)
             print(words, flush=True)
 
-with Notice(board_of(sys.argv[1])) as notice:
+with Notice(board_of(of_store(sys.argv[1]))) as notice:
     remote = Registry(parse_reference(sys.argv[2]), Settings())
     Pull(LocalStore(sys.argv[1]), remote, tell=[tell, notice]).run()
 """
@@ -133,7 +135,7 @@ def test_one_downloads_and_the_other_says_whom_it_waits_for(
     while not waiting.startswith(f"waiting waiting for pid {first.pid}"):
         waiting = second.stdout.readline()
         assert waiting, "it ended without waiting"
-    told = Board(board_of(str(tmp_path / "s"))).transfers()
+    told = Board(board_of(of_store(str(tmp_path / "s")))).transfers()
     assert {each.pid for each in told} == {first.pid, second.pid}
     assert {part.phase for each in told for part in each.parts if part.ref == REF} == {
         Phase.DOWNLOADING,

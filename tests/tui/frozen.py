@@ -24,6 +24,7 @@ from contentui.content.model import (
 from contentui.index.model import Referrer
 from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, IngestState, StoreView
 from contentui.oci.kinds import Kind
+from contentui.stores.source import of_store
 from contentui.tui.probing import Answer
 from contentui.tui.session import Session
 
@@ -228,7 +229,7 @@ class FrozenSession(Session):
         probes: Mapping[IngestId, Probe | ContentError] | None = None,
         collects: bool = False,
     ) -> None:
-        super().__init__(source)
+        super().__init__(None if source is None else of_store(source))
         self._probes = probes or {}
         self._collects = collects
         self.probed: list[Status] = []
@@ -279,7 +280,7 @@ class FrozenSession(Session):
     def plan(
         self, verb: Verb, targets: Sequence[Status] | Sequence[Info], moving: Collection[IngestId]
     ) -> Plan:
-        source = self.source or ""
+        source = self.source.text if self.source else ""
         collects = self._collects
         if verb is Verb.DELETE:
             needs = {row.info.digest: row.referrers for row in (*BLOBS, *DAEMON_BLOBS)}

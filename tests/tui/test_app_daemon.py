@@ -20,6 +20,7 @@ from bench.peers import Containerd, Missing
 from contentui.content.digest import Digest
 from contentui.content.errors import NotFound
 from contentui.stores.open import open_store
+from contentui.stores.source import parse
 from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.plan import PlanScreen
 from contentui.tui.session import Session
@@ -90,7 +91,7 @@ async def select(ui, ref):
 
 async def test_a_clients_ingest_is_shown_asked_for_and_aborted_through_the_daemon(daemon):
     with stalled(daemon, "k8s.io", "busy") as client:
-        async with running(Session(source(daemon))) as ui:
+        async with running(Session(parse(source(daemon)))) as ui:
             await ui.shown()
             await select(ui, "busy")
             await ui.until(lambda: "k8s.io" in ui.text() and "all namespaces" in ui.text())
@@ -114,7 +115,7 @@ async def test_a_complete_one_with_other_bytes_is_poisoned_once_it_was_asked_for
     ref = f"layer-{WRONG}"
     arguments = ("content", "ingest", "--expected-size", "5", "--expected-digest", str(WRONG), ref)
     assert ctr(daemon, "default", *arguments, data=b"other").returncode
-    async with running(Session(source(daemon, "default"))) as ui:
+    async with running(Session(parse(source(daemon, "default")))) as ui:
         await ui.shown()
         await select(ui, ref)
         assert "complete" in ui.text()
@@ -129,7 +130,7 @@ async def test_a_complete_one_with_other_bytes_is_poisoned_once_it_was_asked_for
 
 async def test_looking_never_asks(daemon):
     with stalled(daemon, "k8s.io", "watched"), closing(open_store(source(daemon))) as store:
-        async with running(Session(source(daemon))) as ui:
+        async with running(Session(parse(source(daemon)))) as ui:
             await ui.shown()
             await select(ui, "watched")
             before = store.status("watched")
@@ -140,7 +141,7 @@ async def test_looking_never_asks(daemon):
 
 async def test_a_daemon_that_dies_leaves_its_picture_and_comes_back_under_the_cursor(daemon):
     with stalled(daemon, "default", "one"), stalled(daemon, "k8s.io", "two"):
-        async with running(Session(source(daemon)), size=(80, 24)) as ui:
+        async with running(Session(parse(source(daemon))), size=(80, 24)) as ui:
             await ui.shown()
             await select(ui, "one")
             await select(ui, "two")
@@ -164,7 +165,7 @@ async def test_a_daemon_that_dies_leaves_its_picture_and_comes_back_under_the_cu
 async def test_a_daemon_that_starts_late_is_found(daemon, monkeypatch):
     monkeypatch.setattr("contentui.tui.app.RETRY_S", 0.1)
     daemon.stop()
-    async with running(Session(source(daemon))) as ui:
+    async with running(Session(parse(source(daemon)))) as ui:
         await ui.until(lambda: "The store can't be shown" in ui.text())
         daemon.start()
         await ui.shown()

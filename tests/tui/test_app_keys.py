@@ -362,7 +362,7 @@ async def test_without_a_store_it_asks(tmp_path, monkeypatch):
         await ui.until(lambda: picker.focused is not None)
         await ui.press("enter")
         await ui.shown()
-        assert ui.app.session.source == ".content"
+        assert ui.app.session.source.text == ".content"
         assert ui.app.session.create
 
 

@@ -16,11 +16,12 @@ from rich.cells import cell_len
 from contentui.actions.facts import IngestFacts
 from contentui.actions.plan import plan_abort
 from contentui.content.model import Liveness
+from contentui.stores.detect import detect, first_choice
+from contentui.stores.source import of_store
 from contentui.tui.commands import COMMANDS
-from contentui.tui.detect import detect, first_choice
 from contentui.tui.footer import Hint, fit
 from contentui.tui.pace import WINDOW, Pace
-from contentui.tui.run import find_source, screen_problem
+from contentui.tui.run import screen_problem
 from contentui.tui.screens.plan import command_line, concern_lines
 from contentui.tui.text_view import wrap
 
@@ -121,7 +122,7 @@ def test_what_this_machine_has_is_found_with_what_may_be_done(tmp_path):
     assert "read-only" in directory.allowed
     assert sock.name == "k3s or rke2"
     assert sock.can_open
-    assert sock.source == f"unix://{run}/containerd.sock"
+    assert sock.source.text == f"unix://{run}/containerd.sock"
     assert first_choice(found) == 1  # rather than an empty store
 
 
@@ -135,8 +136,8 @@ def test_a_locked_door_is_named_with_mode_owner_and_way_out(tmp_path):
         directory.chmod(0o755)
     (door / "run/containerd").chmod(0o710)
     program = (
-        "import grp, os, pwd\n"
-        "from contentui.tui.detect import detect\n"
+        "import grp, os, pwd, urllib.parse\n"
+        "from contentui.stores.detect import detect\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         f"print(detect({str(door)!r}, {str(tmp_path / 'none')!r})[1])"
     )
@@ -158,19 +159,8 @@ def test_a_root_whose_daemon_listens_recommends_its_socket(tmp_path):
             f"/proc/self/fd/{os.open(root / 'run/docker/containerd', os.O_PATH)}/containerd.sock"
         )
         *_, sock, directory = detect(str(root), str(tmp_path))
-    assert sock.is_socket
+    assert not sock.source.is_directory
     assert "better its socket, above" in directory.allowed
-
-
-def test_the_source_is_named_set_or_found(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CONTENTUI_STORE", raising=False)
-    assert find_source(None) is None
-    (tmp_path / ".content").mkdir()
-    assert find_source(None) == ".content"
-    monkeypatch.setenv("CONTENTUI_STORE", "elsewhere")
-    assert find_source(None) == "elsewhere"
-    assert find_source("named") == "named"
 
 
 def test_a_pipe_is_no_screen(monkeypatch):
@@ -181,4 +171,4 @@ def test_a_pipe_is_no_screen(monkeypatch):
 
 
 def test_a_frozen_session_is_a_session():
-    assert FrozenSession().source == "/var/lib/store"
+    assert FrozenSession().source == of_store("/var/lib/store")

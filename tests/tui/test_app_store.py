@@ -8,6 +8,7 @@ from running import running
 from contentui.content.digest import Digest
 from contentui.content.errors import NotFound
 from contentui.stores.local.store import LocalStore
+from contentui.stores.source import parse
 from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.journal import JournalScreen
 from contentui.tui.screens.plan import PlanScreen
@@ -39,7 +40,7 @@ def leave_ingest(store, ref, data=b"x" * 1000):
 
 async def test_an_ingest_appears_moves_and_becomes_a_blob(where, store):
     store.put(b"{}")
-    async with running(Session(where)) as ui:
+    async with running(Session(parse(where))) as ui:
         await ui.shown()
         with store.writer("mine", total=10) as writer:
             writer.write(b"12345")
@@ -54,7 +55,7 @@ async def test_an_ingest_appears_moves_and_becomes_a_blob(where, store):
 async def test_an_abandoned_ingest_is_aborted_and_the_journal_knows(where, store):
     leave_ingest(store, "left")
     leave_ingest(store, "kept")
-    async with running(Session(where)) as ui:
+    async with running(Session(parse(where))) as ui:
         await ui.shown()
         await ui.until(lambda: len(ui.dashboard.ingests.shown) == 2)
         table = ui.dashboard.ingests.table
@@ -73,7 +74,7 @@ async def test_an_abandoned_ingest_is_aborted_and_the_journal_knows(where, store
 
 async def test_what_moved_since_it_was_shown_is_skipped_and_named(where, store):
     leave_ingest(store, "left")
-    async with running(Session(where)) as ui:
+    async with running(Session(parse(where))) as ui:
         await ui.shown()
         await ui.until(lambda: ui.dashboard.ingests.shown)
         await ui.press("a")
@@ -89,7 +90,7 @@ async def test_what_moved_since_it_was_shown_is_skipped_and_named(where, store):
 async def test_a_held_ingest_takes_the_word_and_names_its_holder(where, store):
     with store.writer("busy", total=5000) as writer:
         writer.write(b"x" * 1000)
-        async with running(Session(where)) as ui:
+        async with running(Session(parse(where))) as ui:
             await ui.shown()
             await ui.until(lambda: ui.dashboard.ingests.shown)
             await ui.press("a")
@@ -103,7 +104,7 @@ async def test_a_held_ingest_takes_the_word_and_names_its_holder(where, store):
 
 async def test_a_blob_is_verified_and_a_damaged_one_is_told(where, store, tmp_path):
     info = store.put(b"good bytes")
-    async with running(Session(where)) as ui:
+    async with running(Session(parse(where))) as ui:
         await ui.shown()
         await ui.until(lambda: ui.dashboard.blobs.shown)
         await ui.press("tab", "v")
@@ -118,7 +119,7 @@ async def test_a_blob_is_verified_and_a_damaged_one_is_told(where, store, tmp_pa
 async def test_marked_blobs_are_deleted_together(where, store):
     for text in (b"one", b"two", b"three"):
         store.put(text)
-    async with running(Session(where)) as ui:
+    async with running(Session(parse(where))) as ui:
         await ui.shown()
         await ui.until(lambda: len(ui.dashboard.blobs.shown) == 3)
         await ui.press("tab", "space", "space", "d")
@@ -131,7 +132,7 @@ async def test_marked_blobs_are_deleted_together(where, store):
 
 async def test_a_lost_directory_stays_on_the_screen_with_the_reason(where, store, tmp_path):
     digest = store.put(b"something").digest
-    async with running(Session(where)) as ui:
+    async with running(Session(parse(where))) as ui:
         await ui.shown()
         await ui.until(lambda: ui.dashboard.blobs.shown)
         (tmp_path / "store").rename(tmp_path / "away")
@@ -143,7 +144,7 @@ async def test_a_lost_directory_stays_on_the_screen_with_the_reason(where, store
 
 async def test_a_missing_store_is_found_when_it_comes(where, monkeypatch):
     monkeypatch.setattr("contentui.tui.app.RETRY_S", 0.05)
-    async with running(Session(where)) as ui:
+    async with running(Session(parse(where))) as ui:
         await ui.until(lambda: "no content store" in ui.text())
         LocalStore(where, create=True).put(b"now")
         await ui.shown()
@@ -152,7 +153,7 @@ async def test_a_missing_store_is_found_when_it_comes(where, monkeypatch):
 
 async def test_read_only_shows_and_refuses(where, store):
     leave_ingest(store, "left")
-    async with running(Session(where, read_only=True)) as ui:
+    async with running(Session(parse(where), read_only=True)) as ui:
         await ui.shown()
         await ui.until(lambda: ui.dashboard.ingests.shown)
         await ui.press("a")
@@ -164,7 +165,7 @@ async def test_v_tells_who_holds_an_ingest_and_what_an_idle_one_holds(where, sto
     leave_ingest(store, "left")
     with store.writer("busy", total=5000) as writer:
         writer.write(b"x" * 1000)
-        async with running(Session(where)) as ui:
+        async with running(Session(parse(where))) as ui:
             await ui.shown()
             await ui.until(lambda: len(ui.dashboard.ingests.shown) == 2)
             await ui.press("asterisk", "v")

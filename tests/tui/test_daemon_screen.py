@@ -21,12 +21,12 @@ from contentui.content.digest import Digest
 from contentui.content.errors import Locked, PermissionDenied, Unavailable
 from contentui.content.model import Holder, Liveness, Probe
 from contentui.monitor.model import Freshness, Health, IngestState
-from contentui.tui.detect import Candidate
+from contentui.stores.detect import Candidate
+from contentui.stores.source import of_socket, of_store
 from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.ask import AskScreen
-from contentui.tui.screens.picker import PickerScreen, typed_source
+from contentui.tui.screens.picker import PickerScreen
 from contentui.tui.screens.plan import PlanScreen
-from contentui.tui.source import narrowed, parse
 from contentui.tui.text_view import TextView
 
 BAD = Digest.of(b"other bytes")
@@ -297,9 +297,9 @@ async def test_a_start_that_fails_is_tried_again_later_each_time_or_on_a_key(mon
 
 
 SOCKETS = [
-    Candidate("this directory", ".content", "not there yet", True, False),
-    Candidate("containerd", "/run/containerd/containerd.sock", "all of it", True, is_socket=True),
-    Candidate("docker", "/run/docker.sock", "permission denied", False, is_socket=True),
+    Candidate("this directory", of_store(".content"), "not there yet", True, False),
+    Candidate("containerd", of_socket("/run/containerd/containerd.sock"), "all of it", True),
+    Candidate("docker", of_socket("/run/docker.sock"), "permission denied", False),
 ]
 
 
@@ -313,39 +313,4 @@ async def test_the_picker_opens_a_socket():
         await ui.until(lambda: picker.query_one(OptionList).highlighted == 1)
         await ui.press("enter")
         await ui.until(lambda: chosen)
-        assert chosen == [(SOCKET, False)]
-
-
-def test_what_is_typed_for_a_socket_becomes_its_address(tmp_path, monkeypatch):
-    import socket
-
-    monkeypatch.chdir(tmp_path)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("s")
-        assert typed_source("s") == f"unix://{tmp_path}/s"
-    assert typed_source(".") == "."
-    assert typed_source("unix:///x?namespace=a") == "unix:///x?namespace=a"
-
-
-@pytest.mark.parametrize(
-    ("source", "words", "scope"),
-    [
-        (SOCKET, "containerd", "all namespaces"),
-        (SOCKET + "?namespace=k8s.io", "containerd", "k8s.io"),
-        (SOCKET + "?namespace=k8s.io,default", "containerd", "k8s.io, default"),
-        (SOCKET + "?namespace=k8s%2eio", "containerd", "k8s.io"),
-        ("unix:///run/k3s/containerd/containerd.sock", "k3s or rke2", "all namespaces"),
-        ("unix:///tmp/\x1b[2J", "/tmp/\\x1b[2J", "all namespaces"),
-        ("/var/lib/store", "/var/lib/store", ""),
-        ("unix://", "", "all namespaces"),
-    ],
-)
-def test_a_source_in_few_words(source, words, scope):
-    parsed = parse(source)
-    assert (parsed.words, parsed.scope) == (words, scope)
-
-
-def test_a_command_names_the_namespace():
-    assert narrowed(SOCKET, "ci") == SOCKET + "?namespace=ci"
-    assert narrowed(SOCKET + "?namespace=a,b", "b") == SOCKET + "?namespace=b"
-    assert narrowed("/var/lib/store", "b") == "/var/lib/store"
+        assert chosen == [(of_store(SOCKET), False)]

@@ -9,8 +9,9 @@ from test_snapshots import NAMES, SIZES, _one_place, settled  # noqa: F401 - a f
 
 from contentui.content.model import Liveness, Probe
 from contentui.monitor.model import Freshness, Health
+from contentui.stores.detect import Candidate
+from contentui.stores.source import of_socket, of_store
 from contentui.tui.app import ContentUI
-from contentui.tui.detect import Candidate
 from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.ask import AskScreen
 from contentui.tui.screens.dashboard import Dashboard
@@ -83,27 +84,27 @@ def test_stale(snap_compare, size):
 
 
 FOUND = [
-    Candidate("this directory", ".content", "not there yet: opening makes one", True, False),
+    Candidate(
+        "this directory", of_store(".content"), "not there yet: opening makes one", True, False
+    ),
     Candidate(
         "containerd",
-        "/run/containerd/containerd.sock",
+        of_socket("/run/containerd/containerd.sock"),
         "everything, in all namespaces, through the daemon",
         True,
-        is_socket=True,
     ),
     Candidate(
         "docker",
-        "/run/docker/containerd/containerd.sock",
+        of_socket("/run/docker/containerd/containerd.sock"),
         (
             "permission denied at /run/docker (drwx------ root:root; you are ana):"
             " run it as root or in that group"
         ),
         False,
-        is_socket=True,
     ),
     Candidate(
         "containerd",
-        "/var/lib/containerd/io.containerd.content.v1.content",
+        of_store("/var/lib/containerd/io.containerd.content.v1.content"),
         (
             "read-only: it belongs to containerd, which alone may change it; choose its"
             " socket above"

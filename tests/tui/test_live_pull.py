@@ -12,6 +12,7 @@ from contentui.content.digest import Digest
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
 from contentui.present.columns import Heading
+from contentui.stores.source import parse
 from contentui.tui.session import Session
 
 IMAGE = make_unpackable(4, (1_150_000, 1_250_000))
@@ -38,7 +39,7 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
     link.cuts = {often: [200_000 + step * 16_384 for step in range(3)]}
     with Registry(link) as registry:
         name = registry.add("acme/billing", "1.4", IMAGE)
-        async with running(Session(where, create=True)) as ui:
+        async with running(Session(parse(where), create=True)) as ui:
             await ui.shown()
             table = ui.dashboard.ingests.table
             child = await pull(where, name, tmp_path)
@@ -70,7 +71,7 @@ async def test_a_pull_that_is_killed_is_said_to_have_ended_early(tmp_path, monke
     where = str(tmp_path / "store")
     with Registry(Link(200_000)) as registry:
         name = registry.add("acme/billing", "1.4", IMAGE)
-        async with running(Session(where, create=True)) as ui:
+        async with running(Session(parse(where), create=True)) as ui:
             await ui.shown()
             child = await pull(where, name, tmp_path)
             await ui.until(lambda: len(ui.dashboard.ingests.table.rows) == 3)

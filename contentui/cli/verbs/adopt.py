@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import FOLDERS, completes
 from contentui.cli.exits import Exit
-from contentui.content.errors import InvalidArgument, ReadOnly
+from contentui.content.errors import ReadOnly
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -25,19 +25,13 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Mark the directory as ours."""
-    from contentui.stores.local.ownership import adopt
-    from contentui.stores.open import content_root
-
-    if "://" in args.directory:
-        raise InvalidArgument(
-            f"{args.directory} is no directory: what is behind a socket has an owner that runs",
-            advice="change it with --store, or adopt the copy of a dead node's directory",
-        )
-    if context.read_only:
-        raise ReadOnly("adopting changes the directory, and --read-only was given")
-    directory = content_root(args.directory)
-    adopt(directory)
+    from contentui.stores.directory import adopt, path_of
+    from contentui.stores.source import parse
     from contentui.text import visible
 
+    directory = path_of(parse(args.directory), "adopted")
+    if context.read_only:
+        raise ReadOnly("adopting changes the directory, and --read-only was given")
+    adopt(directory)
     context.out.line(f"{visible(directory)} is writable from here now")
     return Exit.DONE

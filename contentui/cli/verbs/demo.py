@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from contentui.cli.context import Context
+    from contentui.stores.source import Source
 
 EXAMPLES = """
   contentui demo
@@ -60,7 +61,7 @@ def run(args: Namespace, context: Context) -> int:
         return Exit.FAILED
 
 
-def _show(args: Namespace, source: str) -> int:
+def _show(args: Namespace, source: Source) -> int:
     from contentui.tui.run import run_app
 
     return run_app(
@@ -73,7 +74,7 @@ def _show(args: Namespace, source: str) -> int:
     )
 
 
-def _headless(args: Namespace, context: Context, source: str) -> int:
+def _headless(args: Namespace, context: Context, source: Source) -> int:
     """Tell what happens: a view as JSON for each look, else its events as sentences."""
     from contentui.cli.records import json_line
     from contentui.index.content_index import ContentIndex

@@ -14,7 +14,7 @@ from contentui.cli.arguments import add_format, add_wide
 from contentui.cli.exits import Exit
 from contentui.cli.output import note, say
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
-from contentui.content.errors import FailedPrecondition, InvalidArgument, ReadOnly
+from contentui.content.errors import InvalidArgument, ReadOnly
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from contentui.cli.context import Context
-    from contentui.stores.local.fsck import Finding, Repaired
-    from contentui.stores.local.store import LocalStore
+    from contentui.stores.directory import Finding, LocalStore, Repaired
 
 EXAMPLES = """
   contentui fsck
@@ -58,16 +57,11 @@ def run(args: Namespace, context: Context) -> int:
         ReadOnly: it must not be repaired from here.
     """
     from contentui.cli.signals import interruptible
-    from contentui.stores.local.store import LocalStore
+    from contentui.stores.directory import checkable
 
     if (args.dry_run or args.yes) and not args.repair:
         raise InvalidArgument("--dry-run and --yes need --repair: a check changes nothing")
-    store = context.store()
-    if not isinstance(store, LocalStore):
-        raise FailedPrecondition(
-            f"{store.name}: only a directory can be checked",
-            advice="run 'contentui --store DIRECTORY fsck' on the machine that has it",
-        )
+    store = checkable(context.store())
     if args.repair and (reason := store.read_only_reason):
         raise ReadOnly(f"{visible(store.name)} is read-only here", advice=reason)
     with interruptible():
@@ -82,7 +76,7 @@ def run(args: Namespace, context: Context) -> int:
 
 
 def _found(args: Namespace, store: LocalStore) -> list[Finding]:
-    from contentui.stores.local.fsck import check, check_bytes
+    from contentui.stores.directory import check, check_bytes
 
     findings = check(store)
     if args.verify:
@@ -95,7 +89,7 @@ def _found(args: Namespace, store: LocalStore) -> list[Finding]:
 
 def _code(remaining: Iterable[Finding]) -> int:
     """Findings count more than what could not be checked."""
-    from contentui.stores.local.fsck import Kind
+    from contentui.stores.directory import Kind
 
     kinds = {finding.kind for finding in remaining}
     if kinds - {Kind.UNCHECKED}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.cli.exits import Exit
-from contentui.content.errors import InvalidArgument, ReadOnly
+from contentui.content.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -31,28 +31,13 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, context: Context) -> int:
     """Make the directory, and open it to the group."""
-    from contentui.stores.local import ownership, sharing
-    from contentui.stores.local.store import LocalStore
-    from contentui.stores.open import names_directory
+    from contentui.stores.directory import make
     from contentui.text import visible
 
-    source = context.source
-    if not names_directory(source):
-        raise InvalidArgument(
-            f"{visible(source)} is not a directory",
-            advice="only a store in a directory can be made from here: name it with --store",
-        )
-    reason = ownership.read_only_reason(source)
-    if context.read_only or reason:
-        raise ReadOnly(
-            f"{visible(source)} is read-only here",
-            advice=reason or "it was opened read-only (--read-only)",
-        )
     group = None if args.shared is None else _group(args.shared)
-    LocalStore(source).close()  # refuses a directory that is in use for something else
-    sharing.make(source, group)
+    make(context.source, group=group, read_only=context.read_only)
     shared = "" if group is None else f", shared with group {visible(args.shared)}"
-    context.out.line(f"{visible(source)} is a content store{shared}")
+    context.out.line(f"{visible(context.source.text)} is a content store{shared}")
     return Exit.DONE
 
 

@@ -7,7 +7,6 @@ import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
 
 from contentui.content.digest import Digest
 from contentui.content.errors import (
@@ -31,6 +30,7 @@ from contentui.stores.containerd.session import Session, write_once
 from contentui.stores.containerd.transport import UNARY_S, Metadata
 from contentui.stores.containerd.writer import ContainerdWriter
 from contentui.stores.memory import checked_labels, checked_ref
+from contentui.stores.source import UNIX, Source
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ T = TypeVar("T")
 
 _MAX_PUT = 8 << 20
 """Bytes that go in one message with their commit."""
-_SAFE = "/ !\"$&'()*+,-.:;<=>@[]^_`{|}~"
-"""What stands for itself in a socket's URL: all but ``%``, ``?``, ``#`` and what can't be typed."""
 _AT_ONCE = 8
 
 
@@ -69,8 +67,7 @@ class ContainerdStore:
         roots_new: bool = True,
     ) -> None:
         """Raises Unavailable, PermissionDenied, InvalidArgument."""
-        chosen = f"?namespace={','.join(namespaces)}" if namespaces else ""
-        self.name = f"unix://{quote(os.path.abspath(socket), safe=_SAFE)}{chosen}"
+        self.name = Source(socket, UNIX, socket, tuple(namespaces or ())).address
         self._read_only = read_only
         self._roots_new = roots_new
         self._link = Link(socket, namespaces, timeout_s)

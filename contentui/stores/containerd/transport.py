@@ -15,9 +15,10 @@ import grpc
 
 from contentui.content.errors import ContentError, NotFound, PermissionDenied, Unavailable
 from contentui.protocol import names
-from contentui.stores.access import access_problem, is_socket
+from contentui.stores.access import access_problem
 from contentui.stores.containerd.deadlines import Deadlines
 from contentui.stores.containerd.refusals import Lost, told
+from contentui.stores.source import is_socket
 from contentui.text import visible
 
 if TYPE_CHECKING:

@@ -116,8 +116,9 @@ class Dashboard(Screen[None]):
         self.query_one("#detail").can_focus = False
         self.ingests.table.focus()
         self.ingests.add_class("-active")
-        source = visible(self._app.session.source or "", 200)
-        self.ingests.empty_text = self.blobs.empty_text = f"opening {source} …" if source else ""
+        source = self._app.session.source
+        text = f"opening {visible(source.text, 200)} …" if source is not None else ""
+        self.ingests.empty_text = self.blobs.empty_text = text
         self._refresh_panes()
 
     def on_screen_resume(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import on, work
@@ -13,10 +12,9 @@ from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from contentui.stores.access import is_socket
+from contentui.stores.detect import Candidate, detect, first_choice
+from contentui.stores.source import Source, parse
 from contentui.text import visible
-from contentui.tui.detect import Candidate, detect, first_choice
-from contentui.tui.source import SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,25 +29,20 @@ _INTRO = (
 
 def _content(candidate: Candidate) -> Content:
     state = "" if candidate.exists else "  (new)"
-    if candidate.is_socket:
+    if not candidate.source.is_directory:
         state = "  (socket)"
     return Content.assemble(
         (f"{candidate.name:<17}", "bold" if candidate.can_open else "dim"),
-        (visible(candidate.path) + state, "" if candidate.can_open else "dim"),
+        (visible(candidate.source.path) + state, "" if candidate.can_open else "dim"),
         "\n",
         (f"  {visible(candidate.allowed)}", "dim"),
     )
 
 
-def typed_source(text: str) -> str:
-    """What was typed as a source: a socket's path becomes its address."""
-    return SCHEME + os.path.abspath(text) if is_socket(text) else text
-
-
 class Choice(NamedTuple):
     """What was chosen."""
 
-    source: str
+    source: Source
     create: bool
     """Whether to make the directory."""
 
@@ -103,4 +96,4 @@ class PickerScreen(Screen[Choice]):
     @on(Input.Submitted)
     def _typed(self, event: Input.Submitted) -> None:
         if path := event.value.strip():
-            self.dismiss(Choice(typed_source(path), create=False))
+            self.dismiss(Choice(parse(path), create=False))

@@ -14,8 +14,8 @@ from textual.widgets import Button, Input, Static
 from contentui.actions.model import Concern, Plan, Step, Verb
 from contentui.actions.words import holder_words, namespace_words
 from contentui.content.model import Status
+from contentui.stores.source import of_store
 from contentui.text import human_duration, human_size, visible
-from contentui.tui.source import narrowed
 from contentui.tui.text_view import Line, TextView
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def command_line(plan: Plan, *, limit: int | None = None) -> str:
 def _command_source(plan: Plan, steps: Sequence[Step]) -> str:
     """The plan's source; with the namespace that all its ingests share, as a ref needs one."""
     namespaces = {s.target.namespace for s in steps if isinstance(s.target, Status)}
-    return narrowed(plan.source, namespaces.pop()) if len(namespaces) == 1 else plan.source
+    source = of_store(plan.source)
+    return source.narrowed(namespaces.pop()).text if len(namespaces) == 1 else source.text
 
 
 def _holder(holder: Holder, now_ns: int) -> str:

@@ -9,8 +9,8 @@ from contentui.actions.describe import describe_outcome, describe_outcomes
 from contentui.actions.model import Result
 from contentui.monitor.model import Freshness, IngestState, StoreView
 from contentui.present.columns import SHAPES
+from contentui.stores.source import of_store
 from contentui.text import human_size, local_time, visible
-from contentui.tui.source import narrowed, parse
 from contentui.tui.text_view import Line
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def empty(store_view: StoreView, *, collects: bool = False) -> tuple[str, str]:
     """
     import shlex
 
-    source = store_view.source
-    if collects and len(parse(source).namespaces) != 1:
-        source = narrowed(source, "default")
-    where = visible(shlex.quote(source), 300)
+    source = of_store(store_view.source)
+    if collects and len(source.namespaces) != 1:
+        source = source.narrowed("default")
+    where = visible(shlex.quote(source.text), 300)
     command = f"contentui --store {where} ingest mine < FILE"
     if store_view.health.freshness is Freshness.STALE:
         if not store_view.health.since_ns:

@@ -26,7 +26,7 @@ from contentui.content.errors import (
 )
 from contentui.stores.containerd.refusals import MAX_TEXT, Lost, Unimplemented, told
 from contentui.stores.containerd.transport import socket_problem
-from contentui.stores.open import open_store, parse_socket_url
+from contentui.stores.open import open_store
 
 Code = grpc.StatusCode
 
@@ -105,42 +105,6 @@ def test_a_long_message_is_cut_and_a_long_ref_is_still_locked():
     assert len(refusal(Code.INTERNAL, "x" * 10**6).message) <= MAX_TEXT + 1
     text = f"ref {'x' * 64_000} locked for 2s (since 2026-11-21 01:58:55 +0000 UTC): unavailable"
     assert isinstance(refusal(Code.UNAVAILABLE, text), Locked)
-
-
-@pytest.mark.parametrize(
-    ("url", "path", "namespaces"),
-    [
-        ("unix:///a.sock", "/a.sock", ()),
-        ("unix:///a.sock?namespace=k8s.io", "/a.sock", ("k8s.io",)),
-        ("unix:///a.sock?namespace=a,b", "/a.sock", ("a", "b")),
-        ("unix:///a.sock?namespace=a&namespace=b", "/a.sock", ("a", "b")),
-        ("unix:///a%3F%25%20b?namespace=a", "/a?% b", ("a",)),
-        ("unix:///a+b", "/a+b", ()),
-    ],
-)
-def test_a_sockets_url(url, path, namespaces):
-    assert parse_socket_url(url) == (path, namespaces)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "unix://a.sock",
-        "unix://",
-        "tcp://host:1",
-        "s3://x",
-        "unix:///a?lease=x",
-        "unix:///a?a",
-        "unix:///a?namespace",
-        "unix:///a?namespace=",  # an empty variable in a script doesn't mean all of them
-        "unix:///a?namespace=a,",
-        "unix:///a?namespace=&namespace=a",
-    ],
-)
-def test_what_is_no_sockets_url_is_refused_with_advice(url):
-    with pytest.raises(InvalidArgument) as caught:
-        open_store(url)
-    assert caught.value.advice
 
 
 @pytest.mark.parametrize("name", ["a/b", "é", "x" * 77, ".."])

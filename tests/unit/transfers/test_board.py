@@ -10,6 +10,7 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.model import Descriptor
+from contentui.stores.source import of_store
 from contentui.transfers.board import Board, Notice, board_of
 from contentui.transfers.model import Part, Phase, Transfer
 
@@ -98,7 +99,7 @@ def test_a_board_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 
 def test_where_boards_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
-    assert board_of("/srv/store") == "/srv/store/.contentui/transfers"
-    one = board_of("unix:///run/containerd/containerd.sock?namespace=a")
+    assert board_of(of_store("/srv/store")) == "/srv/store/.contentui/transfers"
+    one = board_of(of_store("unix:///run/containerd/containerd.sock?namespace=a"))
     assert one.startswith("/run/user/1/contentui/transfers/")
-    assert one == board_of("unix:///run/containerd/containerd.sock")
+    assert one == board_of(of_store("unix:///run/containerd/containerd.sock"))
