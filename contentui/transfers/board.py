@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
 from contentui.content.model import Descriptor
-from contentui.stores.local import files, procfs
+from contentui.stores import files, procfs
 from contentui.transfers.model import Part, Phase, Transfer
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 def board_of(source: Source) -> str:
     """The directory in which the transfers of a store are told; it need not be there."""
     if source.is_directory:
-        return os.path.join(source.path, ".contentui", "transfers")
+        return os.path.join(source.path, files.STATE_DIR, "transfers")
     name = hashlib.sha256(os.fsencode(source.key)).hexdigest()[:16]
     base = os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else "")
     if not base:

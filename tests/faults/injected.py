@@ -21,7 +21,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import contentui.stores.local
-from contentui.stores.local import files
+from contentui.stores import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from contentui.stores.local import files
+from contentui.stores import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -12,8 +12,8 @@ from contentui.content.errors import ReadOnly
 from contentui.content.model import backend_ref, ingest_id
 from contentui.content.store import Capability
 from contentui.stores.daemon import OpenIngests, peer_pid
-from contentui.stores.local.procfs import pid_with_lock
 from contentui.stores.local.store import LocalStore
+from contentui.stores.procfs import pid_with_lock
 
 if TYPE_CHECKING:
     import subprocess

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from contentui.content.digest import HEX_LENGTHS, Digest
 from contentui.content.errors import ContentError
-from contentui.stores.local import files
+from contentui.stores import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence

@@ -23,7 +23,7 @@ from contentui.content.errors import (
     Unavailable,
 )
 from contentui.content.model import Info
-from contentui.stores.local import files
+from contentui.stores import files
 from contentui.stores.local.blob_names import BlobNames, NewBlob, UnnamedFile
 
 if TYPE_CHECKING:

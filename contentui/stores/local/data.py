@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import DataLoss
-from contentui.stores.local import files
+from contentui.stores import files
 from contentui.stores.local.copier import CopyFailed, StreamCopier
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import Changed, ContentError, Locked, NotFound, ReadOnly
-from contentui.stores.local import files, fsck_content, fsck_databases, fsck_files
+from contentui.stores import files
+from contentui.stores.local import fsck_content, fsck_databases, fsck_files
 from contentui.stores.local.fsck_model import Finding, Kind, OpenStore, Repaired
 from contentui.text import visible
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import HEX_LENGTHS
 from contentui.content.errors import Changed, ContentError, DataLoss, NotFound
 from contentui.content.model import IngestId, id_text, ingest_id
-from contentui.stores.local import files
+from contentui.stores import files
 from contentui.stores.local.fsck_model import (
     Finding,
     Kind,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import HEX_LENGTHS
 from contentui.content.errors import Changed, NotFound
-from contentui.stores.local import files, ownership, procfs
+from contentui.stores import files, procfs
+from contentui.stores.local import ownership
 from contentui.stores.local.blob_names import digest_of_renamed, is_file
 from contentui.stores.local.fsck_model import (
     Finding,

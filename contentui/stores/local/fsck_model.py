@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from contentui.content.errors import Changed, NotFound
-from contentui.stores.local import files
+from contentui.stores import files
 from contentui.stores.local.locks import NamingLock, RefLocks
 
 if TYPE_CHECKING:

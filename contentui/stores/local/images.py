@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.content.model import Descriptor, Image
+from contentui.stores import files
 from contentui.stores.image_names import check_image, check_unchanged, no_image
-from contentui.stores.local import files
 from contentui.stores.local.database import Schema
 from contentui.stores.local.labels import checked_labels, encode_labels
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import DataLoss, FailedPrecondition, NotFound
 from contentui.content.model import ref_bytes
-from contentui.stores.local import files, ingests
+from contentui.stores import files
+from contentui.stores.local import ingests
 from contentui.stores.local.timestamps import format_timestamp
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
 from contentui.content.model import IngestId, Status, ingest_id, split_backend_ref
-from contentui.stores.local.files import READ, read_file, write_file
+from contentui.stores.files import READ, read_file, write_file
 from contentui.stores.local.timestamps import parse_timestamp
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from contentui.content.errors import (
     InvalidArgument,
     Unavailable,
 )
-from contentui.stores.local import forks
+from contentui.stores import forks
 from contentui.stores.local.database import Schema
 from contentui.stores.local.locks import HolderStopped
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.content.digest import Digest
-    from contentui.stores.local.files import Directory
+    from contentui.stores.files import Directory
 
     _Query = tuple[str, Sequence[str]]
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import Locked, Unavailable
 from contentui.content.model import Holder
-from contentui.stores.local import files, forks, procfs
+from contentui.stores import files, forks, procfs
 from contentui.text import human_duration, visible
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import FailedPrecondition, ReadOnly
 from contentui.content.model import Holder
-from contentui.stores.local import files, forks, procfs
-from contentui.stores.local.files import STATE_DIR
+from contentui.stores import files, forks, procfs
+from contentui.stores.files import STATE_DIR
 from contentui.stores.local.locks import lock_range, locked_length, unlock_range
 from contentui.text import visible
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import Changed, Locked
 from contentui.content.model import Liveness, Probe, Status
-from contentui.stores.local import files, ingests
+from contentui.stores import files
+from contentui.stores.local import ingests
 
 if TYPE_CHECKING:
     from collections.abc import Callable

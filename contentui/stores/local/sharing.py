@@ -11,8 +11,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from contentui.stores.local import files
-from contentui.stores.local.files import STATE_DIR
+from contentui.stores import files
+from contentui.stores.files import STATE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

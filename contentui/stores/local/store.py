@@ -25,7 +25,8 @@ from contentui.content.model import (
     ref_bytes,
 )
 from contentui.content.store import Capability
-from contentui.stores.local import files, forks, ingests
+from contentui.stores import files, forks
+from contentui.stores.local import ingests
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
 from contentui.stores.local.labels import Labels, checked_labels, masked_changes
 from contentui.stores.local.locks import NamingLock, RefLock, RefLocks

@@ -17,7 +17,8 @@ from contentui.content.errors import (
     NotFound,
 )
 from contentui.content.model import Info, Status
-from contentui.stores.local import files, forks, ingests
+from contentui.stores import files, forks
+from contentui.stores.local import ingests
 from contentui.stores.local.blobs import already_exists
 from contentui.stores.local.copier import SourceFailed
 from contentui.stores.local.data import IngestData

@@ -18,7 +18,7 @@ import pytest
 from contentui.content.model import ingest_id
 from contentui.stores import daemon
 from contentui.stores.daemon import OpenIngests, peer_pid
-from contentui.stores.local.procfs import parse_locks, pid_with_lock
+from contentui.stores.procfs import parse_locks, pid_with_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

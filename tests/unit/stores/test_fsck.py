@@ -267,7 +267,7 @@ def test_a_young_half_made_ingest_is_left_alone(store, root, young):
 
 def test_a_half_made_ingest_that_is_held_is_left_alone(store, root):
     path = make_nameless(root, "held")
-    from contentui.stores.local import files
+    from contentui.stores import files
     from contentui.stores.local.locks import RefLocks
 
     locks = RefLocks(files.Directory(files.Directory(None, str(root)), ".contentui"))

@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from contentui.stores.local import files
+from contentui.stores import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,7 +20,7 @@ from contentui.content.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from contentui.stores.local import forks
+from contentui.stores import forks
 from contentui.text import visible
 
 if TYPE_CHECKING:
