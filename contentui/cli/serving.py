@@ -1,4 +1,4 @@
-"""A service from the command line: whose directory it takes, where it listens, how it ends."""
+"""``contentui serve``: ownership of the directory, addresses, readiness, signals."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ if TYPE_CHECKING:
     from contentui.content.store import Store
     from contentui.servers.grpc.address import TcpAddress, UnixAddress
     from contentui.servers.grpc.identity import Identity
-    from contentui.servers.grpc.server import Service
+    from contentui.servers.grpc.server import Server
 
 _HOW_TLS = (
-    "give --tls-cert, --tls-key and --tls-client-ca, or listen on a unix socket, whose mode says "
-    "who may connect"
+    "give --tls-cert, --tls-key and --tls-client-ca, or listen on a unix socket, whose mode "
+    "restricts who may connect"
 )
 
 
 class _Ready(NamedTuple):
-    """What whoever started the service should know."""
+    """What the caller of the command needs to connect."""
 
     addresses: list[str]
     identity: Identity
 
 
-class ChangeLog:
-    """The log of what was destroyed, on standard error; nobody ever waits for who reads it."""
+class AuditLog:
+    """The log of what was destroyed, on standard error. Never blocks."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._lost = 0
+        self._dropped = 0
 
-    def tell(self, sentence: str) -> None:
-        """Write a line, unless nobody has read the last ones: then only count it."""
+    def write(self, sentence: str) -> None:
+        """Write a line with the time; drop it while standard error is not writable."""
         line = f"{rfc3339(time.time_ns())} {visible(sentence, 1000)}"
         with self._mutex:
-            if not _takes_a_line():
-                self._lost += 1
+            if not _stderr_is_writable():
+                self._dropped += 1
                 return
-            if self._lost:
-                line = f"({self._lost} lines that nobody read in time are lost) {line}"
-                self._lost = 0
+            if self._dropped:
+                line = f"({self._dropped} lines were dropped, unread in time) {line}"
+                self._dropped = 0
             note(line)
 
 
-def _takes_a_line() -> bool:
-    """Whether standard error takes a line at once."""
+def _stderr_is_writable() -> bool:
+    """Whether a line can be written without waiting."""
     import select
 
     try:
@@ -70,7 +70,7 @@ def _takes_a_line() -> bool:
         poll.register(sys.stderr, select.POLLOUT)
         return bool(poll.poll(0)[0][1] & select.POLLOUT)
     except (OSError, ValueError, TypeError, IndexError):
-        return False  # it is closed, or nobody has read the last lines
+        return False  # it is closed, or full of unread lines
 
 
 def serve(args: Namespace, context: Context) -> int:
@@ -85,27 +85,27 @@ def serve(args: Namespace, context: Context) -> int:
     _raise_descriptor_limit()
     with _signals_held() as signals, ExitStack() as held:
         store = held.enter_context(_served(root, args, read_only=context.read_only))
-        service, ready = _listening(args, store, root)
+        server, ready = _listening(args, store, root)
         try:
-            service.start()
+            server.start()
         except BaseException:
-            service.stop()
+            server.stop()
             raise
-        _tell_ready(args, context, ready)
-        return _until_signal(args, service, signals)
+        _report_ready(args, context, ready)
+        return _until_signal(args, server, signals)
 
 
 def check_addresses(args: Namespace) -> None:
-    """Refuse what would let in more people than was meant.
+    """Reject addresses that more people could connect to than intended.
 
     Raises:
-        InvalidArgument: no address, TCP without TLS, options that contradict each other.
+        InvalidArgument: no address, TCP without TLS, conflicting options.
     """
     from contentui.servers.grpc.address import TcpAddress
 
     if not args.listen:
         raise InvalidArgument(
-            "nowhere to listen: --listen is missing",
+            "--listen is missing",
             advice="give --listen unix:///run/contentui.sock, for example",
         )
     tls = {"--tls-cert": args.tls_cert, "--tls-key": args.tls_key,
@@ -113,11 +113,11 @@ def check_addresses(args: Namespace) -> None:
     missing = [name for name, value in tls.items() if not value]
     tcp = [address for address in args.listen if isinstance(address, TcpAddress)]
     if 0 < len(missing) < len(tls):
-        raise InvalidArgument(f"TLS needs {' and '.join(missing)} too", advice=_HOW_TLS)
+        raise InvalidArgument(f"TLS also needs {' and '.join(missing)}", advice=_HOW_TLS)
     if not missing and args.insecure:
-        raise InvalidArgument("--insecure and TLS contradict each other")
+        raise InvalidArgument("--insecure cannot be combined with TLS")
     if not tcp and (not missing or args.insecure):
-        raise InvalidArgument("TLS and --insecure are for tcp:// addresses, and there is none")
+        raise InvalidArgument("TLS options and --insecure need a tcp:// address: none is given")
     if tcp and missing:
         _check_insecure(tcp, allowed=args.insecure)
 
@@ -126,14 +126,14 @@ def _check_insecure(addresses: list[TcpAddress], *, allowed: bool) -> None:
     for address in addresses:
         if not allowed:
             raise InvalidArgument(
-                f"{address} without TLS lets in whoever reaches it: on loopback every user of "
-                "this machine, who could read and delete everything",
-                advice=f"{_HOW_TLS}; --insecure takes the risk, on loopback only",
+                f"{address} without TLS accepts every client: on loopback every user of this "
+                "machine could read and delete everything",
+                advice=f"{_HOW_TLS}; --insecure accepts this risk, on loopback only",
             )
         if not address.is_loopback:
             raise InvalidArgument(
-                f"--insecure is for loopback addresses only, and {address} is none: whoever "
-                "reaches it could read and delete everything",
+                f"--insecure is allowed on loopback addresses only, not on {address}: every client "
+                "that can connect could read and delete everything",
                 advice=_HOW_TLS,
             )
 
@@ -147,48 +147,49 @@ def _served(root: str, args: Namespace, *, read_only: bool) -> AbstractContextMa
     return served(root, address, for_containerd=args.for_containerd or "", read_only=read_only)
 
 
-def _listening(args: Namespace, store: Store, root: str) -> tuple[Service, _Ready]:
-    """The service, listening everywhere and answering nobody yet."""
-    from contentui.servers.grpc.changes import told
+def _listening(args: Namespace, store: Store, root: str) -> tuple[Server, _Ready]:
+    """The server, bound to all addresses but not serving yet."""
+    from contentui.servers.grpc.audit import audited
+    from contentui.servers.grpc.auxiliary import AuxiliaryServices
     from contentui.servers.grpc.identity import identify
     from contentui.servers.grpc.limits import Limits
-    from contentui.servers.grpc.server import Service
-    from contentui.servers.grpc.side import SideServices
+    from contentui.servers.grpc.server import Server
 
     daemon = os.path.realpath(args.for_containerd) if args.for_containerd else ""
     identity = identify(root, for_containerd=daemon, read_only=store.read_only_reason)
-    shown = store if args.quiet else told(store, ChangeLog().tell)
-    side = SideServices(shown, identity)
-    service = Service(shown, limits=Limits(silence_s=args.silence), side=side)
+    logged = store if args.quiet else audited(store, AuditLog().write)
+    auxiliary = AuxiliaryServices(logged, identity)
+    limits = Limits(silence_s=args.silence)
+    server = Server(logged, limits=limits, auxiliary=auxiliary)
     try:
-        addresses = [_listen(args, service, address) for address in args.listen]
+        addresses = [_listen(args, server, address) for address in args.listen]
     except BaseException:
-        service.stop()
+        server.stop()
         raise
-    return service, _Ready(addresses, identity)
+    return server, _Ready(addresses, identity)
 
 
-def _listen(args: Namespace, service: Service, address: UnixAddress | TcpAddress) -> str:
-    """Listen at one address; returns it with its port."""
+def _listen(args: Namespace, server: Server, address: UnixAddress | TcpAddress) -> str:
+    """Bind one address; returns it with its port."""
     from contentui.servers.grpc.address import UnixAddress
 
     if isinstance(address, UnixAddress):
         mode = (0o660 if args.group else 0o600) if args.mode is None else args.mode
-        service.listen_unix(address.path, mode, args.group)
+        server.listen_unix(address.path, mode, args.group)
         return str(address)
     credentials = None
     if args.tls_cert:
         from contentui.servers.grpc.tls import TlsFiles, server_credentials
 
         credentials = server_credentials(TlsFiles(args.tls_cert, args.tls_key, args.tls_client_ca))
-    port = service.listen_tcp(address.host, address.port, credentials)
+    port = server.listen_tcp(address.host, address.port, credentials)
     return str(address._replace(port=port))
 
 
-def _tell_ready(args: Namespace, context: Context, ready: _Ready) -> None:
+def _report_ready(args: Namespace, context: Context, ready: _Ready) -> None:
     identity = ready.identity
     if not args.quiet:
-        note(_sentence(ready))
+        note(_ready_text(ready))
     if args.json:
         from contentui.cli.records import json_line
 
@@ -205,7 +206,7 @@ def _tell_ready(args: Namespace, context: Context, ready: _Ready) -> None:
     _notify("READY=1")
 
 
-def _sentence(ready: _Ready) -> str:
+def _ready_text(ready: _Ready) -> str:
     identity = ready.identity
     how = ", read-only" if identity.read_only else ""
     if identity.for_containerd:
@@ -217,27 +218,27 @@ def _sentence(ready: _Ready) -> str:
     )
 
 
-def _until_signal(args: Namespace, service: Service, signals: set[signal.Signals]) -> int:
+def _until_signal(args: Namespace, server: Server, signals: set[signal.Signals]) -> int:
     """Wait for a signal and drain; a second one ends the process at once."""
     signal.sigwait(signals)
     _notify("STOPPING=1")
     if not args.quiet:
-        note(f"draining, for {args.grace:g}s at most; once more ends at once")
-    drain = threading.Thread(target=service.stop, args=(args.grace,), daemon=True)
+        note(f"draining for up to {args.grace:g}s; a second signal exits at once")
+    drain = threading.Thread(target=server.stop, args=(args.grace,), daemon=True)
     drain.start()
     while drain.is_alive():
         again = signal.sigtimedwait(signals, 0.05)
         if again is not None:
-            say("ended at once: what was being written is kept for resumption")
+            say("exited at once; open ingests are kept and can be resumed")
             os._exit(128 + again.si_signo)
     return Exit.DONE
 
 
 @contextmanager
 def _signals_held() -> Iterator[set[signal.Signals]]:
-    """The signals that end a service wait until they are asked for, in this and all new threads.
+    """Block the signals that stop the server, in this and all new threads, for sigwait(3).
 
-    What whoever started us ignores (nohup) stays ignored.
+    Signals that the parent process ignores (nohup) stay ignored.
     """
     ending = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     signals = {number for number in ending if signal.getsignal(number) != signal.SIG_IGN}
@@ -249,25 +250,25 @@ def _signals_held() -> Iterator[set[signal.Signals]]:
 
 
 def _choose_transport() -> None:
-    """Let the thread that waits for calls also read them from the sockets.
+    """Make the thread that waits for calls also read the sockets.
 
-    gRPC's newer way hands each read and each call through threads of its own, which costs small
-    calls a third more CPU and half as many changes of threads again. It reads the variable once.
+    gRPC's event engine passes each read and each call through threads of its own, which costs small
+    calls a third more CPU and half again as many thread switches. gRPC reads the variable once.
     """
     os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 
 def _keep_transport_quiet() -> None:
-    """What clients do wrong is no news here; what else libraries log is escaped."""
+    """Silence gRPC's log of client errors; escape what other libraries log."""
     import logging
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     handler = logging.Handler()
-    handler.emit = _tell_log  # type: ignore[method-assign]  # a class would only hold this
+    handler.emit = _log_record  # type: ignore[method-assign]  # a class would only hold this
     logging.getLogger().addHandler(handler)
 
 
-def _tell_log(record: logging.LogRecord) -> None:
+def _log_record(record: logging.LogRecord) -> None:
     import logging
 
     for line in logging.Formatter().format(record).splitlines():
@@ -275,9 +276,9 @@ def _tell_log(record: logging.LogRecord) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Let the process have as many descriptors as it may: each client and each stream needs some.
+    """Raise the soft limit of open files to the hard limit: each client and stream needs some.
 
-    The soft limit is 1024 nearly everywhere, for the sake of programs that use select(2) on them.
+    The soft limit is usually 1024, for programs that use select(2).
     """
     import resource
 
@@ -287,7 +288,7 @@ def _raise_descriptor_limit() -> None:
 
 
 def _notify(state: str) -> None:
-    """Tell the service manager, where there is one (sd_notify(3))."""
+    """Report to the service manager, if there is one (sd_notify(3))."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return

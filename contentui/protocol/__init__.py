@@ -1,1 +1,1 @@
-"""What containerd's gRPC services look like on the wire: messages, names, codes and times."""
+"""containerd's gRPC services on the wire: messages, names, times."""

@@ -1,4 +1,4 @@
-"""The names, limits and metadata that clients and servers of containerd's services agree on."""
+"""The names, limits and metadata keys of containerd's services, for clients and servers."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ NAMESPACES = "containerd.services.namespaces.v1.Namespaces"
 VERSION = "containerd.services.version.v1.Version"
 
 NAMESPACE = "containerd-namespace"
-"""The metadata key of the namespace; every call to a containerd needs it."""
+"""The metadata key of the namespace, which containerd requires (``pkg/namespaces/grpc.go``)."""
 LEASE = "containerd-lease"
-"""The metadata key of the lease that keeps what a call stores."""
+"""The metadata key of the lease that protects what a call stores (``core/leases/grpc.go``)."""
 
 MAX_MESSAGE = 16 << 20
-"""The longest message in bytes, framing included (content-store.md 4)."""
-READ_PIECE = 1 << 20
-"""Bytes of a blob in one message of an answer to Read."""
-LIST_PIECE = 100
-"""Infos in one message of an answer to List."""
+"""Bytes of the longest message, framing included (``defaults/defaults.go``)."""
+READ_CHUNK = 1 << 20
+"""Bytes of a blob in one ReadContentResponse (``contentserver.go``)."""
+LIST_CHUNK = 100
+"""Blobs in one ListContentResponse (``contentserver.go``)."""
 
 LABELS_UNKNOWN = "contentui/labels-unknown"
-"""A label that our service adds to a blob whose labels are unknown.
+"""A label that our server adds to a blob whose labels are unknown.
 
-The protocol cannot express that, and a blob without labels counts as unreferenced.
+The protocol cannot express that, and a blob without labels would count as unreferenced.
 """
 
 CONTENT_PLUGIN = "io.containerd.content.v1"
-"""The type of the plugin that keeps the content, in answers of Introspection/Plugins."""
+"""The type of content plugins in responses of Introspection/Plugins."""
 OUR_PLUGIN = "contentui"
-"""The id of that plugin when a service of ours answers."""
+"""The id of our server's plugin."""
 EXPORT_ROOT = "root"
-"""That plugin's export: its directory."""
+"""An export of content plugins: the store's directory."""
 EXPORT_FOR = "for-containerd"
-"""An export of ours: the root of the containerd that alone may change this store."""
+"""An export of our plugin: the root of the only containerd that may change the store."""
 EXPORT_READ_ONLY = "read-only"
-"""An export of ours: why the service lets nothing be changed."""
+"""An export of our plugin: why the store is read-only."""
 
 
 def method(service: str, name: str) -> str:

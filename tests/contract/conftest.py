@@ -66,15 +66,15 @@ def _local(_: pytest.FixtureRequest, path: Path, __: ExitStack) -> Opener:
 
 def _grpc(_: pytest.FixtureRequest, path: Path, stack: ExitStack) -> Opener:
     """Our client on our service on a directory."""
+    from contentui.servers.grpc.auxiliary import AuxiliaryServices
     from contentui.servers.grpc.identity import identify
-    from contentui.servers.grpc.server import Service
-    from contentui.servers.grpc.side import SideServices
+    from contentui.servers.grpc.server import Server
     from contentui.stores.containerd.store import ContainerdStore
 
     root, socket = _root(path), str(_short(stack) / "s")
     store = LocalStore(str(root))
     stack.callback(store.close)
-    service = Service(store, side=SideServices(store, identify(str(root))))
+    service = Server(store, auxiliary=AuxiliaryServices(store, identify(str(root))))
     service.listen_unix(socket)
     service.start()
     stack.callback(service.stop, 0)

@@ -29,7 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from contentui.content.digest import Digest
 from contentui.content.model import ingest_id
-from contentui.servers.grpc.server import Service
+from contentui.servers.grpc.server import Server
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 
@@ -103,7 +103,7 @@ class Rig:
         self.outcomes: Counter[str] = Counter()
         # Only a real file system can say that a read would have to wait.
         self.place = Path(tempfile.mkdtemp(prefix="cf-", dir=None if kind == "disk" else FAST))
-        self.service = Service(self.current)  # type: ignore[arg-type]  # stands for each in turn
+        self.service = Server(self.current)  # type: ignore[arg-type]  # stands for each in turn
         self.service.listen_unix(str(self.place / "s"))
         self.service.start()
         self.wire = Wire(f"unix:{self.place / 's'}")

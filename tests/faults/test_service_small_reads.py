@@ -10,13 +10,13 @@ import pytest
 from fuzz_service import asked
 from fuzz_wire import Refused, encode
 
-from contentui.servers.grpc.recent import SMALL, Recent
+from contentui.servers.grpc.read import SMALL_READ, ReaderCache
 from contentui.stores.local.blobs import FileReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DATA = os.urandom(3 * SMALL + 5)
+DATA = os.urandom(3 * SMALL_READ + 5)
 
 
 @pytest.fixture
@@ -31,15 +31,15 @@ def rig() -> Iterator[fuzz_service.Rig]:
 def prompt(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes that were answered at once."""
     sizes: list[int] = []
-    answer = Recent.answer
+    answer = ReaderCache.response
 
-    def counted(self: Recent, message: bytes) -> bytes | None:
+    def counted(self: ReaderCache, message: bytes) -> bytes | None:
         found = answer(self, message)
         if found is not None:
             sizes.append(len(found))
         return found
 
-    monkeypatch.setattr(Recent, "answer", counted)
+    monkeypatch.setattr(ReaderCache, "response", counted)
     return sizes
 
 
@@ -50,7 +50,7 @@ def read(rig: fuzz_service.Rig, digest: str, offset: int, size: int) -> bytes:
 
 def test_steps_are_the_blobs_bytes(prompt, rig):
     digest = rig.current.put(DATA).digest
-    step = SMALL // 4
+    step = SMALL_READ // 4
     got = b"".join(read(rig, digest, at, step) for at in range(0, len(DATA), step))
     assert got == DATA
     assert len(prompt) > 8
@@ -83,7 +83,7 @@ def test_where_it_would_wait_a_thread_reads(prompt, rig, monkeypatch):
 
 
 def test_without_a_known_grpcio_the_pool_answers(prompt, rig, monkeypatch):
-    monkeypatch.setattr("contentui.servers.grpc.at_once.inside", lambda: None)
+    monkeypatch.setattr("contentui.servers.grpc.grpcio.private_api", lambda: None)
     digest = rig.current.put(DATA).digest
     for at in range(5):
         assert read(rig, digest, at, 10) == DATA[at : at + 10]

@@ -1,4 +1,4 @@
-"""Where a service listens, as people type it."""
+"""The addresses that a server listens at, as ``--listen`` takes them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 from contentui.content.errors import InvalidArgument
 from contentui.text import visible
 
-MOST_PATH = 107
-"""Bytes in the path of a socket (unix(7))."""
-_HOW = "write it as unix:///run/contentui.sock or tcp://HOST:PORT"
+MAX_PATH = 107
+"""Bytes of a socket's path at most (unix(7))."""
+_SYNTAX = "write it as unix:///run/contentui.sock or tcp://HOST:PORT"
 
 
 class UnixAddress(NamedTuple):
@@ -28,7 +28,7 @@ class TcpAddress(NamedTuple):
 
     host: str
     port: int
-    """0: any free one."""
+    """0: any free port."""
 
     def __str__(self) -> str:
         return f"tcp://{self.target}"
@@ -41,7 +41,7 @@ class TcpAddress(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether it can be reached from this machine only."""
         from ipaddress import ip_address
 
         try:
@@ -51,31 +51,31 @@ class TcpAddress(NamedTuple):
 
 
 def parse_address(text: str) -> UnixAddress | TcpAddress:
-    """The address behind ``unix://PATH`` or ``tcp://HOST:PORT``.
+    """Parse ``unix://PATH`` or ``tcp://HOST:PORT``.
 
     Raises:
-        InvalidArgument: it is neither, or can't be one.
+        InvalidArgument: it is neither, or has an invalid path, host or port.
     """
     scheme, _, rest = text.partition("://")
     if scheme == "unix" and rest:
         return _unix(rest)
     if scheme == "tcp" and rest:
         return _tcp(text, rest)
-    raise InvalidArgument(f"{visible(text, 200)!r} is no address to listen at", advice=_HOW)
+    raise InvalidArgument(f"{visible(text, 200)!r} is not an address to listen at", advice=_SYNTAX)
 
 
 def _unix(path: str) -> UnixAddress:
     size = len(os.fsencode(path))
     if "\0" in path or "?" in path:
-        raise InvalidArgument("a socket's path has neither NUL nor '?'", advice=_HOW)
+        raise InvalidArgument("a socket's path must not contain NUL or '?'", advice=_SYNTAX)
     if not path.startswith("/"):
         raise InvalidArgument(
             f"the path of the socket {visible(path, 200)} is not absolute",
             advice=f"write it as unix://{visible(os.path.abspath(path), 200)}",
         )
-    if size > MOST_PATH:
+    if size > MAX_PATH:
         raise InvalidArgument(
-            f"a socket's path has at most {MOST_PATH} bytes, and this one has {size}",
+            f"a socket's path is limited to {MAX_PATH} bytes; this one has {size}",
             advice="choose a shorter directory, such as /run",
         )
     return UnixAddress(os.path.normpath(path))
@@ -89,5 +89,5 @@ def _tcp(text: str, rest: str) -> TcpAddress:
         host = ""
     number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else -1
     if not host or not colon or not 0 <= number <= 65535 or not host.isprintable():
-        raise InvalidArgument(f"{visible(text, 200)!r} is no HOST:PORT", advice=_HOW)
+        raise InvalidArgument(f"{visible(text, 200)!r} is not a valid HOST:PORT", advice=_SYNTAX)
     return TcpAddress(host, number)

@@ -1,4 +1,4 @@
-"""Which service this is: what a client compares to see whether another one answers now."""
+"""The identity of a server: its uuid, process and directory, which Introspection reports."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ _FILE = "uuid"
 
 
 class Identity(NamedTuple):
-    """Who answers, and for which directory."""
+    """A server's uuid, process and directory."""
 
     uuid: str
-    """Another one for another directory."""
+    """Kept with the directory, so that clients notice another one."""
     pid: int
     pid_namespace: int
     """The inode of the pid namespace in which ``pid`` counts; 0 when unknown."""
     root: str
-    """The store's directory, absolute; empty when it has none."""
+    """The store's directory, absolute; empty without one."""
     for_containerd: str = ""
     """The root of the containerd that alone may change this store; empty without one."""
     read_only: str = ""
-    """Why nothing can be changed; empty when it can."""
+    """Why the store is read-only; empty if it is not."""
 
 
 def identify(root: str, *, for_containerd: str = "", read_only: str = "") -> Identity:
-    """The identity of this process as the service of the directory ``root`` (empty: none).
+    """The identity of this process as the server of the directory ``root`` (empty: none).
 
-    The uuid is made once and kept in the directory. Where it can't be kept it is the same for
-    as long as the directory is.
+    The uuid is created once and stored in ``.contentui/uuid``. Where it cannot be stored it is
+    derived from the directory's path and inode.
     """
     absolute = os.path.realpath(root) if root else ""
     found = _uuid_of(absolute, may_write=not read_only) if absolute else str(uuid.uuid4())
@@ -40,17 +40,17 @@ def identify(root: str, *, for_containerd: str = "", read_only: str = "") -> Ide
 
 def _uuid_of(root: str, *, may_write: bool) -> str:
     path = os.path.join(root, _OURS, _FILE)
-    kept = _read(path)
-    if not kept and may_write:
+    stored = _read(path)
+    if not stored and may_write:
         with suppress(OSError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            _make(path)
-            kept = _read(path)
-    return kept or _derived(root)
+            _create(path)
+            stored = _read(path)
+    return stored or _derived(root)
 
 
 def _read(path: str) -> str:
-    """The uuid in a file; empty when there is none, or none that could be one."""
+    """The uuid in a file; empty if there is no file or no valid uuid in it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -63,8 +63,8 @@ def _read(path: str) -> str:
         os.close(fd)
 
 
-def _make(path: str) -> None:
-    """Make the file, whole and durable; one that another process made first stays."""
+def _create(path: str) -> None:
+    """Create the file atomically and durably, unless another process has created it."""
     unfinished = f"{path}.{os.getpid()}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(unfinished, flags, 0o644)
@@ -76,7 +76,7 @@ def _make(path: str) -> None:
         with suppress(FileExistsError):
             os.link(unfinished, path)
             return
-        if not _read(path):  # what stands there is no uuid
+        if not _read(path):  # the file that exists has no valid uuid
             os.replace(unfinished, path)
     finally:
         os.close(fd)
@@ -85,13 +85,13 @@ def _make(path: str) -> None:
 
 
 def _derived(root: str) -> str:
-    """A uuid from where the directory lies: stays as long as the directory does."""
+    """A uuid from the directory's path, device and inode."""
     try:
         status = os.stat(root)
     except OSError:
         return str(uuid.uuid4())
-    place = f"{os.fsencode(root)!r}#{status.st_dev}.{status.st_ino}"
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, place))
+    key = f"{os.fsencode(root)!r}#{status.st_dev}.{status.st_ino}"
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, key))
 
 
 def _pid_namespace() -> int:

@@ -1,4 +1,8 @@
-"""The Images service on a store's image names."""
+"""The Images service: a store's image names.
+
+Source of the rules: containerd's ``plugins/services/images/local.go`` and
+``core/metadata/images.go``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from contentui.protocol import images_pb2 as messages
 from contentui.protocol import names
 from contentui.protocol.times import timestamp
 from contentui.protocol.types_pb2 import Descriptor as WireDescriptor
-from contentui.servers.grpc.answers import Code, Refusal, quoted
+from contentui.servers.grpc.errors import Code, StatusError, quoted
 from contentui.servers.grpc.unary import (
     Method,
     already_exists,
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Images:
-    """The service's methods; a name is looked at and changed by one call at a time."""
+    """The service's methods; one call at a time reads and changes names."""
 
     def __init__(self, images: ImageNames) -> None:
         self._images = images
@@ -50,30 +54,30 @@ class Images:
         return messages.ListImagesResponse(images=map(_message, found))
 
     def create(self, request: messages.CreateImageRequest) -> messages.CreateImageResponse:
-        """Name content for the first time."""
-        wanted = request.image
-        _require_name(wanted)
-        target = _target(wanted)
-        check_labels(wanted.labels, "image.Labels: ")
+        """Create an image name."""
+        requested = request.image
+        _require_name(requested)
+        target = _target(requested)
+        check_labels(requested.labels, "image.Labels: ")
         with self._mutex:
-            if self._is_there(wanted.name):
-                raise already_exists("image", wanted.name)
-            image = self._images.put(wanted.name, target, dict(wanted.labels))
+            if self._exists(requested.name):
+                raise already_exists("image", requested.name)
+            image = self._images.put(requested.name, target, dict(requested.labels))
         return messages.CreateImageResponse(image=_message(image))
 
     def update(self, request: messages.UpdateImageRequest) -> messages.UpdateImageResponse:
-        """Change a name's target or labels, those in the mask, else all."""
+        """Change the fields in the mask; without a mask target and labels."""
         _require_name(request.image)
         with self._mutex:
             old = self._found(request.image.name)
-            wanted = _merged(old, request.image, request.update_mask.paths)
-            target = _target(wanted)
-            check_labels(wanted.labels, "image.Labels: ")
-            image = self._images.put(wanted.name, target, dict(wanted.labels))
+            updated = _merged(old, request.image, request.update_mask.paths)
+            target = _target(updated)
+            check_labels(updated.labels, "image.Labels: ")
+            image = self._images.put(updated.name, target, dict(updated.labels))
         return messages.UpdateImageResponse(image=_message(image))
 
     def delete(self, request: messages.DeleteImageRequest) -> None:
-        """Forget a name. ``sync`` is done at once: there is no collector to wait for."""
+        """Delete a name. ``sync`` has no effect: there is no garbage collection to wait for."""
         with self._mutex:
             self._found(request.name)
             self._images.delete(request.name)
@@ -84,7 +88,7 @@ class Images:
         except NotFound:
             raise not_found("image", name) from None
 
-    def _is_there(self, name: str) -> bool:
+    def _exists(self, name: str) -> bool:
         try:
             self._images.get(name)
         except NotFound:
@@ -93,7 +97,7 @@ class Images:
 
 
 def images_service(images: Images) -> grpc.GenericRpcHandler:
-    """The handlers of the service."""
+    """The service's handlers."""
     return service(
         names.IMAGES,
         {
@@ -108,11 +112,11 @@ def images_service(images: Images) -> grpc.GenericRpcHandler:
 
 def _require_name(image: messages.Image) -> None:
     if not image.name:
-        raise Refusal(Code.INVALID_ARGUMENT, "Image.Name required")
+        raise StatusError(Code.INVALID_ARGUMENT, "Image.Name required")
 
 
 def _target(image: messages.Image) -> Descriptor:
-    """The target that a request names. Raises Refusal."""
+    """The target that a request names. Raises StatusError."""
     target = image.target
     try:
         digest = Digest.parse(target.digest)
@@ -126,7 +130,7 @@ def _target(image: messages.Image) -> Descriptor:
 
 
 def _merged(old: Image, new: messages.Image, mask: Sequence[str]) -> messages.Image:
-    """The image after an update. Annotations are taken and not kept, as `Descriptor` has none."""
+    """The image after an update. Annotations are accepted and dropped: `Descriptor` has none."""
     if not mask:
         return new
     merged = _message(old)
@@ -165,7 +169,7 @@ def _message(image: Image) -> messages.Image:
 
 
 def _fields(image: Image) -> Callable[[tuple[str, ...]], tuple[str, bool]]:
-    """An image as filters see it."""
+    """The fields of an image that filters can select."""
     plain = {
         ("name",): image.name,
         ("target", "digest"): str(image.target.digest),

@@ -1,6 +1,7 @@
-"""The Leases service: names that clients ask for, kept in memory; they keep no content here.
+"""The Leases service. Leases are kept in memory and have no effect on content.
 
-A flat store collects nothing, so nothing needs to be kept from collection.
+The store has no garbage collection, so nothing needs protection from it. Source of the rules and
+texts: containerd's ``core/metadata/leases.go``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from contentui.protocol.leases_pb2 import (
     Resource,
 )
 from contentui.protocol.times import timestamp
-from contentui.servers.grpc.answers import Code, Refusal
+from contentui.servers.grpc.errors import Code, StatusError
 from contentui.servers.grpc.unary import (
     Method,
     already_exists,
@@ -44,17 +45,17 @@ if TYPE_CHECKING:
     import grpc
 
 EXPIRE = "containerd.io/gc.expire"
-"""The label with the time (RFC 3339) after which a lease is gone."""
-MOST_LEASES = 1024
-MOST_RESOURCES = 16_384
+"""The label with the time (RFC 3339) at which a lease expires."""
+MAX_LEASES = 1024
+MAX_RESOURCES = 16_384
 """Of one lease."""
-MOST_BYTES = 8 << 20
+MAX_BYTES = 8 << 20
 """Of all leases together: ids, labels and resources."""
-_MOST_ID = 1024
+_MAX_ID = 1024
 
 
-class _Held:
-    """A lease with what it names."""
+class _Entry:
+    """A lease with its resources."""
 
     def __init__(self, lease: Lease, expires: float | None) -> None:
         self.lease = lease
@@ -64,33 +65,33 @@ class _Held:
 
 
 class Leases:
-    """All leases of one service; safe to use from many threads."""
+    """All leases of one server; safe to use from many threads."""
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
-        """``clock`` gives wall time in nanoseconds since 1970."""
+        """``clock``: wall time in nanoseconds since 1970."""
         self._clock = clock
         self._mutex = threading.Lock()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _Entry] = {}
         self._size = 0
 
     def create(self, request: CreateRequest) -> CreateResponse:
-        """Make a lease; one without a name gets a random one."""
+        """Create a lease; one without an id gets a random one."""
         name = request.id or f"{self._clock()}-{secrets.token_urlsafe(6)}"
         _check(name, request.labels)
         lease = Lease(id=name, created_at=timestamp(self._clock()), labels=request.labels)
-        held = _Held(lease, expiry(request.labels))
+        held = _Entry(lease, expiry(request.labels))
         with self._mutex:
-            self._forget_expired()
+            self._drop_expired()
             if name in self._held:
                 raise already_exists("lease", name)
-            if len(self._held) >= MOST_LEASES:
-                raise _full(f"there are {MOST_LEASES} leases")
+            if len(self._held) >= MAX_LEASES:
+                raise _full(f"the limit of {MAX_LEASES} leases is reached")
             self._account(held.size)
             self._held[name] = held
         return CreateResponse(lease=lease)
 
     def delete(self, request: DeleteRequest) -> None:
-        """Forget a lease. ``sync`` is done at once: there is no collector to wait for."""
+        """Delete a lease. ``sync`` has no effect: there is no garbage collection to wait for."""
         with self._mutex:
             self._size -= self._found(request.id).size
             del self._held[request.id]
@@ -99,24 +100,24 @@ class Leases:
         """The leases that match, sorted by id."""
         matches = compile_filters(request.filters)
         with self._mutex:
-            self._forget_expired()
+            self._drop_expired()
             leases = [self._held[name].lease for name in sorted(self._held)]
         return ListResponse(leases=[lease for lease in leases if matches(_fields(lease))])
 
     def add_resource(self, request: AddResourceRequest) -> None:
-        """Note that a lease names a blob, an ingest or a snapshot."""
+        """Add a blob, an ingest or a snapshot to a lease."""
         with self._mutex:
             held, key = self._found(request.id), _key(request.resource)
             if key in held.resources:
                 return
-            if len(held.resources) >= MOST_RESOURCES:
-                raise _full(f"the lease has {MOST_RESOURCES} resources")
+            if len(held.resources) >= MAX_RESOURCES:
+                raise _full(f"the limit of {MAX_RESOURCES} resources of a lease is reached")
             self._account(_weight(key))
             held.resources[key] = None
             held.size += _weight(key)
 
     def delete_resource(self, request: DeleteResourceRequest) -> None:
-        """Forget that a lease names something; what it doesn't name is no error."""
+        """Remove a resource from a lease; one that the lease does not have is ignored."""
         with self._mutex:
             held, key = self._found(request.id), _key(request.resource)
             if key in held.resources:
@@ -125,33 +126,33 @@ class Leases:
                 self._size -= _weight(key)
 
     def resources(self, request: ListResourcesRequest) -> ListResourcesResponse:
-        """What a lease names, sorted by type and id."""
+        """The resources of a lease, sorted by type and id."""
         with self._mutex:
             keys = sorted(self._found(request.id).resources)
         found = [Resource(id=name, type=kind) for kind, name in keys]
         return ListResourcesResponse(resources=found)
 
-    def _found(self, name: str) -> _Held:
-        self._forget_expired()
+    def _found(self, name: str) -> _Entry:
+        self._drop_expired()
         try:
             return self._held[name]
         except KeyError:
             raise not_found("lease", name) from None
 
-    def _forget_expired(self) -> None:
+    def _drop_expired(self) -> None:
         now = self._clock() / 1e9
         gone = [name for name, held in self._held.items() if held.expires and held.expires <= now]
         for name in gone:
             self._size -= self._held.pop(name).size
 
     def _account(self, size: int) -> None:
-        if self._size + size > MOST_BYTES:
-            raise _full(f"leases take up {MOST_BYTES} bytes")
+        if self._size + size > MAX_BYTES:
+            raise _full(f"the limit of {MAX_BYTES} bytes for leases is reached")
         self._size += size
 
 
 def leases_service(leases: Leases) -> grpc.GenericRpcHandler:
-    """The handlers of the service."""
+    """The service's handlers."""
     return service(
         names.LEASES,
         {
@@ -166,7 +167,7 @@ def leases_service(leases: Leases) -> grpc.GenericRpcHandler:
 
 
 def expiry(labels: Mapping[str, str]) -> float | None:
-    """Seconds since 1970 at which a lease ends; None: never, or never said so that one can tell."""
+    """Seconds since 1970 at which a lease expires; None without a valid `EXPIRE` label."""
     from datetime import datetime
 
     try:
@@ -177,17 +178,17 @@ def expiry(labels: Mapping[str, str]) -> float | None:
 
 
 def _check(name: str, labels: Mapping[str, str]) -> None:
-    if len(name) > _MOST_ID:
-        raise invalid(f"a lease's id has at most {_MOST_ID} characters, not {len(name)}")
+    if len(name) > _MAX_ID:
+        raise invalid(f"a lease's id has at most {_MAX_ID} characters, not {len(name)}")
     check_labels(labels)
 
 
 def _key(resource: Resource) -> tuple[str, str]:
-    """Type and id. Raises Refusal for what no lease can name, in containerd's words."""
+    """Type and id. Raises StatusError for an invalid resource, with containerd's texts."""
     kind, *rest = resource.type.split("/")
     shown = resource.type[:100]
     if kind not in {"content", "ingests", "snapshots"}:
-        raise Refusal(
+        raise StatusError(
             Code.UNIMPLEMENTED,
             f"resource type {shown} not supported yet: not implemented",
         )
@@ -208,16 +209,16 @@ def _check_digest(text: str) -> None:
 
 
 def _weight(key: tuple[str, str]) -> int:
-    """Bytes that a resource takes, and the dictionary for it."""
+    """Bytes of memory for a resource and its dictionary entry."""
     return len(key[0]) + len(key[1]) + 200
 
 
-def _full(what: str) -> Refusal:
-    return Refusal(Code.RESOURCE_EXHAUSTED, f"{what}, and no more is kept: delete some")
+def _full(what: str) -> StatusError:
+    return StatusError(Code.RESOURCE_EXHAUSTED, f"{what}: delete some")
 
 
 def _fields(lease: Lease) -> Callable[[tuple[str, ...]], tuple[str, bool]]:
-    """A lease as filters see it."""
+    """The fields of a lease that filters can select."""
 
     def field(path: tuple[str, ...]) -> tuple[str, bool]:
         if path[0] == "id":

@@ -1,49 +1,65 @@
-"""Listing blobs fast: sorted by digest, each encoded once for as long as it stays the same."""
+"""List and ListStatuses: messages that are encoded once for as long as nothing changes."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 import time
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from contentui.content.filters import status_filter
+from contentui.content.model import ingest_id
 from contentui.protocol import names, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
+    import grpc
+
     from contentui.content.digest import Digest
-    from contentui.content.model import Info
+    from contentui.content.model import Info, IngestId, Status
     from contentui.content.store import Store
 
 _by_digest = itemgetter(0)
-_MOST_ROWS = 250_000
-"""Rows that are kept, some 100 MB."""
-_MOST_BYTES = 128 << 20
-"""Bytes in all the rows that are kept: labels can make them long."""
+_MAX_ROWS = 250_000
+"""Encoded blobs that are kept: about 100 MB."""
+_MAX_BYTES = 128 << 20
+"""Bytes of all encoded blobs that are kept: labels can make them long."""
 _COARSE_S = 0.1
-"""How far apart two changes must be to be told apart by the times of directories, seconds."""
+"""Seconds between two changes after which the times of directories differ for certain."""
+_SETTLED_S = 0.05
+"""Seconds for which a version of the ingests must be the same to be relied on."""
 _UNKNOWN = {names.LABELS_UNKNOWN: "true"}
-_LONG = 4 << 20
-"""Bytes from which on the rows of a message are sent one by one; each fits into one."""
+_MAX_LISTED = 4 << 20
+"""Bytes of a message above which each of its blobs is sent in a message of its own."""
 
 
 def encoded_info(info: Info) -> bytes:
-    """An InfoResponse. A time that isn't known is told by the other one."""
+    """An InfoResponse. An unknown time is sent as the other one."""
     digest, size, committed, updated, labels, _ = info
     created = committed or updated
     sent = _UNKNOWN if labels is None else labels
     return wire.encode_info(digest, size, created, updated or created, sent)
 
 
-class Listing:
-    """A store's blobs as messages."""
+def encoded_status(status: Status) -> bytes:
+    """A StatusResponse. An unknown time of change is sent as the start."""
+    updated = status.updated_ns or status.started_ns
+    parts = wire.encode_status_parts(
+        status.ref, status.started_ns, status.total, status.expected or ""
+    )
+    return wire.encode_status(parts, updated, status.offset)
 
-    def __init__(self, store: Store, piece: int) -> None:
-        """``piece``: blobs in one message."""
+
+class BlobLister:
+    """A store's blobs as ListContentResponses, sorted by digest; no message if there is none."""
+
+    def __init__(self, store: Store, chunk: int) -> None:
+        """``chunk``: blobs in one message."""
         self._store = store
-        self._piece = piece
+        self._chunk = chunk
         self._rows = _Rows({}, {})
         self._labels: Callable[[], Hashable] | None = getattr(store, "labels_version", None)
         self._token: Hashable = None
@@ -55,7 +71,7 @@ class Listing:
         if any(filters):
             yield from self._walked(filters)
             return
-        token, settled = self._look()
+        token, settled = self._state()
         kept = self._kept
         if kept is not None and kept[0] == token:
             yield from kept[1]
@@ -64,17 +80,17 @@ class Listing:
         size = 0
         for message in self._walked(()):
             size += len(message)
-            if settled and size <= _MOST_BYTES:
+            if settled and size <= _MAX_BYTES:
                 made.append(message)
             yield message
-        if settled and size <= _MOST_BYTES:
+        if settled and size <= _MAX_BYTES:
             self._kept = (token, made)
 
-    def _look(self) -> tuple[Hashable, bool]:
-        """What differs after blobs or labels changed, and whether it would differ after the next.
+    def _state(self) -> tuple[Hashable, bool]:
+        """A token that differs after blobs or labels changed, and whether it can be relied on.
 
-        A change right after another one may leave the directory's time as it is; so only what has
-        been the same for a while stands for what will be listed from now on.
+        A change right after another one may not change the directory's time, so a token is
+        relied on only after it has been the same for a while.
         """
         version = self._store.version() if self._labels is not None else None
         if version is None or self._labels is None:
@@ -85,19 +101,19 @@ class Listing:
         return token, now - self._token_since >= _COARSE_S
 
     def _walked(self, filters: Sequence[str]) -> Iterator[bytes]:
-        with _without_collecting():
+        with _gc_paused():
             infos = sorted(self._store.walk(filters), key=_by_digest)
         rows = _Rows({}, {})
         size = 0
-        for start in range(0, len(infos), self._piece):
-            for message in _messages(self._encoded(infos[start : start + self._piece], rows)):
+        for start in range(0, len(infos), self._chunk):
+            for message in _messages(self._encoded(infos[start : start + self._chunk], rows)):
                 size += len(message)
                 yield message
-        if not any(filters) and len(infos) <= _MOST_ROWS and size <= _MOST_BYTES:
+        if not any(filters) and len(infos) <= _MAX_ROWS and size <= _MAX_BYTES:
             self._rows = rows
 
     def _encoded(self, infos: Sequence[Info], rows: _Rows) -> list[bytes]:
-        """One row for each of ``infos``, those from last time where nothing has changed."""
+        """Each of ``infos`` encoded; unchanged ones are taken from the last listing."""
         known, old = self._rows
         facts, new = rows
         found = []
@@ -111,17 +127,17 @@ class Listing:
 
 
 def _messages(rows: Sequence[bytes]) -> Iterator[bytes]:
-    """One message, or several where one would be longer than clients take."""
+    """One message, or several where one would be longer than clients accept."""
     whole = b"".join(rows)
-    if len(whole) <= _LONG:
+    if len(whole) <= _MAX_LISTED:
         yield whole
         return
     yield from rows
 
 
 @contextlib.contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Let no garbage be collected: it would look at all of 100,000 new tuples again and again."""
+def _gc_paused() -> Iterator[None]:
+    """Pause garbage collection, which would scan 100,000 new tuples again and again."""
     if not gc.isenabled():
         yield
         return
@@ -133,10 +149,10 @@ def _without_collecting() -> Iterator[None]:
 
 
 class _Rows(NamedTuple):
-    """What the last listing of everything encoded; never changed then, only replaced.
+    """What the last listing of everything encoded; replaced as a whole, never changed.
 
-    Hashes stand for what was encoded: 100,000 more tuples would cost every collection of garbage
-    more than encoding them again.
+    ``facts`` holds hashes instead of tuples: 100,000 tuples would cost each garbage collection
+    more than encoding the blobs again.
     """
 
     facts: dict[Digest, int]
@@ -144,8 +160,66 @@ class _Rows(NamedTuple):
 
 
 def _facts(info: Info) -> int:
-    """A hash of all that a row is made of, but the digest."""
+    """A hash of all fields of an encoded blob except its digest."""
     _, size, committed, updated, labels, _ = info
     if labels:
         return hash((size, committed, updated, frozenset(labels.items())))
     return hash((size, committed, updated, labels is None))
+
+
+class StatusLister:
+    """A store's ingests as ListStatusesResponses.
+
+    While the set of ingests is the same, only the known ones are read again.
+    """
+
+    def __init__(self, store: Store, mono: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._version: Callable[[], Hashable] = getattr(store, "ingests_version", lambda: None)
+        self._mono = mono
+        self._mutex = threading.Lock()
+        self._last: list[Status] = []
+        self._last_version: Hashable = None
+        self._same_since = self._listed_at = 0.0
+        self._rows: dict[IngestId, tuple[Status, bytes]] = {}
+
+    def response(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+        """A ListStatusesResponse. Raises ContentError, Malformed."""
+        filters = wire.decode_filters(message)
+        matches = status_filter(filters) if any(filters) else None
+        if "" in filters:
+            matches = None
+        with self._mutex:
+            found = self._current()
+            if matches is not None:
+                return b"".join(encoded_status(status) for status in found if matches(status))
+            return self._encoded(found)
+
+    def _current(self) -> list[Status]:
+        """All ingests with a ref that clients can name."""
+        version, now = self._version(), self._mono()
+        if version is None or version != self._last_version:
+            self._last_version, self._same_since = version, now
+        elif self._listed_at - self._same_since >= _SETTLED_S:
+            refreshed = self._store.refresh(self._last)
+            self._last = [status for status in refreshed if status is not None]
+            return self._last
+        found = self._store.statuses()
+        self._listed_at = now
+        self._last = [status for status in found if _nameable(status)]
+        return self._last
+
+    def _encoded(self, found: list[Status]) -> bytes:
+        known, rows = self._rows, {}
+        for status in found:
+            row = known.get(status.id)
+            if row is None or (row[0] is not status and row[0] != status):
+                row = (status, encoded_status(status))
+            rows[status.id] = row
+        self._rows = rows
+        return b"".join([row for _, row in rows.values()])
+
+
+def _nameable(status: Status) -> bool:
+    """Whether the ref names this ingest; containerd leaves out others as well."""
+    return not status.damage or (bool(status.ref) and ingest_id(status.ref) == status.id)

@@ -1,4 +1,4 @@
-"""The Namespaces service of a store that has none: every name stands for the same content."""
+"""The Namespaces service of a store without namespaces: every name shows the same content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contentui.protocol.namespaces_pb2 import (
     Namespace,
     UpdateNamespaceRequest,
 )
-from contentui.servers.grpc.answers import Code, Refusal, quoted
+from contentui.servers.grpc.errors import Code, StatusError, quoted
 from contentui.servers.grpc.unary import Method, already_exists, invalid, service
 
 if TYPE_CHECKING:
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 DEFAULT = "default"
-"""The one that is listed, because it is the one that clients send unless told otherwise."""
+"""The only one that is listed: ``ctr`` and Go clients send it by default."""
 _FLAT = "this store is flat: every namespace is accepted and shows the same content"
 
 
 def namespaces_service() -> grpc.GenericRpcHandler:
-    """The handlers of the service."""
+    """The service's handlers."""
     return service(
         names.NAMESPACES,
         {
             "Get": Method(GetNamespaceRequest, _get),
             "List": Method(ListNamespacesRequest, _list),
             "Create": Method(CreateNamespaceRequest, _create),
-            "Update": Method(UpdateNamespaceRequest, _refuse),
-            "Delete": Method(DeleteNamespaceRequest, _refuse),
+            "Update": Method(UpdateNamespaceRequest, _reject),
+            "Delete": Method(DeleteNamespaceRequest, _reject),
         },
     )
 
 
 def _get(request: GetNamespaceRequest) -> GetNamespaceResponse:
-    """Any name at all, without labels, as containerd answers for one that it doesn't know."""
+    """Any name, without labels, as containerd responds for one that does not exist."""
     return GetNamespaceResponse(namespace=Namespace(name=request.name))
 
 
@@ -57,8 +57,8 @@ def _create(request: CreateNamespaceRequest) -> Message:
         raise invalid(f"namespace {quoted(name)} is not a valid name")
     if name == DEFAULT:
         raise already_exists("namespace", name)
-    raise Refusal(Code.UNIMPLEMENTED, f"{_FLAT}, and none needs to be created")
+    raise StatusError(Code.UNIMPLEMENTED, f"{_FLAT}; none can be created")
 
 
-def _refuse(_: Message) -> Message:
-    raise Refusal(Code.UNIMPLEMENTED, f"{_FLAT}; none can be changed or removed")
+def _reject(_: Message) -> Message:
+    raise StatusError(Code.UNIMPLEMENTED, f"{_FLAT}; none can be changed or removed")

@@ -1,4 +1,4 @@
-"""A Unix socket that is never there without its final mode, owner and listener."""
+"""A Unix socket that appears under its name only with its final mode, owner and listener."""
 
 from __future__ import annotations
 
@@ -18,29 +18,27 @@ from contentui.content.errors import (
     PermissionDenied,
     Unavailable,
 )
+from contentui.servers.grpc.address import MAX_PATH
 from contentui.text import visible
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-MAX_PATH = 107
-"""Bytes that a socket's path may have."""
-
 
 class UnixSocket:
-    """A place to bind to, hidden in a directory of its own until `publish` moves it to its name."""
+    """A socket in a hidden directory, which `publish` moves to its name."""
 
     def __init__(self, path: str, mode: int, group: int | str | None) -> None:
-        """Raises ContentError; see `Service.listen_unix`."""
+        """Raises ContentError; see `Server.listen_unix`."""
         self._path = os.path.abspath(path)
         self._mode = mode
         self._group = -1 if group is None else _group_id(group)
         if len(os.fsencode(self._path)) > MAX_PATH:
             raise InvalidArgument(
-                f"the path {visible(path)} is longer than {MAX_PATH} bytes, the limit of sockets",
-                advice="choose a shorter one",
+                f"the path {visible(path)} is longer than {MAX_PATH} bytes, the limit for sockets",
+                advice="choose a shorter path",
             )
-        with _Told(self._path):
+        with _MappedErrors(self._path):
             _check_free(self._path)
             self._hidden = tempfile.mkdtemp(prefix=".", dir=os.path.dirname(self._path))
             self._directory = os.open(self._hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -48,12 +46,12 @@ class UnixSocket:
 
     @property
     def address(self) -> str:
-        """Where to bind: a short way into the hidden directory."""
+        """The address to bind to: a short path into the hidden directory."""
         return f"unix:/proc/self/fd/{self._directory}/s"
 
     def bound(self) -> None:
-        """Give the socket that is there now its mode and group. Raises ContentError."""
-        with _Told(self._path):
+        """Set the mode and group of the bound socket. Raises ContentError."""
+        with _MappedErrors(self._path):
             if self._group != -1:
                 os.chown("s", -1, self._group, dir_fd=self._directory)
             os.chmod("s", self._mode, dir_fd=self._directory)
@@ -61,14 +59,14 @@ class UnixSocket:
             self._identity = found.st_ino, found.st_dev
 
     def publish(self) -> None:
-        """Move the socket to its name, over one that nobody answers at. Raises ContentError."""
-        with _Told(self._path):
+        """Move the socket to its name, replacing one without a listener. Raises ContentError."""
+        with _MappedErrors(self._path):
             _check_free(self._path)
             os.rename("s", self._path, src_dir_fd=self._directory)
             self._remove_hidden()
 
     def close(self) -> None:
-        """Remove the socket, if it is still ours."""
+        """Remove the socket, unless another one has its name by now."""
         with contextlib.suppress(OSError):
             found = os.stat(self._path, follow_symlinks=False)
             if (found.st_ino, found.st_dev) == self._identity:
@@ -87,26 +85,26 @@ class UnixSocket:
 
 
 def _check_free(path: str) -> None:
-    """Raises FailedPrecondition when something lives at ``path``; OSError."""
+    """Raises FailedPrecondition if ``path`` is not a socket or has a listener; OSError."""
     try:
         found = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise FailedPrecondition(
-            f"{visible(path)} is there and is no socket", advice="choose another path"
+            f"{visible(path)} exists and is not a socket", advice="choose another path"
         )
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            return  # left behind by a service that is gone
+            return  # left by a server that is gone
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return
     raise FailedPrecondition(
-        f"another service answers at {visible(path)}", advice="stop it, or choose another path"
+        f"another server listens at {visible(path)}", advice="stop it, or choose another path"
     )
 
 
@@ -121,8 +119,8 @@ def _group_id(group: int | str) -> int:
         raise InvalidArgument(f"there is no group {visible(group)}") from None
 
 
-class _Told:
-    """What the operating system refuses, as errors for people."""
+class _MappedErrors:
+    """Turns OSError into ContentError."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -134,7 +132,7 @@ class _Told:
     ) -> None:
         if not isinstance(error, OSError):
             return
-        text = f"can't make a socket at {visible(self._path)}: {error.strerror}"
+        text = f"cannot create a socket at {visible(self._path)}: {error.strerror}"
         kinds: dict[type[OSError], type[ContentError]] = {
             FileNotFoundError: NotFound,
             PermissionError: PermissionDenied,

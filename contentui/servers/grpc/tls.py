@@ -1,4 +1,4 @@
-"""TLS in both directions: the service shows a certificate, and asks every client for one."""
+"""Mutual TLS: the server has a certificate and requires one from every client."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from contentui.text import visible
 if TYPE_CHECKING:
     import grpc
 
-_MOST = 1 << 20
-"""Bytes that a file of certificates may have."""
+_MAX_PEM = 1 << 20
+"""Bytes of a PEM file at most."""
 
 
 class TlsFiles(NamedTuple):
     """Paths of PEM files."""
 
     certificate: str
-    """The service's, with those between it and its authority."""
+    """The server's, followed by the intermediate ones."""
     key: str
     client_authority: str
-    """Certificates of those who sign for clients."""
+    """The CA certificates that clients' certificates are verified with."""
 
 
 def server_credentials(paths: TlsFiles) -> grpc.ServerCredentials:
-    """Credentials that accept only clients with a certificate of our authority.
+    """Credentials that accept only clients with a certificate of ``client_authority``.
 
     Raises:
-        InvalidArgument: a file isn't what it should be.
-        FailedPrecondition: a file can't be read.
+        InvalidArgument: a file is not valid PEM, or certificate and key do not match.
+        FailedPrecondition: a file cannot be read.
     """
     import grpc
 
@@ -45,35 +45,35 @@ def _read(path: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:
-            data = file.read(_MOST + 1)
+            data = file.read(_MAX_PEM + 1)
     except OSError as error:
-        raise FailedPrecondition(f"{visible(path)} can't be read: {error.strerror}") from None
-    if len(data) > _MOST:
-        raise InvalidArgument(f"{visible(path)} is too long for a PEM file")
+        raise FailedPrecondition(f"cannot read {visible(path)}: {error.strerror}") from None
+    if len(data) > _MAX_PEM:
+        raise InvalidArgument(f"{visible(path)} is longer than {_MAX_PEM} bytes: not a PEM file")
     return data
 
 
 def _check(paths: TlsFiles) -> None:
-    """Ask OpenSSL: the transport would only say that no handshake succeeds."""
+    """Check with OpenSSL: gRPC would only fail every handshake."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(paths.certificate, paths.key, password=_refuse_to_ask)
+        context.load_cert_chain(paths.certificate, paths.key, password=_no_passphrase)
     except (ssl.SSLError, ValueError) as error:
         raise InvalidArgument(
-            f"{visible(paths.certificate)} and {visible(paths.key)} are no certificate and its "
-            f"key: {error}",
-            advice="both are PEM files, and the key has no passphrase",
+            f"{visible(paths.certificate)} and {visible(paths.key)} are not a certificate and its "
+            f"private key: {error}",
+            advice="give two PEM files, with a key that has no passphrase",
         ) from None
     try:
         context.load_verify_locations(paths.client_authority)
     except ssl.SSLError as error:
         raise InvalidArgument(
-            f"{visible(paths.client_authority)} has no certificates of an authority: {error}",
-            advice="it is a PEM file",
+            f"{visible(paths.client_authority)} contains no CA certificates: {error}",
+            advice="give a PEM file with the certificates of the CA",
         ) from None
 
 
-def _refuse_to_ask() -> str:
+def _no_passphrase() -> str:
     raise ValueError("the key has a passphrase")

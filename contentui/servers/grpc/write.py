@@ -1,52 +1,59 @@
-"""The Write session: one stream, one ref, one writer (content-store.md 4.3)."""
+"""The Write stream: one stream, one ref, one writer.
+
+Source of the rules: ``Write`` in containerd's
+``plugins/services/content/contentserver/contentserver.go``; they are listed in
+``docs/internals/content-service.md``.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import grpc
 
 from contentui.content.digest import Digest
-from contentui.content.errors import AlreadyExists, ContentError, InvalidArgument, Locked, NotFound
+from contentui.content.errors import AlreadyExists, ContentError, Locked, NotFound
 from contentui.protocol import wire
-from contentui.servers.grpc import answers
-from contentui.servers.grpc.answers import Code, Refusal
-from contentui.servers.grpc.reopening import OpenRefs, OpenStream
+from contentui.servers.grpc import errors
+from contentui.servers.grpc.errors import Code, StatusError, parsed_digest
+from contentui.servers.grpc.grpcio import client_has_closed
+from contentui.servers.grpc.limits import StreamSlots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from contentui.content.store import Store, Writer
     from contentui.protocol.wire import WriteRequest
     from contentui.servers.grpc.limits import Limits
 
+SMALL_BLOB = 1 << 20
+"""Bytes of a blob up to which a commit in the first message is stored without an ingest."""
 
-SMALL = 1 << 20
-"""Bytes of content that needs no ingest when it comes whole."""
 
-
-class Session:
-    """What one stream has said so far, and its writer. Leaving its ``with`` block never commits."""
+class WriteSession:
+    """One stream's writer and the values of its last request. Leaving ``with`` never commits."""
 
     def __init__(
         self, store: Store, first: WriteRequest, refs: OpenRefs, stream: OpenStream
     ) -> None:
-        """Open the ref's writer. Raises Refusal, ContentError."""
+        """Open the ref's writer. Raises StatusError, ContentError."""
         if not first.ref:
-            raise Refusal(Code.INVALID_ARGUMENT, "first message must have a reference")
+            raise StatusError(Code.INVALID_ARGUMENT, "first message must have a reference")
         self._store = store
         self._refs = refs
         self._stream = stream
         self._ref = first.ref
-        self._expected = _digest(first.expected)
+        self._expected = _digest_or_none(first.expected)
         self._total = max(first.total, 0)
         self._times = b""
         self._shown_total = 0
         self.committed = False
         self._writer = self._open()
-        self._known_missing = self._expected  # opening has looked for it
+        self._known_missing = self._expected  # opening has checked that it does not exist
 
     def _open(self) -> Writer:
         def opening() -> Writer:
@@ -55,13 +62,13 @@ class Session:
         try:
             return self._refs.open(self._ref, self._stream, opening)
         except Locked as error:
-            raise answers.locked(self._ref, error.holder) from None
+            raise errors.ref_locked(self._ref, error.holder) from None
         except AlreadyExists:
             if self._expected is None:
                 raise
-            raise answers.blob_exists(self._expected) from None
+            raise errors.blob_exists(self._expected) from None
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> WriteSession:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -70,8 +77,8 @@ class Session:
         finally:
             self._refs.released(self._ref, self._stream)
 
-    def answer(self, request: WriteRequest, context: grpc.ServicerContext) -> bytes:
-        """Do what a request asks for. Raises Refusal, ContentError."""
+    def response(self, request: WriteRequest, context: grpc.ServicerContext) -> bytes:
+        """Carry out a request. Raises StatusError, ContentError."""
         self._adopt(request)
         offset = self._writer.offset
         digest: Digest | None = None
@@ -92,19 +99,19 @@ class Session:
         )
 
     def _adopt(self, request: WriteRequest) -> None:
-        """The latest total and expected digest count; a wanted blob that exists ends the ingest."""
+        """Take a new total or expected digest; an expected blob that exists ends the ingest."""
         if request.expected:
-            self._expected = _digest(request.expected)
+            self._expected = _digest_or_none(request.expected)
             if self._expected is not None and self._exists(self._expected):
                 self._abort()
                 text = f"blob with expected digest {self._expected} exists"
-                raise Refusal(Code.ALREADY_EXISTS, text)
+                raise StatusError(Code.ALREADY_EXISTS, text)
         if request.total > 0:
             self._total = request.total
 
     def _exists(self, digest: Digest) -> bool:
         if digest == self._known_missing:
-            self._known_missing = None  # that look counts for the first request only
+            self._known_missing = None  # the check at opening holds for the first request only
             return False
         try:
             self._store.info(digest)
@@ -114,15 +121,15 @@ class Session:
 
     def _abort(self) -> None:
         self._writer.close()
-        with contextlib.suppress(ContentError):  # another may have taken it up: then it is theirs
+        with contextlib.suppress(ContentError):  # another writer may hold it by now
             self._store.abort(self._ref)
 
     def _write(self, request: WriteRequest) -> int:
-        """Truncate and append as the request's offset says; the new offset."""
+        """Truncate and append as the request's offset asks; the new offset."""
         writer, current = self._writer, self._writer.offset
         if request.offset > 0 and request.offset != current:
             text = f"write @{request.offset} must occur at current offset {current}"
-            raise Refusal(Code.OUT_OF_RANGE, text)
+            raise StatusError(Code.OUT_OF_RANGE, text)
         if request.offset == 0 and current > 0:
             writer.truncate(0)
         if len(request.data):
@@ -133,38 +140,33 @@ class Session:
         writer = self._writer
         _check_present(context)
         if self._total and self._total != writer.offset:
-            raise Refusal(
+            raise StatusError(
                 Code.FAILED_PRECONDITION,
-                f"{answers.quoted(self._ref)} failed size validation:"
+                f"{errors.quoted(self._ref)} failed size validation:"
                 f" {writer.offset} != {self._total}: failed precondition",
             )
         digest = self._expected or writer.digest()
         try:
             info = writer.commit(expected=self._expected, labels=request.labels)
         except AlreadyExists:
-            raise answers.blob_exists(digest) from None
-        except NotFound as error:  # what containerd's failed rename is (content-store.md 6.3)
-            raise Refusal(Code.UNKNOWN, f"{error.message}: no such file or directory") from None
+            raise errors.blob_exists(digest) from None
+        except NotFound as error:  # the ingest was aborted; content/local's rename fails likewise
+            raise StatusError(Code.UNKNOWN, f"{error.message}: no such file or directory") from None
         self.committed = True
         return info.digest
 
 
-def _digest(text: str) -> Digest | None:
-    if not text:
-        return None
-    try:
-        return Digest.parse(text)
-    except InvalidArgument:
-        raise answers.no_digest(text) from None
+def _digest_or_none(text: str) -> Digest | None:
+    return parsed_digest(text) if text else None
 
 
-def _at_once(store: Store, request: WriteRequest, context: grpc.ServicerContext) -> bytes | None:
-    """The answer to small content that comes whole in a first message, stored without an ingest.
+def _put(store: Store, request: WriteRequest, context: grpc.ServicerContext) -> bytes | None:
+    """Store a small blob whose first message has all of it and commits; returns the response.
 
-    None where anything about it is out of the ordinary: then a session does it step by step.
+    None unless the request is the simple case: then a `WriteSession` carries it out.
     """
     size = len(request.data)
-    if request.action != wire.COMMIT or request.offset > 0 or not 0 < size <= SMALL:
+    if request.action != wire.COMMIT or request.offset > 0 or not 0 < size <= SMALL_BLOB:
         return None
     if not request.ref or request.total not in (0, size):
         return None
@@ -175,72 +177,193 @@ def _at_once(store: Store, request: WriteRequest, context: grpc.ServicerContext)
     try:
         info = store.put(bytes(request.data), expected=digest, labels=request.labels)
     except ContentError:
-        return None  # the session says why, and leaves what containerd would leave
-    wanted = {key: value for key, value in (request.labels or {}).items() if value}
-    if wanted and info.labels != wanted:
-        raise answers.blob_exists(digest)  # another client's came in between: its labels count
+        return None  # the session reports why, and leaves the ingest that containerd would leave
+    labels = {key: value for key, value in (request.labels or {}).items() if value}
+    if labels and info.labels != labels:
+        raise errors.blob_exists(digest)  # another client stored it meanwhile, with its own labels
     return wire.encode_write_response(request.action, size, digest, times=b"")
 
 
 def _check_present(context: grpc.ServicerContext) -> None:
-    """A client that vanishes never commits. Raises Refusal."""
+    """Raises StatusError if the client is gone: it never commits then."""
     if not context.is_active():
-        raise Refusal(Code.CANCELLED, "the client has gone before its commit")
+        raise StatusError(Code.CANCELLED, "the client disconnected before its commit")
 
 
 def _is_known(store: Store, ref: str, digest: Digest) -> bool:
     """Whether there is an ingest of this ref, or the blob already."""
-    for look in (lambda: store.status(ref), lambda: store.info(digest)):
+    for lookup in (lambda: store.status(ref), lambda: store.info(digest)):
         try:
-            look()
+            lookup()
         except NotFound:
             continue
         return True
     return False
 
 
-class WriteStreams:
-    """The handler of Write: as many sessions as are allowed, each in its stream's thread."""
+class WriteHandler:
+    """The handler of Write: at most ``limits.writers`` sessions, each in its stream's thread."""
 
     def __init__(self, store: Store, limits: Limits) -> None:
         self._store = store
-        self._limit = limits.writers
-        self._free = threading.BoundedSemaphore(limits.writers)
+        self._slots = StreamSlots(limits.writers, "Write streams")
         self._refs = OpenRefs()
 
     def __call__(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """Answer each request; the last answer is sent twice, as containerd sends it."""
-        if not self._free.acquire(blocking=False):
-            text = f"{self._limit} clients are writing already, which is the limit: try again later"
-            answers.end(context, Refusal(Code.RESOURCE_EXHAUSTED, text))
+        """Respond to each request; the last response is sent twice, as containerd sends it."""
         try:
-            yield from self._answers(requests, context)
+            with self._slots:
+                yield from self._responses(requests, context)
         except grpc.RpcError:
-            raise  # the client is gone: there is nobody to tell
+            raise  # the client is gone
         except Exception as error:
-            answers.end(context, error)
-        finally:
-            self._free.release()
+            errors.abort(context, error)
 
-    def _answers(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    def _responses(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[bytes]:
         message = next(requests, None)
         if message is None:
-            raise Refusal(Code.INVALID_ARGUMENT, "first message must have a reference")
+            raise StatusError(Code.INVALID_ARGUMENT, "first message must have a reference")
         request = wire.decode_write_request(message)
-        answer = _at_once(self._store, request, context)
-        if answer is not None:
-            yield answer
-            yield answer
+        response = _put(self._store, request, context)
+        if response is not None:
+            yield response
+            yield response
             return
         stream = OpenStream(context)
-        with Session(self._store, request, self._refs, stream) as session:
+        with WriteSession(self._store, request, self._refs, stream) as session:
             while True:
-                answer = session.answer(request, context)
-                del message, request  # up to 16 MiB, while the client takes its time
-                stream.answered()
-                yield answer
+                response = session.response(request, context)
+                del message, request  # frees up to 16 MiB while waiting for the client
+                stream.responding()
+                yield response
                 message = None if session.committed else stream.next(requests)
                 if message is None:
                     break
                 request = wire.decode_write_request(message)
-        yield answer
+        yield response
+
+
+_RELEASE_TIMEOUT_S = 1.0
+"""How long a stream waits for a ref whose client has closed the stream that holds it."""
+_SETTLE_S = 0.05
+"""How long a close may take to be noticed while the stream's thread does nothing else."""
+_POLL_S = 0.002
+
+
+class _Phase(Enum):
+    BUSY = auto()
+    """A request is being carried out."""
+    RESPONDING = auto()
+    """A response is being sent; grpcio reports a close only once the next request is awaited."""
+    WAITING = auto()
+    """Waiting for the client's next request or its close."""
+
+
+class OpenStream:
+    """A Write stream that holds a ref, and the state of its client."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self.received = 0
+        """Requests since the ref was opened."""
+        self.released = threading.Event()
+        """Set when the ref is free."""
+        self._context = context
+        self._requests_ended = False
+        self._phase, self._since = _Phase.BUSY, time.monotonic()
+
+    def responding(self) -> None:
+        """A response is about to be sent."""
+        self._enter(_Phase.RESPONDING)
+
+    def next(self, requests: Iterator[bytes]) -> bytes | None:
+        """The client's next request; None when it has closed the stream. Raises grpc.RpcError."""
+        self._enter(_Phase.WAITING)
+        message = next(requests, None)
+        if message is None:
+            self._requests_ended = True
+        else:
+            self.received += 1
+            self._enter(_Phase.BUSY)
+        return message
+
+    def _enter(self, phase: _Phase) -> None:
+        self._phase, self._since = phase, time.monotonic()
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether the client is known to have closed the stream or to be gone."""
+        return self._requests_ended or client_has_closed(self._context)
+
+    def may_have_closed(self, received: int, waited_s: float) -> bool:
+        """Whether the client may have sent a close that has not been noticed for ``waited_s``.
+
+        ``received``: the requests before that wait; one more shows that the client continues, or
+        that it sent several at once.
+        """
+        if self.received != received and waited_s >= _SETTLE_S:
+            return False
+        if self._phase is _Phase.RESPONDING:
+            return True
+        if self._phase is _Phase.WAITING:
+            return time.monotonic() - self._since < _SETTLE_S
+        return waited_s < _SETTLE_S
+
+
+class OpenRefs:
+    """The refs that the streams of one server hold.
+
+    A client that closes a stream need not wait for its end, and containerd's Go client does not.
+    Until the server has noticed the end and released the ref, milliseconds later, a stream that
+    opens the same ref would fail with Unavailable.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._streams: dict[str, OpenStream] = {}
+
+    def open(self, ref: str, stream: OpenStream, opening: Callable[[], Writer]) -> Writer:
+        """Open a ref's writer for ``stream``.
+
+        Waits up to a second for another stream of this server that holds the ref after its client
+        has closed it. `released` must follow.
+
+        Raises:
+            Locked: another writer holds the ref.
+            ContentError: see `Store.writer`.
+        """
+        begun = time.monotonic()
+        holder = self._streams.get(ref)
+        received = holder.received if holder else 0
+        while True:
+            try:
+                writer = opening()
+                break
+            except Locked:
+                if holder is None or not _is_released(holder, received, begun):
+                    raise
+            holder = self._streams.get(ref)
+            received = holder.received if holder else 0
+        with self._mutex:
+            self._streams[ref] = stream
+        return writer
+
+    def released(self, ref: str, stream: OpenStream) -> None:
+        """The ref that ``stream`` held is free."""
+        with self._mutex:
+            if self._streams.get(ref) is stream:
+                del self._streams[ref]
+        stream.released.set()
+
+
+def _is_released(holder: OpenStream, received: int, begun: float) -> bool:
+    """Wait until ``holder`` has released its ref; False once its client is known to be active."""
+    while True:
+        waited = time.monotonic() - begun
+        if waited >= _RELEASE_TIMEOUT_S:
+            return False
+        if holder.released.wait(_POLL_S):
+            return True
+        if not (holder.has_closed or holder.may_have_closed(received, waited)):
+            return False

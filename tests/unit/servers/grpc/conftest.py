@@ -1,4 +1,4 @@
-"""Stores and services for the tests of this folder; the side services are on a server alone."""
+"""Stores and servers for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from contentui.servers.grpc.auxiliary import AuxiliaryServices
 from contentui.servers.grpc.identity import Identity
-from contentui.servers.grpc.side import SideServices
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 from tests.unit.servers.grpc.served import served
@@ -48,15 +48,15 @@ def identity() -> Identity:
 
 
 @pytest.fixture
-def side(memory: MemoryStore, identity: Identity) -> SideServices:
-    return SideServices(memory, identity)
+def auxiliary(memory: MemoryStore, identity: Identity) -> AuxiliaryServices:
+    return AuxiliaryServices(memory, identity)
 
 
 @pytest.fixture
-def channel(side: SideServices) -> Iterator[grpc.Channel]:
-    """A client's end of a server with nothing but ``side``."""
+def channel(auxiliary: AuxiliaryServices) -> Iterator[grpc.Channel]:
+    """A client's end of a server with nothing but ``auxiliary``."""
     place = Path(tempfile.mkdtemp(prefix="cui-"))
-    server = grpc.server(ThreadPoolExecutor(16), handlers=side.handlers)
+    server = grpc.server(ThreadPoolExecutor(16), handlers=auxiliary.handlers)
     server.add_insecure_port(f"unix:{place}/s")
     server.start()
     with grpc.insecure_channel(f"unix:{place}/s") as channel:

@@ -15,7 +15,7 @@ from contentui.content.digest import Digest
 from contentui.protocol import content_pb2 as pb
 from contentui.protocol.names import CONTENT, method
 from contentui.servers.grpc.limits import Limits
-from contentui.servers.grpc.server import Service
+from contentui.servers.grpc.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -122,7 +122,7 @@ def served(store: Store, **limits: Any) -> Iterator[Serving]:
     """A service of ``store``, stopped at the end."""
     folder = tempfile.mkdtemp(prefix="cu")
     path = Path(folder) / "s"
-    service = Service(store, limits=Limits(**limits))
+    service = Server(store, limits=Limits(**limits))
     serving = Serving(service, path)
     try:
         service.listen_unix(str(path))
@@ -138,7 +138,7 @@ def served(store: Store, **limits: Any) -> Iterator[Serving]:
 class Serving:
     """A running service."""
 
-    def __init__(self, service: Service, path: Path) -> None:
+    def __init__(self, service: Server, path: Path) -> None:
         self.service = service
         self.path = path
         self.clients: list[Client] = []

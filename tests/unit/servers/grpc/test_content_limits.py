@@ -16,7 +16,7 @@ import pytest
 
 from contentui.content.errors import FailedPrecondition, InvalidArgument, NotFound
 from contentui.protocol import content_pb2 as pb
-from contentui.servers.grpc.server import Service
+from contentui.servers.grpc.server import Server
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 from tests.unit.servers.grpc.served import (
@@ -94,7 +94,7 @@ def test_more_writers_than_allowed() -> None:
         second.send(STAT, ref="2")
         code, text = refused(client.write())
         assert code is Code.RESOURCE_EXHAUSTED
-        assert text == "2 clients are writing already, which is the limit: try again later"
+        assert text == "the limit of 2 open Write streams is reached: try again later"
         assert client.call("ListStatuses").statuses
         first.half_close()
         assert client.put(HELLO) == HELLO_DIGEST
@@ -139,7 +139,7 @@ def test_a_slow_reader_holds_little_and_frees_its_place() -> None:
         assert store.handed_out <= 12 * MIB
         code, text = refused(read(serving.client(), digest))
         assert code is Code.RESOURCE_EXHAUSTED
-        assert text == "1 clients are reading already, which is the limit: try again later"
+        assert text == "the limit of 1 open Read and List calls is reached: try again later"
         slow.cancel()
         assert soon(lambda: store.open == 0)
         assert soon(lambda: succeeds(lambda: list(read(serving.client(), digest))))
@@ -201,7 +201,7 @@ def test_draining_cuts_off_who_does_not_end(tmp_path: Path) -> None:
 def test_a_socket_has_its_mode_and_goes_with_the_service(short_tmp: Path) -> None:
     path = short_tmp / "s"
     for mode in (0o600, 0o660):
-        with Service(MemoryStore()) as service:
+        with Server(MemoryStore()) as service:
             service.listen_unix(str(path), mode, os.getgid())
             assert not path.exists()
             service.start()
@@ -216,17 +216,20 @@ def test_sockets_in_the_way(short_tmp: Path) -> None:
     path = short_tmp / "s"
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as left_behind:
         left_behind.bind(str(path))
-    with Service(MemoryStore()) as service:
+    with Server(MemoryStore()) as service:
         service.listen_unix(str(path))
         service.start()
-        with Service(MemoryStore()) as second, pytest.raises(FailedPrecondition, match="answers"):
+        with (
+            Server(MemoryStore()) as second,
+            pytest.raises(FailedPrecondition, match="another server listens"),
+        ):
             second.listen_unix(str(path))
         client = Client(f"unix:{path}")
         client.call("ListStatuses")
         client.close()
     path.write_text("precious")
-    with Service(MemoryStore()) as service:
-        with pytest.raises(FailedPrecondition, match="no socket"):
+    with Server(MemoryStore()) as service:
+        with pytest.raises(FailedPrecondition, match="is not a socket"):
             service.listen_unix(str(path))
         with pytest.raises(InvalidArgument, match="107"):
             service.listen_unix("/tmp/" + "x" * 103)
@@ -239,7 +242,7 @@ def test_sockets_in_the_way(short_tmp: Path) -> None:
 
 
 def test_tcp() -> None:
-    with Service(MemoryStore()) as service:
+    with Server(MemoryStore()) as service:
         port = service.listen_tcp("127.0.0.1", 0)
         service.start()
         client = Client(f"127.0.0.1:{port}")

@@ -13,7 +13,7 @@ import pytest
 from contentui.content.digest import EMPTY, Digest
 from contentui.content.errors import Locked
 from contentui.protocol import content_pb2 as pb
-from contentui.servers.grpc.write import SMALL
+from contentui.servers.grpc.write import SMALL_BLOB
 from contentui.stores.local.store import LocalStore
 from tests.unit.servers.grpc.served import (
     ABSENT,
@@ -287,7 +287,7 @@ def test_a_cancelled_client_never_commits(client: Client, store: Store) -> None:
     assert list(store.walk()) == []
 
 
-@pytest.mark.parametrize("data", [HELLO, bytes(SMALL + 1)], ids=["small", "large"])
+@pytest.mark.parametrize("data", [HELLO, bytes(SMALL_BLOB + 1)], ids=["small", "large"])
 def test_a_commit_that_is_overtaken_by_its_cancellation_never_happens(
     tmp_path: Path, data: bytes
 ) -> None:

@@ -29,10 +29,10 @@ AT_ONCE_S = 0.4
 def any_grpcio(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """grpcio as it is, and one whose private parts aren't the ones that we know."""
     if request.param == "unknown":
-        monkeypatch.setitem(grpcio._KNOWN, "_Context", ("other",))
-    grpcio.inside.cache_clear()
+        monkeypatch.setitem(grpcio._EXPECTED, "_Context", ("other",))
+    grpcio.private_api.cache_clear()
     yield
-    grpcio.inside.cache_clear()
+    grpcio.private_api.cache_clear()
 
 
 class SlowToClose(MemoryStore):

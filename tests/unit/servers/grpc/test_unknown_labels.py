@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from contentui.servers.grpc.server import Service
+from contentui.servers.grpc.server import Server
 from contentui.stores.containerd.store import ContainerdStore
 from contentui.stores.local.store import LocalStore
 
@@ -19,7 +19,7 @@ def test_unknown_labels_are_no_missing_ones(tmp_path: Path) -> None:
     os.unlink(tmp_path / "store" / ".contentui" / "labels.db")
     store = LocalStore(str(tmp_path / "store"))
     known = store.put(b"known", labels={"a": "b"}).digest
-    with Service(store) as service:
+    with Server(store) as service:
         service.listen_unix(str(tmp_path / "socket"))
         service.start()
         client = ContainerdStore(str(tmp_path / "socket"))

@@ -24,19 +24,19 @@ def changed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     server: Any = pytest.importorskip("grpc._server")
     name = request.param
     if name == "_Context":
-        monkeypatch.setitem(grpcio._KNOWN, name, ("other",))
+        monkeypatch.setitem(grpcio._EXPECTED, name, ("other",))
     elif name != "as it is":
         known = getattr(server, name)
         monkeypatch.setattr(
             server, name, lambda event, state, data, more=0: known(event, state, data)
         )
-    grpcio.inside.cache_clear()
+    grpcio.private_api.cache_clear()
     yield name != "as it is"
-    grpcio.inside.cache_clear()
+    grpcio.private_api.cache_clear()
 
 
 def test_all_is_read_with_any_grpcio(changed: bool, tmp_path: Path) -> None:
-    assert (grpcio.inside() is None) == changed
+    assert (grpcio.private_api() is None) == changed
     data = bytes(range(256)) * (3 * MIB // 256)
     with LocalStore(tmp_path / "store") as store, served(store) as serving:
         digest = store.put(data).digest

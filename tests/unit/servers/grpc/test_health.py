@@ -12,8 +12,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from contentui.protocol.names import CONTENT
-from contentui.servers.grpc.side import SERVICES
-from contentui.servers.grpc.standard import MOST_REFLECTIONS, MOST_WATCHES
+from contentui.servers.grpc.auxiliary import SERVICES
+from contentui.servers.grpc.health import MAX_REFLECTIONS, MAX_WATCHES
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -37,12 +37,12 @@ def test_every_service_is_healthy(health):
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_draining_is_told_and_ends_the_streams_that_wait(side, health, channel):
+def test_draining_is_told_and_ends_the_streams_that_wait(auxiliary, health, channel):
     watch = health.Watch(request(CONTENT), timeout=10)
     assert next(watch).status == SERVING
     reflection = ServerReflectionStub(channel).ServerReflectionInfo(_asking(), timeout=10)
     next(reflection)
-    side.drain()
+    auxiliary.drain()
     assert [answer.status for answer in watch] == [NOT_SERVING]
     with pytest.raises(grpc.RpcError) as error:
         next(reflection)
@@ -51,9 +51,7 @@ def test_draining_is_told_and_ends_the_streams_that_wait(side, health, channel):
 
 
 def test_only_so_many_may_watch(health):
-    watches = [
-        health.Watch(request(f"name {number}"), timeout=30) for number in range(MOST_WATCHES)
-    ]
+    watches = [health.Watch(request(f"name {number}"), timeout=30) for number in range(MAX_WATCHES)]
     assert {next(watch).status for watch in watches} == {UNKNOWN}
     with pytest.raises(grpc.RpcError) as error:
         next(health.Watch(request(), timeout=5))
@@ -63,12 +61,12 @@ def test_only_so_many_may_watch(health):
     _eventually(lambda: next(health.Watch(request(), timeout=5)).status == SERVING)
 
 
-def test_names_that_are_asked_for_are_not_remembered(side, health):
+def test_names_that_are_asked_for_are_not_remembered(auxiliary, health):
     for number in range(20):
         watch = health.Watch(request(f"name {number}"), timeout=5)
         assert next(watch).status == UNKNOWN
         watch.cancel()
-    assert len(side._standard._health._send_response_callbacks) <= 2
+    assert len(auxiliary._health_and_reflection._health._send_response_callbacks) <= 2
 
 
 def test_reflection_tells_all_services_and_their_methods(channel):
@@ -81,7 +79,7 @@ def test_reflection_tells_all_services_and_their_methods(channel):
 
 def test_only_so_many_streams_of_reflection(channel, health):
     stub = ServerReflectionStub(channel)
-    streams = [stub.ServerReflectionInfo(_asking(), timeout=30) for _ in range(MOST_REFLECTIONS)]
+    streams = [stub.ServerReflectionInfo(_asking(), timeout=30) for _ in range(MAX_REFLECTIONS)]
     for stream in streams:
         next(stream)
     with pytest.raises(grpc.RpcError) as error:

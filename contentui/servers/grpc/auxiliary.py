@@ -1,4 +1,4 @@
-"""Everything that clients call beside the content service, as handlers for one server."""
+"""All services except the content service, as handlers for one server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from contentui.protocol import (
     namespaces_pb2,
     version_pb2,
 )
-from contentui.servers.grpc.answers import Code, Refusal, end
+from contentui.servers.grpc.errors import Code, StatusError, abort
+from contentui.servers.grpc.health import HealthAndReflection
 from contentui.servers.grpc.images import Images, images_service
-from contentui.servers.grpc.introspection import introspection_service
+from contentui.servers.grpc.introspection import introspection_service, version_service
 from contentui.servers.grpc.leases import Leases, leases_service
 from contentui.servers.grpc.namespaces import namespaces_service
-from contentui.servers.grpc.standard import StandardServices
-from contentui.servers.grpc.version import version_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,48 +39,43 @@ SERVICES = tuple(
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
-"""What health and reflection speak of."""
+"""The names that health and reflection report."""
 
 
-class SideServices:
-    """Leases, Images, Introspection, Version, Namespaces, health and reflection of one service.
+class AuxiliaryServices:
+    """Leases, Images, Introspection, Version, Namespaces, health and reflection of one server.
 
     Attributes:
-        handlers: for ``grpc.Server.add_generic_rpc_handlers``, behind those of the content
-            service: the last one refuses everything that nobody before it knows.
+        handlers: for ``grpc.Server.add_generic_rpc_handlers``, after those of the content
+            service: the last one rejects every method that has no handler before it.
     """
 
     def __init__(self, store: Store, identity: Identity) -> None:
-        self._standard = StandardServices(SERVICES)
+        self._health_and_reflection = HealthAndReflection(SERVICES)
         self.handlers: tuple[grpc.GenericRpcHandler, ...] = (
             leases_service(Leases()),
             images_service(Images(store.images)),
             introspection_service(identity),
             version_service(),
             namespaces_service(),
-            *self._standard.handlers,
-            _Unknown(),
+            *self._health_and_reflection.handlers,
+            _UnknownMethods(),
         )
 
     def drain(self) -> None:
-        """Tell whoever asks for health that no new work should come."""
-        self._standard.drain()
+        """Report NOT_SERVING to health checks."""
+        self._health_and_reflection.drain()
 
 
-def handlers(store: Store, identity: Identity) -> list[grpc.GenericRpcHandler]:
-    """The handlers of `SideServices`, for a server that needs nothing else of them."""
-    return list(SideServices(store, identity).handlers)
-
-
-class _Unknown(grpc.GenericRpcHandler):
-    """Refuses every method that no other handler has, in containerd's words."""
+class _UnknownMethods(grpc.GenericRpcHandler):
+    """Rejects every method that no other handler has, with grpc-go's texts."""
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
         service, _, name = details.method.lstrip("/").rpartition("/")
         is_known = service in SERVICES
         text = f"unknown {f'method {name} for ' if is_known else ''}service {service}"
 
-        def refuse(_requests: object, context: grpc.ServicerContext) -> Iterator[bytes]:
-            end(context, Refusal(Code.UNIMPLEMENTED, text))
+        def reject(_requests: object, context: grpc.ServicerContext) -> Iterator[bytes]:
+            abort(context, StatusError(Code.UNIMPLEMENTED, text))
 
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        return grpc.stream_stream_rpc_method_handler(reject)

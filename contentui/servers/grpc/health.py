@@ -1,4 +1,4 @@
-"""gRPC's own services for health and reflection, from their packages, bounded."""
+"""gRPC's health and reflection services, from grpcio's packages, with bounded streams."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-MOST_WATCHES = 64
-"""Streams that may wait for the next change of health."""
-MOST_REFLECTIONS = 8
-"""Streams of reflection that may be open, each with a thread."""
-_NOBODY = "?"
-"""Stands for every service that isn't known: the package remembers each name it was asked for."""
+MAX_WATCHES = 64
+"""Watch streams of the health service that may be open."""
+MAX_REFLECTIONS = 8
+"""Reflection streams that may be open, each with a thread."""
+_UNKNOWN = "?"
+"""Replaces the name of an unknown service: the package keeps every name that is watched."""
 
 
-class StandardServices:
+class HealthAndReflection:
     """Health and reflection of a server with the services ``names``.
 
     Attributes:
@@ -40,7 +40,7 @@ class StandardServices:
         self.handlers: tuple[grpc.GenericRpcHandler, ...] = tuple(collected.handlers)
 
     def drain(self) -> None:
-        """Tell that no new work should come, and end the streams that wait for nothing else."""
+        """Report NOT_SERVING, and end all streams."""
         self._health.enter_graceful_shutdown()
         self._health.end_all()
         self._reflection.end_all()
@@ -49,29 +49,29 @@ class StandardServices:
 class _Slots:
     """The streams of one kind that are open."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._mutex = threading.Lock()
         self._ends: dict[grpc.ServicerContext, Callable[[], object]] = {}
 
     def take(self, context: grpc.ServicerContext, end: Callable[[], object]) -> bool:
-        """Count a stream until it ends, which ``end`` brings about; False: it has ended already.
+        """Count a stream until it ends; False if it has ended already. ``end`` ends it.
 
-        With too many the call is refused.
+        With too many open streams the call ends with ResourceExhausted.
         """
         with self._mutex:
-            is_full = len(self._ends) >= self._most
+            is_full = len(self._ends) >= self._limit
             if not is_full:
                 self._ends[context] = end
         if is_full:
-            text = f"{self._most} such streams are open already: resource exhausted"
+            text = f"the limit of {self._limit} open streams is reached: resource exhausted"
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-        if context.add_callback(lambda: self._leave(context)):
+        if context.add_callback(lambda: self._remove(context)):
             return True
-        self._leave(context)
+        self._remove(context)
         return False
 
-    def _leave(self, context: grpc.ServicerContext) -> None:
+    def _remove(self, context: grpc.ServicerContext) -> None:
         with self._mutex:
             self._ends.pop(context, None)
 
@@ -84,34 +84,34 @@ class _Slots:
 
 
 class _Health(health.HealthServicer):
-    """The package's, with a bound."""
+    """The package's servicer, with bounded streams."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
         self._known = frozenset(("", *names))
-        self._slots = _Slots(MOST_WATCHES)
+        self._slots = _Slots(MAX_WATCHES)
         self.end_all = self._slots.end_all
         for name in self._known:
             self.set(name, health_pb2.HealthCheckResponse.SERVING)
 
-    def Watch(  # type: ignore[override]  # noqa: N802  # the stub knows no callback
+    def Watch(  # type: ignore[override]  # noqa: N802  # the stub lacks the callback
         self,
         request: health_pb2.HealthCheckRequest,
         context: grpc.ServicerContext,
         send_response_callback: Callable[[object], None],
     ) -> None:
         if request.service not in self._known:
-            request = health_pb2.HealthCheckRequest(service=_NOBODY)
+            request = health_pb2.HealthCheckRequest(service=_UNKNOWN)
         if self._slots.take(context, lambda: send_response_callback(None)):
             super().Watch(request, context, send_response_callback)
 
 
 class _Reflection(reflection.ReflectionServicer):
-    """The package's, with a bound."""
+    """The package's servicer, with bounded streams."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__(names)
-        self._slots = _Slots(MOST_REFLECTIONS)
+        self._slots = _Slots(MAX_REFLECTIONS)
         self.end_all = self._slots.end_all
 
     def ServerReflectionInfo(  # noqa: N802
@@ -122,7 +122,7 @@ class _Reflection(reflection.ReflectionServicer):
 
 
 class _Collector:
-    """Takes the place of a server for packages that register handlers instead of giving them."""
+    """Collects the handlers that packages register at a server."""
 
     def __init__(self) -> None:
         self.handlers: list[grpc.GenericRpcHandler] = []
@@ -131,4 +131,4 @@ class _Collector:
         self.handlers.extend(found)
 
     def add_registered_method_handlers(self, _service: str, _handlers: object) -> None:
-        """The generic ones, which come as well, do."""
+        """Ignored: the generic handlers, which are registered as well, are enough."""

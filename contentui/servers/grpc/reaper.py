@@ -1,8 +1,8 @@
-"""Shutting down connections whose client has stopped reading, for example a stopped process.
+"""Shuts down connections whose client has stopped reading, for example a stopped process.
 
-gRPC pings its clients, and ends a connection that doesn't answer. But it sends no ping while a
-write is under way, and that is what a client leaves behind that stops with its socket full: its
-streams would stay open for ever. So the kernel's count of what the client has not taken is watched.
+gRPC pings its clients, and ends a connection that doesn't respond. But it sends no ping while a
+write is in progress, and a client that stops with its socket full leaves a write in progress: its
+streams would stay open for ever. So the kernel's count of unread bytes is checked.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_LOOKS = 400
+_CHECKS = 400
 """Checks of a connection within the time after which it is shut down.
 
-A client that takes what is there in one go is seen to live only by a look that falls between that
-and the next write.
+A client that reads all there is at once is seen to read only by a check between that and the next
+write.
 """
 _SWEEPS = 40
-"""Searches for such connections within that time."""
+"""Searches for connections with unread bytes within that time."""
 _TCP_INFO_SIZE = 136
 _TCP_BYTES = struct.Struct("=QQ")
 """Bytes that the peer has acknowledged and sent; at the same place in every ``tcp_info``."""
@@ -44,10 +44,10 @@ class _Suspect(NamedTuple):
     since: float
 
 
-class FrozenConnections:
-    """Shuts down a service's connections on which no byte was read for ``limit_s`` seconds.
+class ConnectionReaper:
+    """Shuts down a server's connections on which no byte was read for ``limit_s`` seconds.
 
-    ``is_own``: whether an address is one that the service listens at.
+    ``is_own``: whether an address is one that the server listens at.
     """
 
     def __init__(self, limit_s: float, is_own: Callable[[object], bool]) -> None:
@@ -55,13 +55,13 @@ class FrozenConnections:
         self._is_own = is_own
         self._suspects: dict[int, _Suspect] = {}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="contentui-frozen", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="contentui-reaper", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Twice is fine, also when it was never started."""
+        """May be called twice, and without `start`."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -74,15 +74,15 @@ class FrozenConnections:
                 swept = now
                 self._sweep(now)
             for inode, suspect in list(self._suspects.items()):
-                self._look(inode, suspect.fd, now)
+                self._check(inode, suspect.fd, now)
 
     def _pause_s(self) -> float:
-        """Seconds until the next check; random, so as not to keep time with a client."""
-        looks = _LOOKS if self._suspects else _SWEEPS
-        return self._limit_s / looks * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        """Seconds until the next check; random, to not coincide with a client's reads."""
+        checks = _CHECKS if self._suspects else _SWEEPS
+        return self._limit_s / checks * random.uniform(0.5, 1.5)  # noqa: S311 - not a secret
 
-    def cut_off_all(self) -> None:
-        """Shut down every connection of the service."""
+    def shut_down_all(self) -> None:
+        """Shut down every connection of the server."""
         for _, fd in _sockets():
             with contextlib.suppress(OSError), _borrowed(fd) as connection:
                 if self._is_own(connection.getsockname()):
@@ -92,10 +92,10 @@ class FrozenConnections:
     def _sweep(self, now: float) -> None:
         """Check all connections."""
         for inode, fd in _sockets():
-            self._look(inode, fd, now)
+            self._check(inode, fd, now)
 
-    def _look(self, inode: int, fd: int, now: float) -> None:
-        """Begin or end to observe a connection, or shut it down."""
+    def _check(self, inode: int, fd: int, now: float) -> None:
+        """Begin or stop observing a connection, or shut it down."""
         try:
             with _borrowed(fd) as connection:
                 state = self._state(connection) if os.fstat(fd).st_ino == inode else None
@@ -139,10 +139,10 @@ def _sockets() -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def _borrowed(fd: int) -> Iterator[socket.socket]:
-    """A descriptor as a socket, without taking it over. Raises OSError.
+    """A descriptor as a socket that is not closed afterwards. Raises OSError.
 
-    It isn't duplicated: closing the duplicate of what may have become another file by then would
-    give up the locks that SQLite has on that.
+    It isn't duplicated: the number may name another file by then, and closing a duplicate of a
+    database would drop SQLite's locks on it.
     """
     connection = socket.socket(fileno=fd)
     try:

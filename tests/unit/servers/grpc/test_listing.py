@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contentui.protocol.content_pb2 import ListContentResponse
-from contentui.servers.grpc.listing import Listing
+from contentui.servers.grpc.listing import BlobLister
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 
@@ -24,7 +24,7 @@ class Counting(LocalStore):
         return super().walk(filters)
 
 
-def listed(listing: Listing) -> dict[str, dict[str, str]]:
+def listed(listing: BlobLister) -> dict[str, dict[str, str]]:
     return {
         info.digest: dict(info.labels)
         for message in listing.messages(())
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Counting:
 
 def test_it_is_kept_once_nothing_changed_for_a_while(store: Counting) -> None:
     digests = {store.put(bytes([n])).digest for n in range(250)}
-    listing = Listing(store, 100)
+    listing = BlobLister(store, 100)
     assert listed(listing).keys() == digests
     time.sleep(0.12)
     assert listed(listing).keys() == digests
@@ -49,7 +49,7 @@ def test_it_is_kept_once_nothing_changed_for_a_while(store: Counting) -> None:
 
 
 def test_each_change_is_seen_at_once(store: Counting) -> None:
-    listing = Listing(store, 100)
+    listing = BlobLister(store, 100)
     there: dict[str, dict[str, str]] = {}
     for n in range(40):
         if n % 10 == 5:
@@ -69,7 +69,7 @@ def test_each_change_is_seen_at_once(store: Counting) -> None:
 
 def test_a_store_that_tells_no_version_is_listed_anew() -> None:
     store = MemoryStore()
-    listing = Listing(store, 100)
+    listing = BlobLister(store, 100)
     for n in range(3):
         store.put(bytes([n]))
         time.sleep(0.11)

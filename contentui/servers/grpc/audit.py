@@ -1,4 +1,4 @@
-"""A store that tells what is destroyed in it through a service, one sentence each."""
+"""A store whose deletions, aborts and truncations are logged, one sentence each."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from contentui.content.store import ImageNames, Store, Writer
 
 
-class ToldStore:
-    """``store``, and ``tell`` hears of each deletion, abort and truncation that was done.
+class AuditedStore:
+    """``store``, with a call of ``log`` after each deletion, abort and truncation.
 
     Everything else is the store's own.
     """
 
-    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, log: Callable[[str], None]) -> None:
         self._store = store
-        self._tell = tell
-        self.images = ToldImages(store.images, tell)
+        self._log = log
+        self.images = _AuditedImages(store.images, log)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -31,17 +31,17 @@ class ToldStore:
     def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
         """Raises as the store does."""
         self._store.delete(digest, seen=seen)
-        self._tell(f"deleted blob {digest}")
+        self._log(f"deleted blob {digest}")
 
     def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
         """Raises as the store does."""
         self._store.abort(ref, seen=seen, force=force)
-        self._tell(f"aborted ingest {visible(ref)}")
+        self._log(f"aborted ingest {visible(ref)}")
 
     def truncate(self, ref: str, *, seen: Status | None = None) -> None:
         """Raises as the store does."""
         self._store.truncate(ref, seen=seen)
-        self._tell(f"truncated ingest {visible(ref)}")
+        self._log(f"truncated ingest {visible(ref)}")
 
     def writer(
         self,
@@ -53,15 +53,15 @@ class ToldStore:
     ) -> Writer:
         """Raises as the store does."""
         writer = self._store.writer(ref, total=total, expected=expected, labels=labels)
-        return cast("Writer", _ToldWriter(writer, self._tell))
+        return cast("Writer", _AuditedWriter(writer, self._log))
 
 
-class ToldImages:
-    """``images``, and ``tell`` hears of each name that was deleted."""
+class _AuditedImages:
+    """``images``, with a call of ``log`` after each name that is deleted."""
 
-    def __init__(self, images: ImageNames, tell: Callable[[str], None]) -> None:
+    def __init__(self, images: ImageNames, log: Callable[[str], None]) -> None:
         self._images = images
-        self._tell = tell
+        self._log = log
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._images, name)
@@ -69,16 +69,16 @@ class ToldImages:
     def delete(self, name: str, *, seen: Image | None = None) -> None:
         """Raises as the store does."""
         self._images.delete(name, seen=seen)
-        self._tell(f"deleted image name {visible(name)}")
+        self._log(f"deleted image name {visible(name)}")
 
 
-class _ToldWriter:
-    """``writer``, and ``tell`` hears of bytes that it drops."""
+class _AuditedWriter:
+    """``writer``, with a call of ``log`` after a truncation that drops bytes."""
 
-    def __init__(self, writer: Writer, tell: Callable[[str], None]) -> None:
+    def __init__(self, writer: Writer, log: Callable[[str], None]) -> None:
         self._writer = writer
-        self._tell = tell
-        # bound once: these are called for every message
+        self._log = log
+        # bound once, because they are called for every message
         self.write = writer.write
         self.digest = writer.digest
 
@@ -90,9 +90,9 @@ class _ToldWriter:
         lost = self._writer.offset
         self._writer.truncate(size)
         if lost:
-            self._tell(f"truncated ingest {visible(self._writer.ref)}: {human_size(lost)} dropped")
+            self._log(f"truncated ingest {visible(self._writer.ref)}: {human_size(lost)} dropped")
 
-    def __enter__(self) -> _ToldWriter:
+    def __enter__(self) -> _AuditedWriter:
         self._writer.__enter__()
         return self
 
@@ -100,6 +100,6 @@ class _ToldWriter:
         self._writer.__exit__(*exc)
 
 
-def told(store: Store, tell: Callable[[str], None]) -> Store:
-    """``store`` as a `ToldStore`."""
-    return cast("Store", ToldStore(store, tell))
+def audited(store: Store, log: Callable[[str], None]) -> Store:
+    """``store`` as a `AuditedStore`."""
+    return cast("Store", AuditedStore(store, log))

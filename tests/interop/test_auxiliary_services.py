@@ -13,8 +13,8 @@ from contentui.protocol import images_pb2 as images
 from contentui.protocol import leases_pb2 as leases
 from contentui.protocol.names import IMAGES, LEASES, NAMESPACE, method
 from contentui.protocol.types_pb2 import Descriptor
+from contentui.servers.grpc.auxiliary import AuxiliaryServices
 from contentui.servers.grpc.identity import identify
-from contentui.servers.grpc.side import SideServices
 from contentui.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _without_times(message: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def both(containerd: Live, short_tmp: Path) -> Iterator[Both]:
-    side = SideServices(MemoryStore(), identify(""))
+    side = AuxiliaryServices(MemoryStore(), identify(""))
     server = grpc.server(ThreadPoolExecutor(4), handlers=side.handlers)
     server.add_insecure_port(f"unix:{short_tmp}/side")
     server.start()

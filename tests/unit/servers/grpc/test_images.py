@@ -12,7 +12,7 @@ from contentui.content.errors import ReadOnly
 from contentui.protocol import images_pb2 as messages
 from contentui.protocol.names import IMAGES, method
 from contentui.protocol.types_pb2 import Descriptor
-from contentui.servers.grpc.answers import Code, Refusal
+from contentui.servers.grpc.errors import Code, StatusError
 from contentui.servers.grpc.images import Images
 from contentui.stores.readonly import ReadOnlyStore
 
@@ -50,7 +50,7 @@ def get(images, name):
 
 
 def refused(call, *args):
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(StatusError) as error:
         call(*args)
     return error.value.code, error.value.text
 
@@ -159,14 +159,14 @@ def test_a_message_that_is_none_is_refused_in_words(channel):
         with pytest.raises(grpc.RpcError) as error:
             channel.unary_unary(method(IMAGES, name))(b"\xff\xff", timeout=5)
         assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-        assert error.value.details() == "the message can't be decoded: invalid argument"
+        assert error.value.details() == "the message cannot be decoded: invalid argument"
 
 
 def test_one_of_many_makes_an_image(images):
     def make(number):
         try:
             return create(images, "x", str(Digest.of(b"%d" % number))).target.digest
-        except Refusal as refusal:
+        except StatusError as refusal:
             return refusal.code
 
     with ThreadPoolExecutor(16) as pool:

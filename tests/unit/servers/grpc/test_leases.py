@@ -10,7 +10,7 @@ import pytest
 from contentui.content.errors import InvalidArgument
 from contentui.protocol import leases_pb2 as messages
 from contentui.servers.grpc import leases as module
-from contentui.servers.grpc.answers import Code, Refusal
+from contentui.servers.grpc.errors import Code, StatusError
 from contentui.servers.grpc.leases import EXPIRE, Leases, expiry
 
 DIGEST = "sha256:" + "a" * 64
@@ -42,7 +42,7 @@ def ids(leases, *filters):
 
 
 def refused(call, request):
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(StatusError) as error:
         call(request)
     return error.value.code, error.value.text
 
@@ -144,8 +144,8 @@ def test_times_as_go_writes_them():
 
 
 def test_too_many(leases, monkeypatch):
-    monkeypatch.setattr(module, "MOST_LEASES", 3)
-    monkeypatch.setattr(module, "MOST_RESOURCES", 2)
+    monkeypatch.setattr(module, "MAX_LEASES", 3)
+    monkeypatch.setattr(module, "MAX_RESOURCES", 2)
     for name in "abc":
         create(leases, name)
     assert refused(leases.create, messages.CreateRequest())[0] == Code.RESOURCE_EXHAUSTED
@@ -157,7 +157,7 @@ def test_too_many(leases, monkeypatch):
 
 
 def test_all_together_take_bounded_memory_and_give_it_back(leases, monkeypatch):
-    monkeypatch.setattr(module, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(module, "MAX_BYTES", 100_000)
     create(leases, "a")
     for number in range(80):
         leases.add_resource(resource(f"{number:01000}", "ingests"))
@@ -185,7 +185,7 @@ def test_one_of_many_makes_a_lease(leases):
     made = []
 
     def make():
-        with suppress(Refusal):
+        with suppress(StatusError):
             made.append(create(leases, "one"))
 
     threads = [threading.Thread(target=make) for _ in range(16)]

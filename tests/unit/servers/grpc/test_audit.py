@@ -1,4 +1,4 @@
-"""What is destroyed through a service is told; everything else is the store's own."""
+"""Deletions, aborts and truncations are logged; everything else is the store's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
 from contentui.content.model import Descriptor
-from contentui.servers.grpc.changes import told
+from contentui.servers.grpc.audit import audited
 
 HOSTILE = "a\x1b[2J\nb"
 
@@ -19,7 +19,7 @@ def log():
 
 @pytest.fixture
 def store(memory, log):
-    return told(memory, log.append)
+    return audited(memory, log.append)
 
 
 def test_deletions(store, log):
