@@ -68,7 +68,7 @@ def target_to_json(step: Step) -> dict[str, Any]:
         namespaces = [text_value(name) for name in target.namespaces[:MAX_NEEDS]]
         return {"digest": str(target.digest), "namespaces": namespaces, "before": before}
     return {
-        **_exact("ref", target.ref),
+        **exact_text("ref", target.ref),
         "id": text_value(target.id),
         "namespace": text_value(target.namespace) or None,
         "before": {
@@ -84,12 +84,16 @@ def target_to_json(step: Step) -> dict[str, Any]:
 
 
 def holder_to_json(holder: Holder | None) -> dict[str, Any] | None:
-    """Who held the ref; None when nobody did or it wasn't known."""
+    """Who holds or held a ref; None: no process does, or it isn't known.
+
+    ``command`` null: unknown, or not valid UTF-8 and in ``command_b64``.
+    """
     if holder is None:
         return None
     return {
         "pid": holder.pid or None,
-        **_exact("command", holder.command[:_MAX_TEXT]),
+        "command": None,
+        **(exact_text("command", holder.command[:_MAX_TEXT]) if holder.command else {}),
         "started_at": rfc3339(holder.started_ns),
         "since": rfc3339(holder.since_ns),
         "foreign": holder.foreign,
@@ -116,7 +120,7 @@ def text_value(text: str) -> str:
     return text[:_MAX_TEXT].encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
-def _exact(key: str, text: str) -> dict[str, str]:
+def exact_text(key: str, text: str) -> dict[str, str]:
     """A text without loss: as itself, or as base64 of its bytes."""
     if ref_is_text(text):
         return {key: text}

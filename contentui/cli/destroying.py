@@ -105,7 +105,7 @@ def _run(
 def _show(args: Namespace, context: Context, plan: Plan) -> int:
     if args.json:
         from contentui.actions.records import step_to_json
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line
 
         context.out.lines(json_line(step_to_json(step)) for step in plan.steps)
     else:
@@ -150,7 +150,7 @@ class _Teller:
             self.code = self.code or _code(outcome)
         if self._json:
             from contentui.actions.records import outcome_to_json
-            from contentui.cli.records import json_line
+            from contentui.present.records import json_line
 
             self._out.lines((json_line(outcome_to_json(outcome)),))
         elif outcome.result is Result.DONE:

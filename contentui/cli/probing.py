@@ -52,10 +52,9 @@ def probe_all(args: Namespace, context: Context, store: Store, refs: Iterable[st
 
 def _print(args: Namespace, context: Context, probe: Probe, found: Finding) -> None:
     if args.json:
-        from contentui.cli.records import json_line
-        from contentui.records import probe_record
+        from contentui.present.records import json_line, probe_record
 
-        context.out.line(json_line(probe_record(probe) | {"finding": str(found)}))
+        context.out.line(json_line(probe_record(probe, str(found))))
     elif not args.quiet:
         name, *lines = (line.text for line in describe_probe(probe, time.time_ns()))
         context.out.line("\n".join([name, *(f"  {line}" for line in lines)]))

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from contentui.text import human_duration, human_rate, human_size, visible
 
@@ -82,9 +82,10 @@ class ProgressLine:
     def _tell(self, offset: int, rate: float) -> None:
         eta = (self._total - offset) / rate if rate and self._total >= offset else None
         if self._mode == "json":
-            from contentui.cli.records import json_line
+            from contentui.present.records import json_line, progress_record
 
-            _write(json_line(self._record(offset, rate, eta)) + "\n")
+            record = progress_record(self._label, offset, self._total, rate, eta)
+            _write(json_line(record) + "\n")
             return
         text = self._numbers(offset, rate, eta)
         if self._mode == "plain":
@@ -92,15 +93,6 @@ class ProgressLine:
             return
         self._drawn = True
         _write("\r" + self._bar(offset, text) + "\x1b[K")
-
-    def _record(self, offset: int, rate: float, eta: float | None) -> dict[str, Any]:
-        return {
-            "progress": self._label,
-            "offset_bytes": offset,
-            "total_bytes": self._total or None,
-            "rate_bytes_per_s": round(rate),
-            "eta_s": None if eta is None else round(eta, 1),
-        }
 
     def _numbers(self, offset: int, rate: float, eta: float | None) -> str:
         if not self._total:

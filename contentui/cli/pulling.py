@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contentui.present.cells import cell_len
 from contentui.present.transfers import ENDED, MOVING, Rates, Window, part_name, picture
@@ -107,28 +107,15 @@ class TransferView:
     def _whole(self, transfer: Transfer, words: str) -> str:
         if self._mode == "plain":
             return f"{visible(transfer.image)}: {visible(words)}\n"
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line, transfer_record
 
-        record = {"image": visible(transfer.image), "words": visible(words)}
-        return json_line({**record, "failed": bool(transfer.error)}) + "\n"
+        return json_line(transfer_record(transfer)) + "\n"
 
 
 def _json(transfer: Transfer, part: Part, rate: float) -> str:
-    from contentui.cli.records import json_line
+    from contentui.present.records import json_line, part_record
 
-    record: dict[str, Any] = {
-        "image": visible(transfer.image),
-        "ref": visible(part.ref),
-        "digest": part.descriptor.digest,
-        "phase": str(part.phase),
-        "words": visible(part.words) or None,
-        "offset_bytes": part.offset,
-        "total_bytes": part.descriptor.size,
-        "resumed_from_bytes": part.resumed,
-        "rate_bytes_per_s": round(rate),
-        "host": visible(part.host) or None,
-    }
-    return json_line(record) + "\n"
+    return json_line(part_record(transfer, part, rate)) + "\n"
 
 
 def _plain(part: Part, rate: float) -> str:

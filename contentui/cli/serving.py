@@ -191,17 +191,16 @@ def _report_ready(args: Namespace, context: Context, ready: _Ready) -> None:
     if not args.quiet:
         note(_ready_text(ready))
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line, ready_record
 
-        record = {
-            "ready": True,
-            "listen": ready.addresses,
-            "store": os.fsencode(identity.root).decode("utf-8", "replace"),
-            "read_only": bool(identity.read_only),
-            "for_containerd": identity.for_containerd or None,
-            "uuid": identity.uuid,
-            "pid": identity.pid,
-        }
+        record = ready_record(
+            ready.addresses,
+            store=identity.root,
+            read_only=bool(identity.read_only),
+            root=identity.for_containerd,
+            uuid=identity.uuid,
+            pid=identity.pid,
+        )
         context.out.line(json_line(record))
     _notify("READY=1")
 

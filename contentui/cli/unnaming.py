@@ -101,7 +101,7 @@ def _own(store: Store, images: Sequence[Image]) -> list[int]:
 
 def _show(args: Namespace, context: Context, steps: Sequence[_Step], *, collects: bool) -> None:
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line
 
         context.out.lines(json_line(step.record()) for step in steps)
     else:
@@ -125,7 +125,7 @@ def _agreed(steps: Sequence[_Step]) -> bool:
 
 def _tell(args: Namespace, context: Context, step: _Step) -> None:
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line
 
         context.out.line(json_line({**step.record(), "result": "done"}))
     else:

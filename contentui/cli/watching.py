@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.exits import Exit
 from contentui.cli.output import say
-from contentui.cli.records import json_line
 from contentui.content.errors import Unavailable
 from contentui.content.model import ref_argument
 from contentui.monitor.model import Freshness, Thresholds, default_thresholds
 from contentui.monitor.monitor import Monitor
-from contentui.present.records import ingest_record
+from contentui.present.records import change_record, ingest_record, json_line
 from contentui.present.texts import holder_short
-from contentui.text import human_age, human_duration, human_rate, human_size, rfc3339, visible
+from contentui.text import human_age, human_duration, human_rate, human_size, visible
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -145,7 +144,7 @@ def _shown(row: IngestRow) -> tuple[object, ...]:
 
 
 def _json_change(change: str, row: IngestRow, now_ns: int) -> str:
-    return json_line({"at": rfc3339(now_ns), "change": change} | ingest_record(row))
+    return json_line(change_record(change, row, now_ns))
 
 
 def _text_change(change: str, row: IngestRow, now_ns: int) -> str:

@@ -1,39 +1,129 @@
-"""Views as JSON objects with stable names that carry their units."""
+"""Every JSON object that a verb prints, with stable names that carry their units.
+
+docs/json.md describes each field; a test compares it with these functions. Times are RFC 3339 in
+UTC, null when unknown. Steps of plans and findings of a check, which also go into the journal, are
+in `contentui.actions.records` and `contentui.actions.repair`.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from contentui.records import holder_record, info_record, status_record
+from contentui.actions.records import exact_text, holder_to_json
+from contentui.content.model import Liveness, id_text
 from contentui.text import rfc3339, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from contentui.content.digest import Digest
+    from contentui.content.model import Descriptor, Holder, Image, Info, IngestId, Probe, Status
     from contentui.monitor.model import BlobRow, Health, IngestRow, StoreView
+    from contentui.transfers.model import Part, Transfer
+    from contentui.transfers.sizes import Sizes
+
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """A record as one line of ASCII: safe on a terminal, whatever names are in it."""
+    return _encode(record)
+
+
+def info_record(info: Info) -> dict[str, Any]:
+    """A blob. ``labels`` null: unknown; ``namespaces`` empty: the store has none."""
+    return {
+        "digest": info.digest,
+        "size_bytes": info.size,
+        "committed_at": rfc3339(info.committed_ns),
+        "updated_at": rfc3339(info.updated_ns),
+        "labels": None if info.labels is None else dict(info.labels),
+        "namespaces": [visible(name) for name in info.namespaces],
+    }
+
+
+def written_record(info: Info, outcome: str, resumed_from: int) -> dict[str, Any]:
+    """A blob that ``ingest`` wrote; ``resumed_from`` in bytes."""
+    return info_record(info) | {"outcome": outcome, "resumed_from_bytes": resumed_from}
+
+
+def blob_record(row: BlobRow) -> dict[str, Any]:
+    """A blob of a view. ``kind`` null: not looked at yet; ``needed_by`` null: unknown, not none."""
+    by = row.referrers
+    return {
+        **info_record(row.info),
+        "kind": row.kind and str(row.kind),
+        "needed_by": None
+        if by is None
+        else [{"by": each.by, "name": visible(each.name), "digest": each.digest} for each in by],
+    }
+
+
+def status_record(status: Status) -> dict[str, Any]:
+    """An ingest without its holder.
+
+    ``ref`` null: it isn't valid UTF-8, and ``ref_b64`` has its bytes; ``total_bytes`` null:
+    undeclared; ``refused``: poisoned, the digest of these bytes; ``namespace`` null: the store has
+    none.
+    """
+    return {
+        "ref": None,
+        **exact_text("ref", status.ref),
+        "id": id_text(status.id),
+        "namespace": visible(status.namespace) or None,
+        "offset_bytes": status.offset,
+        "total_bytes": status.total or None,
+        "started_at": rfc3339(status.started_ns),
+        "updated_at": rfc3339(status.updated_ns),
+        "expected": status.expected,
+        "damage": visible(status.damage) or None,
+        "refused": status.refused,
+    }
+
+
+def held_record(status: Status, holders: Mapping[IngestId, Holder] | None) -> dict[str, Any]:
+    """An ingest and its holder. ``held`` null: it can't be known."""
+    holder = None if holders is None else holders.get(status.id)
+    held = None if holders is None else holder is not None
+    return status_record(status) | {"held": held, "holder": holder_to_json(holder)}
+
+
+def ingest_record(row: IngestRow) -> dict[str, Any]:
+    """An ingest of a view, with its state and rate."""
+    return {
+        **status_record(row.status),
+        "held": {Liveness.HELD: True, Liveness.FREE: False}.get(row.liveness),
+        "holder": holder_to_json(row.holder),
+        "last_byte_at": rfc3339(row.last_byte_ns),
+        "verdict": str(row.state),
+        "reason": row.reason,
+        "rate_bytes_per_s": round(row.rate),
+        "eta_s": None if row.eta_s is None else round(row.eta_s, 1),
+    }
+
+
+def change_record(change: str, row: IngestRow, now_ns: int) -> dict[str, Any]:
+    """An ingest that ``appeared``, ``changed`` or is ``gone``, seen at ``now_ns``."""
+    return {"at": rfc3339(now_ns), "change": change} | ingest_record(row)
+
+
+def probe_record(probe: Probe, finding: str) -> dict[str, Any]:
+    """An ingest as it was when its lock was asked for, and what was found.
+
+    ``digest``: of the bytes so far, null while held.
+    """
+    return {
+        **status_record(probe.status),
+        "held": probe.liveness is Liveness.HELD,
+        "holder": holder_to_json(probe.holder),
+        "digest": probe.digest,
+        "finding": finding,
+    }
 
 
 def store_view_record(view: StoreView, *, blobs: bool = False) -> dict[str, Any]:
-    """A whole view.
-
-    ====================  ======================================================================
-    ``seq``               number of the view, growing
-    ``taken_at``          RFC 3339 in UTC, as all times; null when unknown
-    ``source``            the store's name
-    ``read_only_reason``  why it can't be changed from here; null when it can
-    ``health``            ``view`` (live, polling, stale), ``reason`` or null, ``last_good_at``,
-                          ``stale_s`` (seconds since then; 0 unless stale)
-    ``counts``            ingests by state; states that don't occur are left out
-    ``ingest_count``      all ingests
-    ``blob_count``        blobs
-    ``blob_bytes``        bytes in them
-    ``free_bytes``        on the store's disk; null when that means nothing
-    ``disk_bytes``        the disk's size, or null
-    ``rate_bytes_per_s``  of all ingests together
-    ``ingests``           objects as in `ingest_record`
-    ``events``            sentences: what happened since the view before
-    ``notices``           sentences that a person must hear once: another daemon answers now
-    ``blobs``             objects as in `blob_record`; only when asked for
-    ====================  ======================================================================
-    """
+    """A whole view; ``blobs``: with every blob."""
     usage = view.usage
     record = {
         "seq": view.seq,
@@ -57,39 +147,8 @@ def store_view_record(view: StoreView, *, blobs: bool = False) -> dict[str, Any]
     return record
 
 
-def ingest_record(row: IngestRow) -> dict[str, Any]:
-    """An ingest.
-
-    ``ref`` is null where it is not valid UTF-8, and ``ref_b64`` has its bytes then;
-    ``total_bytes`` null: undeclared; ``held``: true, false, or null when it can't be known;
-    ``holder``: ``pid``, ``command``, ``since``, ``foreign``, or null.
-    """
-    return {
-        **status_record(row.status),
-        "last_byte_at": rfc3339(row.last_byte_ns),
-        "verdict": str(row.state),
-        "reason": row.reason,
-        "rate_bytes_per_s": round(row.rate),
-        "eta_s": None if row.eta_s is None else round(row.eta_s, 1),
-        "held": {"held": True, "free": False}.get(row.liveness),
-        "holder": row.holder and holder_record(row.holder),
-    }
-
-
-def blob_record(row: BlobRow) -> dict[str, Any]:
-    """A blob. ``kind`` null: not looked at yet; ``needed_by`` null: unknown, which isn't nobody."""
-    needs = row.referrers
-    return {
-        **info_record(row.info),
-        "kind": row.kind and str(row.kind),
-        "needed_by": None
-        if needs is None
-        else [{"by": need.by, "name": visible(need.name), "digest": need.digest} for need in needs],
-    }
-
-
 def health_record(health: Health, taken_ns: int) -> dict[str, Any]:
-    """How much the picture can be trusted."""
+    """How fresh a view is."""
     stale = health.freshness == "stale"
     return {
         "view": str(health.freshness),
@@ -98,4 +157,107 @@ def health_record(health: Health, taken_ns: int) -> dict[str, Any]:
         "stale_s": round(max(taken_ns - health.since_ns, 0) / 1e9, 1)
         if stale and health.since_ns
         else 0,
+    }
+
+
+def verified_record(info: Info, ok: bool | None, problem: str) -> dict[str, Any]:
+    """A blob that was read; ``ok`` None: it could not be read."""
+    return {
+        "digest": info.digest,
+        "size_bytes": info.size,
+        "ok": ok,
+        "problem": problem or None,
+    }
+
+
+def path_record(digest: Digest, path: str) -> dict[str, Any]:
+    """The file that has a blob's bytes."""
+    return {"digest": digest, "path": path}
+
+
+def image_record(image: Image, sizes: Sizes) -> dict[str, Any]:
+    """An image's name and what it keeps."""
+    return {
+        "name": visible(image.name),
+        "namespace": image.namespace or None,
+        "digest": image.target.digest,
+        "media_type": visible(image.target.media_type),
+        "size_bytes": sizes.total,
+        "own_bytes": sizes.own,
+        "shared_bytes": sizes.shared,
+        "missing": sizes.missing,
+        "created_at": rfc3339(image.created_ns),
+        "updated_at": rfc3339(image.updated_ns),
+    }
+
+
+def transferred_record(image: str, root: Descriptor) -> dict[str, Any]:
+    """An image that was pulled, fetched or imported; ``image`` empty: it has no name."""
+    return {
+        "image": visible(image) or None,
+        "digest": root.digest,
+        "media_type": visible(root.media_type),
+    }
+
+
+def imported_record(image: str, root: Descriptor, replaced: Digest | None) -> dict[str, Any]:
+    """An image of an archive; ``replaced``: what the name referred to before."""
+    return transferred_record(image, root) | {"replaced": replaced}
+
+
+def pushed_record(image: str, root: Descriptor) -> dict[str, Any]:
+    """An image that a registry has now."""
+    return {"image": visible(image), "digest": root.digest}
+
+
+def part_record(transfer: Transfer, part: Part, rate: float) -> dict[str, Any]:
+    """One blob of a running pull or push; ``rate`` in bytes per second."""
+    return {
+        "image": visible(transfer.image),
+        "ref": visible(part.ref),
+        "digest": part.descriptor.digest,
+        "phase": str(part.phase),
+        "words": visible(part.words) or None,
+        "offset_bytes": part.offset,
+        "total_bytes": part.descriptor.size,
+        "resumed_from_bytes": part.resumed,
+        "rate_bytes_per_s": round(rate),
+        "host": visible(part.host) or None,
+    }
+
+
+def transfer_record(transfer: Transfer) -> dict[str, Any]:
+    """What happens to a whole pull or push."""
+    return {
+        "image": visible(transfer.image),
+        "words": visible(transfer.error or transfer.words),
+        "failed": bool(transfer.error),
+    }
+
+
+def progress_record(
+    label: str, offset: int, total: int, rate: float, eta_s: float | None
+) -> dict[str, Any]:
+    """How far long work is: bytes, bytes per second, seconds; ``total`` 0: unknown."""
+    return {
+        "progress": label,
+        "offset_bytes": offset,
+        "total_bytes": total or None,
+        "rate_bytes_per_s": round(rate),
+        "eta_s": None if eta_s is None else round(eta_s, 1),
+    }
+
+
+def ready_record(
+    addresses: Sequence[str], *, store: str, read_only: bool, root: str, uuid: str, pid: int
+) -> dict[str, Any]:
+    """A service that accepts connections; ``root``: of the containerd it serves, or empty."""
+    return {
+        "ready": True,
+        "listen": list(addresses),
+        "store": store.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        "read_only": read_only,
+        "for_containerd": root or None,
+        "uuid": uuid,
+        "pid": pid,
     }

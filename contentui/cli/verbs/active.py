@@ -79,13 +79,10 @@ def run(args: Namespace, context: Context) -> int:
 
 
 def _print_json(context: Context, store: Store, statuses: Sequence[Status]) -> None:
-    from contentui.cli.records import holder_fields, json_line
-    from contentui.records import status_record
+    from contentui.present.records import held_record, json_line
 
     holders = store.holders(status.id for status in statuses)
-    context.out.lines(
-        json_line(status_record(status) | holder_fields(status, holders)) for status in statuses
-    )
+    context.out.lines(json_line(held_record(status, holders)) for status in statuses)
 
 
 def _print_columns(

@@ -76,10 +76,9 @@ def _show(args: Namespace, source: Source) -> int:
 
 def _headless(args: Namespace, context: Context, source: Source) -> int:
     """Tell what happens: a view as JSON for each look, else its events as sentences."""
-    from contentui.cli.records import json_line
     from contentui.index.content_index import ContentIndex
     from contentui.monitor.monitor import Monitor
-    from contentui.present.records import store_view_record
+    from contentui.present.records import json_line, store_view_record
     from contentui.stores.open import open_store
     from contentui.text import visible
 

@@ -100,7 +100,7 @@ def _code(remaining: Iterable[Finding]) -> int:
 def _show(args: Namespace, context: Context, findings: Sequence[Finding]) -> None:
     if args.json:
         from contentui.actions.repair import finding_to_json
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line
 
         context.out.lines(json_line(finding_to_json(finding)) for finding in findings)
         return
@@ -181,7 +181,7 @@ def _tell(args: Namespace, context: Context, outcome: Repaired) -> None:
     name = visible(outcome.finding.name, 400)
     if args.json:
         from contentui.actions.repair import outcome_to_json
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line
 
         context.out.line(json_line(outcome_to_json(outcome)))
     elif outcome.result == "done":
@@ -194,7 +194,7 @@ def _tell(args: Namespace, context: Context, outcome: Repaired) -> None:
 def _tell_remaining(args: Namespace, context: Context, finding: Finding) -> None:
     if args.json:
         from contentui.actions.repair import finding_to_json
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line
 
         record = {**finding_to_json(finding), "result": "left", "reason": "no repair from here"}
         context.out.line(json_line(record))

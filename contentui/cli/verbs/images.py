@@ -7,7 +7,7 @@ there it is told beforehand how much that is, and asked about.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, add_wide
 from contentui.cli.exits import Exit
@@ -59,30 +59,13 @@ def run(args: Namespace, context: Context) -> int:
 
     sizes = sizes_of(store, images)
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import image_record, json_line
 
         pairs = zip(images, sizes, strict=True)
-        context.out.lines(json_line(_record(image, size)) for image, size in pairs)
+        context.out.lines(json_line(image_record(image, size)) for image, size in pairs)
         return Exit.DONE
     _print(args, context, images, sizes)
     return Exit.DONE
-
-
-def _record(image: Image, size: Sizes) -> dict[str, Any]:
-    from contentui.text import rfc3339
-
-    return {
-        "name": visible(image.name),
-        "namespace": image.namespace or None,
-        "digest": image.target.digest,
-        "media_type": visible(image.target.media_type),
-        "size_bytes": size.total,
-        "own_bytes": size.own,
-        "shared_bytes": size.shared,
-        "missing": size.missing,
-        "created_at": rfc3339(image.created_ns),
-        "updated_at": rfc3339(image.updated_ns),
-    }
 
 
 def _print(args: Namespace, context: Context, images: list[Image], sizes: list[Sizes]) -> None:

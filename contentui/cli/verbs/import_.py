@@ -98,14 +98,9 @@ def _print(args: Namespace, context: Context, image: Imported) -> None:
         called = f": the archive calls it {visible(image.called, 200)}" if image.called else ""
         say(f"{digest.short()} has no name{called}", "import it with --name IMAGE")
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import imported_record, json_line
 
-        record = {
-            "image": image.name or None,
-            "digest": digest,
-            "media_type": visible(image.target.media_type),
-            "replaced": image.replaced,
-        }
+        record = imported_record(image.name, image.target, image.replaced)
         context.out.line(json_line(record))
     elif args.quiet or not image.name:
         context.out.line(str(digest))

@@ -29,8 +29,7 @@ def run(args: Namespace, context: Context) -> int:
     """Print the blob."""
     info = context.store().info(args.digest)
     if args.json:
-        from contentui.cli.records import json_line
-        from contentui.records import info_record
+        from contentui.present.records import info_record, json_line
 
         context.out.line(json_line(info_record(info)))
     else:

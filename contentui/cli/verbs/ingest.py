@@ -200,11 +200,10 @@ def _write(
 
 def _print(args: Namespace, context: Context, written: Written) -> None:
     if args.json:
-        from contentui.cli.records import json_line
-        from contentui.records import info_record
+        from contentui.present.records import json_line, written_record
 
-        outcome = {"outcome": written.outcome, "resumed_from_bytes": written.resumed_from}
-        context.out.line(json_line(info_record(written.info) | outcome))
+        record = written_record(written.info, written.outcome, written.resumed_from)
+        context.out.line(json_line(record))
         return
     if not args.quiet and mode_for(None) == "bar" and written.outcome != "created":
         from contentui.text import human_size

@@ -38,7 +38,7 @@ def run(args: Namespace, context: Context) -> int:
         say(journal.problem)
         return Exit.FAILED
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line
 
         context.out.lines(map(json_line, records))
     else:

@@ -92,8 +92,7 @@ def _print(args: Namespace, context: Context, info: Info) -> None:
     from contentui.text import visible
 
     if args.json:
-        from contentui.cli.records import json_line
-        from contentui.records import info_record
+        from contentui.present.records import info_record, json_line
 
         context.out.line(json_line(info_record(info)))
     elif info.labels is None:

@@ -74,8 +74,7 @@ def run(args: Namespace, context: Context) -> int:
     if args.quiet:
         out.lines(info.digest for info in infos)
     elif args.json:
-        from contentui.cli.records import json_line
-        from contentui.records import info_record
+        from contentui.present.records import info_record, json_line
 
         out.lines(json_line(info_record(info)) for info in infos)
     else:

@@ -48,9 +48,9 @@ def run(args: Namespace, context: Context) -> int:
 
 def _print(args: Namespace, context: Context, name: Digest, path: str) -> None:
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line, path_record
 
-        context.out.lines((json_line({"digest": name, "path": path}),))
+        context.out.lines((json_line(path_record(name, path)),))
     elif args.quiet:  # its exact bytes: whoever asks for them opens them
         context.out.write(os.fsencode(path) + b"\n")
     else:

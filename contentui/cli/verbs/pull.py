@@ -89,9 +89,8 @@ def _wanted(args: Namespace) -> Wanted:
 
 def _print(args: Namespace, context: Context, name: str, root: Descriptor) -> None:
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line, transferred_record
 
-        record = {"image": name, "digest": root.digest, "media_type": root.media_type}
-        context.out.line(json_line(record))
+        context.out.line(json_line(transferred_record(name, root)))
         return
     context.out.line(str(root.digest))

@@ -79,10 +79,9 @@ def run(args: Namespace, context: Context) -> int:
         say("interrupted: what the registry has isn't sent again", f"go on with: {again}")
         return 128 + signum
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line, pushed_record
 
-        record = {"image": str(registry.reference), "digest": root.digest}
-        context.out.line(json_line(record))
+        context.out.line(json_line(pushed_record(str(registry.reference), root)))
     else:
         context.out.line(str(root.digest))
     return Exit.DONE

@@ -31,10 +31,9 @@ def run(args: Namespace, context: Context) -> int:
     status = store.status(args.ref)
     holders = store.holders((status.id,))
     if args.json:
-        from contentui.cli.records import holder_fields, json_line
-        from contentui.records import status_record
+        from contentui.present.records import held_record, json_line
 
-        context.out.line(json_line(status_record(status) | holder_fields(status, holders)))
+        context.out.line(json_line(held_record(status, holders)))
     else:
         from contentui.present.texts import record_lines, status_fields
 

@@ -6,7 +6,7 @@ whom, or free, resumable, complete and right, or poisoned.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, digest, ref
 from contentui.cli.exits import Exit, exit_for
@@ -113,11 +113,9 @@ def _verify_all(
 def _print(args: Namespace, context: Context, info: Info, ok: bool | None, problem: str) -> None:
     """``ok`` None: it could not be read, which is no reason to delete it."""
     if args.json:
-        from contentui.cli.records import json_line
+        from contentui.present.records import json_line, verified_record
 
-        record: dict[str, Any] = {"digest": info.digest, "size_bytes": info.size}
-        record |= {"ok": ok, "problem": problem or None}
-        context.out.line(json_line(record))
+        context.out.line(json_line(verified_record(info, ok, problem)))
         return
     if not args.quiet:
         word = "unreadable" if ok is None else "ok" if ok else "altered"
