@@ -88,7 +88,7 @@ def add_format(parser: ArgumentParser, *, quiet: str = "") -> _MutuallyExclusive
     group = parser.add_mutually_exclusive_group()
     if quiet:
         group.add_argument("-q", "--quiet", action="store_true", help=quiet)
-    group.add_argument("--json", action="store_true", help="JSON lines (fields: docs/cli.md)")
+    group.add_argument("--json", action="store_true", help="JSON lines (fields: docs/json.md)")
     return group
 
 

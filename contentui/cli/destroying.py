@@ -34,7 +34,7 @@ def add_destroying(parser: ArgumentParser, forced: str, *, selects: bool = True)
     parser.add_argument("-f", "--force", action="store_true", help=f"also {forced}")
     if selects:
         parser.add_argument("-y", "--yes", action="store_true", help="don't ask about a selection")
-    parser.add_argument("--json", action="store_true", help="JSON lines (fields: docs/cli.md)")
+    parser.add_argument("--json", action="store_true", help="JSON lines (fields: docs/json.md)")
 
 
 def check_choice(names: Sequence[object], selecting: bool, what: str) -> None:

@@ -194,9 +194,11 @@ def test_what_cannot_be_checked_ends_with_1_unless_something_is_found(sound):
 
 def test_the_documentation_knows_every_kind_and_field(sound):
     spoil(sound)
-    text = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "cli.md").read_text()
     for kind in Kind:
         assert f"\n| `{kind}` |" in text, kind
+    text = (docs / "json.md").read_text()
     for words in (["fsck"], ["fsck", "--repair", "--yes"]):
         for line in sound(*words, "--json").lines:
             for field in json.loads(line):

@@ -68,6 +68,7 @@ def test_a_line_says_everything(journal):
         },
         "holder": {
             "pid": 7,
+            "command": None,
             "command_b64": base64.b64encode(b"curl \xff").decode(),
             "started_at": at,
             "since": at,
