@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from contentui.content.helpers import lock_holders, refresh_statuses
 from contentui.content.model import Holder, Liveness, Status
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def ingest_facts(
     later: list[Status | None] = list(statuses)
     if second_look_s is not None and statuses:
         sleep(second_look_s)
-        later = store.refresh(statuses)
-    holders = store.holders([status.id for status in statuses]) if statuses else {}
+        later = refresh_statuses(store, statuses)
+    holders = lock_holders(store, [status.id for status in statuses]) if statuses else {}
     facts = []
     for before, now in zip(statuses, later, strict=True):
         holder = holders.get(before.id) if holders is not None else None

@@ -24,7 +24,10 @@ def plan_abort(
     read_only_reason: str = "",
     collects: bool = False,
 ) -> Plan:
-    """Remove ingests. Held ones as well, which is a concern. ``collects``: `Store.collects`."""
+    """Remove ingests. Held ones as well, which is a concern.
+
+    ``collects``: `Traits.garbage_collected`.
+    """
     steps = tuple(
         Step(
             Verb.ABORT,

@@ -51,8 +51,8 @@ class Planner:
         return plan.plan_abort(
             store.name,
             facts,
-            read_only_reason=store.read_only_reason,
-            collects=store.collects,
+            read_only_reason=store.traits.read_only_reason,
+            collects=store.traits.garbage_collected,
         )
 
     def truncate(self, facts: Iterable[IngestFacts]) -> Plan:
@@ -61,8 +61,8 @@ class Planner:
         return plan.plan_truncate(
             store.name,
             facts,
-            read_only_reason=store.read_only_reason,
-            collects=store.collects,
+            read_only_reason=store.traits.read_only_reason,
+            collects=store.traits.garbage_collected,
         )
 
     def delete(
@@ -86,8 +86,8 @@ class Planner:
             infos,
             self._index.referrers,
             certain=self._index.referrers_complete,
-            read_only_reason=store.read_only_reason,
-            collects=store.collects,
+            read_only_reason=store.traits.read_only_reason,
+            collects=store.traits.garbage_collected,
         )
 
     def fresh_needs(self) -> ReferrerRefresher:

@@ -69,7 +69,7 @@ def describe_probe(probe: Probe, now_ns: int) -> list[Line]:
 def probe_cost(status: Status, *, collects: bool) -> str:
     """What a probe of this ingest costs others, as a sentence; empty when that is nothing.
 
-    ``collects``: `Store.collects`.
+    ``collects``: `Traits.garbage_collected`.
     """
     if not collects or status.offset < words.LARGE:
         return ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from contentui.actions import words
 from contentui.actions.model import Concern, Outcome, Result, Verb
 from contentui.content.errors import Changed, ContentError, Locked, NotFound
+from contentui.content.helpers import lock_holders
 from contentui.content.model import Status
 from contentui.index.labels import root_referrers
 from contentui.text import human_size
@@ -163,7 +164,7 @@ class _Run:
     def _still_held(self, step: Step) -> bool:
         """Whether the writer of the plan still holds the ref. Another one ends the step."""
         assert isinstance(step.target, Status)
-        holders = self._store.holders([step.target.id])
+        holders = lock_holders(self._store, [step.target.id])
         now = None if holders is None else holders.get(step.target.id)
         if now is None:
             return False

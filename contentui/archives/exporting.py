@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from contentui.archives.documents import descriptor_json
 from contentui.archives.tar import BLOCK
 from contentui.content.errors import ContentError, DataLoss, FailedPrecondition, NotFound
-from contentui.content.transfer import verified_chunks
+from contentui.content.helpers import verified_chunks
 from contentui.oci.manifests import (
     DEEPEST,
     INDEXES,

@@ -16,9 +16,8 @@ from contentui.archives.documents import (
 from contentui.archives.sources import compression
 from contentui.content.digest import Digest
 from contentui.content.errors import FailedPrecondition, InvalidArgument, NotFound, ReadOnly
+from contentui.content.helpers import image_names, put_blob, verified_chunks, write_blob
 from contentui.content.model import Descriptor
-from contentui.content.store import Capability
-from contentui.content.transfer import verified_chunks, write_blob
 from contentui.oci.manifests import (
     DEEPEST,
     MANIFESTS,
@@ -86,7 +85,7 @@ class Import:
             FailedPrecondition: bytes are not what their names say, or parts are missing; what
                 was whole stays, unnamed.
         """
-        if reason := self._store.read_only_reason:
+        if reason := self._store.traits.read_only_reason:
             raise ReadOnly("nothing can be stored here", advice=reason)
         for member in members:
             self._take(member)
@@ -129,7 +128,7 @@ class Import:
             return
         try:
             if member.size <= SMALL:
-                self._store.put(member.data.read(), expected=digest)
+                put_blob(self._store, member.data.read(), expected=digest)
             else:
                 ref = f"tar-{member.name}"
                 write_blob(self._store, ref, member.data, size=member.size, expected=digest)
@@ -144,7 +143,7 @@ class Import:
             data = member.data.read()
             digest = Digest.of(data)
             if self._size(digest) is None:
-                self._store.put(data, expected=digest)
+                put_blob(self._store, data, expected=digest)
                 self._new.add(digest)
             return digest
         ref = f"tar-{member.name}"
@@ -199,7 +198,7 @@ class Import:
     def _put(self, data: bytes) -> Digest:
         digest = Digest.of(data)
         if self._size(digest) is None:
-            self._store.put(data, expected=digest)
+            put_blob(self._store, data, expected=digest)
             self._new.add(digest)
         return digest
 
@@ -269,22 +268,24 @@ class Import:
     def _label(self, digest: Digest, labels: dict[str, str]) -> None:
         known = self._store.info(digest).labels or {}
         missing = {key: value for key, value in labels.items() if known.get(key) != value}
-        if missing and Capability.LABELS in self._store.capabilities:
+        if missing:
             self._store.update(digest, missing, [f"labels.{key}" for key in missing])
 
     def _named(self, target: Descriptor, names: tuple[str, ...]) -> list[Imported]:
         """Record an image's names."""
         typed = self._typed(target)
         full = [self._name] if self._name else [name_in_archive(n, target.digest) for n in names]
-        found = [self._record(name, typed) for name in dict.fromkeys(full) if name]
+        found = []
+        if self._store.roles.image_naming is not None:
+            found = [self._record(name, typed) for name in dict.fromkeys(full) if name]
         return found or [Imported("", typed, called=", ".join(names))]
 
     def _record(self, name: str, target: Descriptor) -> Imported:
         try:
-            before = self._store.images.get(name).target.digest
+            before = image_names(self._store).get(name).target.digest
         except NotFound:
             before = target.digest
-        self._store.images.put(name, target)
+        image_names(self._store).put(name, target)
         return Imported(name, target, None if before == target.digest else before)
 
     def _typed(self, target: Descriptor) -> Descriptor:
@@ -297,7 +298,7 @@ class Import:
 
         A nameless image is still kept by itself.
         """
-        if not self._store.collects:
+        if not self._store.traits.garbage_collected:
             return
         for digest in self._new - nameless:
             self._store.update(digest, {}, [f"labels.{_ROOT}"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import NotFound
+from contentui.content.helpers import image_names
 
 if TYPE_CHECKING:
     from contentui.content.model import Descriptor
@@ -37,7 +38,7 @@ def image_named(store: Store, text: str) -> Named:
     names = (text, str(parse_reference(text)))
     for name in names:
         try:
-            return Named(name, store.images.get(name).target)
+            return Named(name, image_names(store).get(name).target)
         except NotFound:
             continue
     raise NotFound(

@@ -10,6 +10,7 @@ from contentui.cli.exits import Exit, exit_for
 from contentui.cli.naming import statuses_named
 from contentui.cli.output import note, say
 from contentui.content.errors import ContentError
+from contentui.content.helpers import probe_ingest
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -35,10 +36,10 @@ def probe_all(args: Namespace, context: Context, store: Store, refs: Iterable[st
     statuses, code = statuses_named(store, refs)
     poisoned = False
     for status in statuses:
-        if cost := probe_cost(status, collects=store.collects):
+        if cost := probe_cost(status, collects=store.traits.garbage_collected):
             note(cost)
         try:
-            probe = store.probe(status.id, seen=status)
+            probe = probe_ingest(store, status.id, seen=status)
         except ContentError as error:
             say(error.message, error.advice)
             code = code or exit_for(error)

@@ -149,15 +149,15 @@ def _served(root: str, args: Namespace, *, read_only: bool) -> AbstractContextMa
 
 def _listening(args: Namespace, store: Store, root: str) -> tuple[Server, _Ready]:
     """The server, bound to all addresses but not serving yet."""
-    from contentui.servers.grpc.audit import audited
+    from contentui.servers.grpc.audit import AuditedStore
     from contentui.servers.grpc.auxiliary import AuxiliaryServices
     from contentui.servers.grpc.identity import identify
     from contentui.servers.grpc.limits import Limits
     from contentui.servers.grpc.server import Server
 
     daemon = os.path.realpath(args.for_containerd) if args.for_containerd else ""
-    identity = identify(root, for_containerd=daemon, read_only=store.read_only_reason)
-    logged = store if args.quiet else audited(store, AuditLog().write)
+    identity = identify(root, for_containerd=daemon, read_only=store.traits.read_only_reason)
+    logged = store if args.quiet else AuditedStore(store, AuditLog().write)
     auxiliary = AuxiliaryServices(logged, identity)
     limits = Limits(silence_s=args.silence)
     server = Server(logged, limits=limits, auxiliary=auxiliary)

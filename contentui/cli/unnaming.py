@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from contentui.cli.exits import Exit, exit_for
 from contentui.cli.output import note, say
 from contentui.content.errors import ContentError, InvalidArgument, NotFound
+from contentui.content.helpers import image_names
 from contentui.text import human_size, visible
 
 if TYPE_CHECKING:
@@ -55,15 +56,15 @@ def remove(args: Namespace, context: Context, store: Store) -> int:
     images, code = _found(store, args.remove)
     steps = [_Step(image, own) for image, own in zip(images, _own(store, images), strict=True)]
     if args.dry_run:
-        _show(args, context, steps, collects=store.collects)
+        _show(args, context, steps, collects=store.traits.garbage_collected)
         return code
     lost = sum(step.own for step in steps)
-    if store.collects and lost and not args.yes and not _agreed(steps):
+    if store.traits.garbage_collected and lost and not args.yes and not _agreed(steps):
         say("nothing was done")
         return Exit.FAILED
     for step in steps:
         try:
-            store.images.delete(step.image.name, seen=step.image)
+            image_names(store).delete(step.image.name, seen=step.image)
         except ContentError as error:
             say(error.message, error.advice)
             code = code or exit_for(error)
@@ -81,9 +82,9 @@ def _found(store: Store, names: Sequence[str]) -> tuple[list[Image], int]:
     for name in names:
         try:
             try:
-                image = store.images.get(name)
+                image = image_names(store).get(name)
             except NotFound:
-                image = store.images.get(str(parse_reference(name)))
+                image = image_names(store).get(str(parse_reference(name)))
         except ContentError as error:
             say(error.message, error.advice)
             code = code or exit_for(error)
@@ -96,7 +97,7 @@ def _own(store: Store, images: Sequence[Image]) -> list[int]:
     """For each image the bytes that only names that go need; what two of them share counts once."""
     from contentui.transfers.sizes import own_sizes
 
-    return own_sizes(store, store.images.list(), images)
+    return own_sizes(store, image_names(store).list(), images)
 
 
 def _show(args: Namespace, context: Context, steps: Sequence[_Step], *, collects: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from contentui.content.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from contentui.content.digest import Digest
@@ -242,3 +243,8 @@ class Usage(NamedTuple):
     total: int
     free: int
     """Free for this user."""
+
+    @classmethod
+    def of(cls, found: os.statvfs_result) -> Usage:
+        """From the answer of ``statvfs(3)``."""
+        return cls(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)

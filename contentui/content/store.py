@@ -1,37 +1,28 @@
-"""What every store and writer can do. The contract suite in tests/contract is its proof."""
+"""What every store and writer can do. The contract suite in tests/contract is its proof.
+
+Divided as containerd's ``core/content/content.go`` does. The life of content:
+
+* `Ingester` opens a `Writer` on a ref: an ingest begins, or goes on.
+* `IngestManager` lists, aborts and truncates ingests that are not committed yet.
+* `Writer.commit` ends the ingest and makes a blob of it.
+* `Provider` reads one blob by its digest.
+* `Manager` lists, labels and deletes blobs.
+
+Before the commit content is visible to the `IngestManager` only; after it, to the `Provider` and
+the `Manager` only. What a store can do beyond that is in `contentui.content.roles`.
+"""
 
 from __future__ import annotations
 
-from enum import Flag, auto
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from contentui.content.digest import Digest
-    from contentui.content.model import (
-        Descriptor,
-        Holder,
-        Image,
-        Info,
-        IngestId,
-        Probe,
-        Root,
-        Status,
-        Usage,
-    )
-
-
-class Capability(Flag):
-    """What a store is able and allowed to do, beyond listing and reading."""
-
-    WRITE = auto()
-    """Ingest, abort, truncate, delete."""
-    LABELS = auto()
-    """`Store.update` works, and labels are not unknown by nature."""
-    HOLDERS = auto()
-    """`Store.holders` can tell a held ref from a free one."""
+    from contentui.content.model import Info, Status
+    from contentui.content.roles import Roles, Traits
 
 
 class Progress(Protocol):
@@ -123,77 +114,24 @@ class Writer(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class ImageNames(Protocol):
-    """The names of images in a store. Any call may raise what calls of `Store` may."""
+class Provider(Protocol):
+    """Reading committed content.
 
-    def list(self) -> list[Image]:
-        """All of them, sorted by namespace and name."""
-
-    def get(self, name: str) -> Image:
-        """Raises NotFound."""
-
-    def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
-        """Let ``name`` stand for ``target`` from now on, whatever it stood for.
-
-        Durable when it returns. ``labels`` None: those it had.
-        """
-
-    def delete(self, name: str, *, seen: Image | None = None) -> None:
-        """Forget a name; blobs stay.
-
-        Raises:
-            NotFound: there is no such name.
-            Changed: it stands for another digest than in ``seen``.
-        """
-
-
-class Store(Protocol):
-    """Blobs under their digests, ingests under their refs.
-
-    ``ref`` arguments, `writer`'s excepted, take an `IngestId` as well. ``filters`` are containerd's
-    (content-store.md 4.5): several are alternatives, none means everything; a bad one raises
-    InvalidArgument before anything is yielded. Any call may raise Unavailable,
-    PermissionDenied, ResourceExhausted; anything that changes the store raises ReadOnly where
-    ``Capability.WRITE`` is absent.
+    A blob is visible here from `Writer.commit` until it is deleted or collected. A reader that
+    is open stays usable after that.
     """
-
-    @property
-    def name(self) -> str:
-        """The source as a person would type it; hostile text."""
-
-    @property
-    def capabilities(self) -> Capability: ...
-
-    @property
-    def read_only_reason(self) -> str:
-        """Why ``Capability.WRITE`` is absent, as a sentence with the way out; else empty."""
-
-    def info(self, digest: Digest) -> Info:
-        """Raises NotFound."""
-
-    def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
-        """All blobs, in no promised order. What disappears meanwhile is skipped."""
 
     def reader(self, digest: Digest) -> BlobReader:
         """Raises NotFound."""
 
-    def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
-        """Change labels by field mask (content-store.md 4.4); returns the new Info.
 
-        An empty mask, or ``labels``, replaces all of them; ``labels.KEY`` sets KEY, or removes
-        it where ``labels`` lacks it or has it empty.
+class Ingester(Protocol):
+    """Bringing content in.
 
-        Raises:
-            NotFound, InvalidArgument: another path; key and value longer than 4096 bytes.
-        """
-
-    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
-        """Remove a blob and its labels.
-
-        Raises:
-            NotFound: it is not there.
-            Changed: it differs from ``seen`` in size or time of commit.
-        """
+    `writer` begins an ingest or continues the one that an earlier writer of the ref left. There
+    is one live writer per ref, across processes. The ingest ends with `Writer.commit`, or stays
+    until it is resumed, aborted or expired.
+    """
 
     def writer(
         self,
@@ -213,21 +151,19 @@ class Store(Protocol):
             InvalidArgument: an empty ref, one over 64 KiB, a negative total.
         """
 
+
+class IngestManager(Protocol):
+    """Managing ingests: content that is not committed yet.
+
+    An ingest is listed from the moment its writer is opened until it is committed or aborted,
+    whether a writer is live or not. ``ref`` arguments take an `IngestId` as well.
+    """
+
     def status(self, ref: str) -> Status:
         """Raises NotFound. A damaged ingest is returned, with its ``damage``."""
 
     def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
         """All ingests, damaged ones included, in no promised order. Never fails for one entry."""
-
-    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
-        """Each of ``seen`` as it is now, None where it is gone: the cheap look of a monitor.
-
-        Only offset and ``updated_ns`` are sure to be fresh; an ingest that was removed and begun
-        anew between two looks may keep its old start until the next `statuses`.
-        """
-
-    def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
-        """Who holds which of these ingests; an id left out is free; None: it can't be known."""
 
     def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
         """Remove an ingest and its bytes.
@@ -248,60 +184,59 @@ class Store(Protocol):
             NotFound, Locked, Changed: as `abort`.
         """
 
-    def put(
-        self,
-        data: bytes,
-        *,
-        expected: Digest | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> Info:
-        """Store content that is whole in memory, durably, without a visible ingest.
 
-        Content that exists is success, and keeps its labels.
+class Manager(Protocol):
+    """Managing blobs: content that is committed.
 
-        Raises:
-            FailedPrecondition: ``data`` has another digest than ``expected``.
-        """
+    Deleting a blob on a store whose `Traits.garbage_collected` is set removes the name only; the
+    bytes go at the next collection.
+    """
 
-    def put_many(
-        self, items: Iterable[bytes], *, labels: Mapping[str, str] | None = None
-    ) -> list[Info]:
-        """`put` for many, in groups that share their syncs; returns when all are durable."""
+    def info(self, digest: Digest) -> Info:
+        """Raises NotFound."""
 
-    def version(self) -> Hashable:
-        """A cheap token that differs after blobs came or went; None when there is none."""
+    def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
+        """All blobs, in no promised order. What disappears meanwhile is skipped."""
 
-    def digests(self) -> list[Digest]:
-        """The digests of all blobs, without looking at each."""
+    def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
+        """Change labels by field mask (content-store.md 4.4); returns the new Info.
 
-    def probe(self, ref: str, *, seen: Status) -> Probe:
-        """Ask for an ingest's lock, and when it is free, what its bytes are so far.
-
-        Costs reading all its bytes, and on a containerd counts as opening it, which begins its
-        24 hours anew (operators.md 0): only for people who ask, never on a timer. A complete
-        ingest whose bytes are not the expected ones is poisoned from then on.
+        An empty mask, or ``labels``, replaces all of them; ``labels.KEY`` sets KEY, or removes
+        it where ``labels`` lacks it or has it empty.
 
         Raises:
-            NotFound: it is not there; nothing was made.
-            Changed: it was begun anew since ``seen``.
+            NotFound, InvalidArgument: another path; key and value longer than 4096 bytes.
         """
 
-    def roots(self) -> list[Root]:
-        """What keeps blobs beside labels and documents: image names, leases."""
+    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
+        """Remove a blob and its labels.
 
-    @property
-    def images(self) -> ImageNames:
-        """The names that content has here."""
-
-    @property
-    def collects(self) -> bool:
-        """Whether a collector owns the bytes, as in a containerd.
-
-        There, deleting only drops the name and the file goes at the next collection; what nobody
-        needs goes by itself; and opening an ingest reads all its bytes while others wait.
+        Raises:
+            NotFound: it is not there.
+            Changed: it differs from ``seen`` in size or time of commit.
         """
 
-    def usage(self) -> Usage | None:
-        """Space where the store lives; None when that means nothing."""
 
-    def close(self) -> None: ...
+class Store(Provider, Ingester, IngestManager, Manager, Protocol):
+    """Blobs under their digests, ingests under their refs.
+
+    ``filters`` are containerd's (``pkg/filters``): several are alternatives, none means
+    everything; a bad one raises InvalidArgument before anything is yielded. Any call may raise
+    Unavailable, PermissionDenied, ResourceExhausted; anything that changes the store raises
+    ReadOnly where `Traits.read_only_reason` is set. Any number of threads may use a store.
+    """
+
+    @property
+    def name(self) -> str:
+        """The source as a person would type it; hostile text."""
+
+    @property
+    def traits(self) -> Traits:
+        """What kind of store this is, and whether it may be changed now."""
+
+    @property
+    def roles(self) -> Roles:
+        """What it can do beyond these methods."""
+
+    def close(self) -> None:
+        """Release what it holds. Twice is fine."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
+from contentui.content.helpers import image_names
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
 
@@ -103,7 +104,7 @@ class Pulls:
         while len(self._done) > keep:
             reference, image = self._done.pop(0)
             with suppress(ContentError):
-                self._store.images.delete(reference)
+                image_names(self._store).delete(reference)
             for digest in (image.digest, *image.blobs):
                 with suppress(ContentError):
                     self._store.delete(digest)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError, NotFound
+from contentui.content.helpers import put_blob
 from contentui.demo.content import layer_chunks, make_image
 from contentui.demo.pulls import Pulls
 from contentui.demo.trouble import all_troubles
@@ -61,7 +62,7 @@ class Stage:
             image = self._next_image(0.1)
             for layer in image.layers:
                 chunks = layer_chunks(layer.seed, layer.size, layer.compression)
-                self._store.put(b"".join(chunks), labels=self._source_of(image))
+                put_blob(self._store, b"".join(chunks), labels=self._source_of(image))
             self._commit_documents(image)
         deadline = time.monotonic() + _SETTLE_S
         while not all(map(self._is_settled, self._troubles)) and time.monotonic() < deadline:
@@ -118,7 +119,7 @@ class Stage:
 
     def _commit_documents(self, image: Image) -> None:
         for data, labels in image.documents:
-            self._store.put(data, labels=labels)
+            put_blob(self._store, data, labels=labels)
         self._images.append(image)
 
     def _source_of(self, image: Image) -> dict[str, str]:

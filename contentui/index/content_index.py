@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
+from contentui.content.helpers import list_roots
 from contentui.index.edges import MAX_EDGES, Edges
 from contentui.index.labels import references, root_referrers
 from contentui.index.model import Referrer
@@ -99,7 +100,7 @@ class ContentIndex:
         While that can't be known, nothing is known to be free.
         """
         try:
-            found = self._store.roots()
+            found = list_roots(self._store)
         except ContentError:
             found = None
         with self._lock:

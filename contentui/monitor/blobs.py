@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import NotFound
+from contentui.content.helpers import list_digests
 from contentui.monitor.clock import SECOND_NS
 from contentui.monitor.enrich import Enricher
 from contentui.monitor.model import BlobRow
@@ -66,7 +67,7 @@ class BlobTracker:
     def __init__(self, store: Store, index: Index | None, mono: Callable[[], int]) -> None:
         self._store = store
         self._mono = mono
-        self._labels: Callable[[], Hashable] | None = getattr(store, "labels_version", None)
+        self._versions = store.roles.blob_versions
         self._rows: dict[str, BlobRow] = {}
         self._row_tuple: tuple[BlobRow, ...] | None = ()
         self._enricher = None if index is None else Enricher(index, self._rows, mono)
@@ -172,8 +173,9 @@ class BlobTracker:
         """Walk everything, as far as one tick's time goes."""
         if self._first is None:
             self._walk_cost_ns = 0
-            self._version = self._store.version()
-            self._labels_seen = self._labels() if self._labels else None
+            if self._versions is not None:
+                self._version = self._versions.blobs_version()
+                self._labels_seen = self._versions.labels_version()
             self._first = iter(self._store.walk())
         began = self._mono()
         while infos := list(islice(self._first, _STEP)):
@@ -218,7 +220,9 @@ class BlobTracker:
         if since < max(SECOND_NS if big else 0, self._list_cost_ns * _SHARE):
             return False
         self._asked = True
-        before, self._version = self._version, self._store.version()
+        before = self._version
+        if self._versions is not None:
+            self._version = self._versions.blobs_version()
         if self._version != before:
             self._confirm = True  # a directory's time is coarse: it can hide one right after this
             return True
@@ -232,7 +236,7 @@ class BlobTracker:
 
     def _list(self, now: Now, changes: BlobChanges) -> None:
         began = self._mono()
-        found = set(self._store.digests())
+        found = set(list_digests(self._store))
         new = found.difference(self._rows)
         for digest in [digest for digest in self._rows if digest not in found]:
             changes.went.append(self._rows[digest].info)
@@ -259,14 +263,12 @@ class BlobTracker:
         """Walk again where labels changed, as often as that is cheap."""
         if now.mono - self._walked_at < self._walk_cost_ns * _SHARE:
             return
-        if self._labels is None:
-            if len(self._rows) > _SMALL:
-                return
-        else:
-            version = self._labels()
-            if version == self._labels_seen:
-                return
-            self._labels_seen = version
+        if self._versions is None:
+            return
+        version = self._versions.labels_version()
+        if version == self._labels_seen:
+            return
+        self._labels_seen = version
         began = self._mono()
         for info in self._store.walk():
             row = self._rows.get(info.digest)

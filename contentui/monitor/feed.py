@@ -33,7 +33,7 @@ class Feed:
     def __init__(self, monitor: Monitor, interval_s: float = 0.25, *, hints: bool = True) -> None:
         self.monitor = monitor
         self._interval_s = interval_s
-        self._with_hints = hints and hasattr(monitor.store, "watch_paths")
+        self._with_hints = hints and monitor.store.roles.file_paths is not None
         self._wake = asyncio.Event()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import FailedPrecondition, PermissionDenied
+from contentui.content.helpers import lock_holders, refresh_statuses
 from contentui.content.model import Liveness
-from contentui.content.store import Capability
 from contentui.monitor.model import IngestRow, Thresholds, default_thresholds
 from contentui.monitor.states import judge
 
@@ -50,7 +50,9 @@ def glance(
     if silent:
         sleep(second_look_s)
         those = [status for status in statuses if status.id in silent]
-        again = {old.id: new for old, new in zip(those, store.refresh(those), strict=True)}
+        again = {
+            old.id: new for old, new in zip(those, refresh_statuses(store, those), strict=True)
+        }
     holders = _holders(store, [status.id for status in statuses])
     rows = []
     for first in statuses:
@@ -93,9 +95,7 @@ def _row(
 
 
 def _holders(store: Store, ids: list[IngestId]) -> Mapping[IngestId, Holder] | None:
-    if Capability.HOLDERS not in store.capabilities:
-        return None
     try:
-        return store.holders(ids)
+        return lock_holders(store, ids)
     except (PermissionDenied, FailedPrecondition):
         return None

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import FailedPrecondition, NotFound, PermissionDenied
+from contentui.content.helpers import lock_holders, refresh_statuses
 from contentui.content.model import Liveness
-from contentui.content.store import Capability
 from contentui.monitor.clock import SECOND_NS, ClockJumpDetector, Now
 from contentui.monitor.states import UNCONFIRMED_REASON
 from contentui.monitor.tracked import RECENT_NS, TrackedIngest
@@ -71,8 +71,7 @@ class IngestTracker:
         self._stalled_ns = int(thresholds.stalled_after_s * SECOND_NS)
         self._reconcile_ns = int(reconcile_s * SECOND_NS)
         self._mono = mono
-        self._names: Callable[[], list[IngestId]] | None = getattr(store, "ingest_ids", None)
-        self._names_version: Callable[[], Hashable] | None = getattr(store, "ingests_version", None)
+        self._listing = store.roles.ingest_listing
         self._version: Hashable = None
         self._all: dict[str, TrackedIngest] = {}
         self._rows: dict[str, IngestRow] = {}
@@ -153,7 +152,7 @@ class IngestTracker:
         changes = Changes()
         if self._full_is_due(now):
             touched = self._scan(now, changes)
-        elif self._names is None:
+        elif self._listing is None:
             touched = self._look_at_few(now, request, changes)
         else:
             self._compare_names(now, request, changes, announced=announced)
@@ -171,7 +170,7 @@ class IngestTracker:
         age = now.mono - self._full_at
         if age >= self._reconcile_ns:
             return True
-        if self._names is None:
+        if self._listing is None:
             return age >= self._full_cost_ns * _REMOTE_SHARE
         return self._full_wanted and age >= self._full_cost_ns * _FULL_SHARE
 
@@ -204,14 +203,14 @@ class IngestTracker:
     def _checks_all_holders(self, now: Now) -> bool:
         """Whether this scan asks for all holders: where each tick is a scan, not each time."""
         at = self._holders_checked_at
-        if self._names is not None or at is None or self._full_wanted:
+        if self._listing is not None or at is None or self._full_wanted:
             return True
         return now.mono - at >= self._reconcile_ns
 
     def _compare_names(
         self, now: Now, request: ScanRequest, changes: Changes, *, announced: bool
     ) -> None:
-        if self._names is None:
+        if self._listing is None:
             return
         since = now.mono - self._names_at
         if announced and since < SECOND_NS and request.ids <= self._all.keys():
@@ -219,7 +218,7 @@ class IngestTracker:
         if not self._names_may_differ() and not self._pending:
             return
         self._names_at = now.mono
-        names: set[str] = set(self._names())
+        names: set[str] = set(self._listing.ingest_ids())
         for key in self._all.keys() - names:
             self._drop(key, changes)
         new = names - self._all.keys() - self._pending.keys()
@@ -230,9 +229,9 @@ class IngestTracker:
             self._begin(status, now, changes)
 
     def _names_may_differ(self) -> bool:
-        if self._names_version is None:
+        if self._listing is None:
             return True
-        before, self._version = self._version, self._names_version()
+        before, self._version = self._version, self._listing.ingests_version()
         return before is None or before != self._version
 
     def _first_looks(self, new: set[str], now: Now) -> list[Status]:
@@ -280,9 +279,9 @@ class IngestTracker:
         if not those:
             return set()
         touched: set[str] = set()
-        statuses = self._store.refresh([tracked.status for tracked in those])
-        if self._names is not None and None in statuses:
-            self._names()  # raises when it isn't they that are gone, but everything
+        statuses = refresh_statuses(self._store, [tracked.status for tracked in those])
+        if self._listing is not None and None in statuses:
+            self._listing.ingest_ids()  # raises when it isn't they that are gone, but everything
         for tracked, status in zip(those, statuses, strict=True):
             key = tracked.status.id
             if status is None:
@@ -351,10 +350,8 @@ class IngestTracker:
         return tracked.hold(holder, Liveness.HELD if holder else Liveness.FREE, now)
 
     def _holders(self, ids: list[IngestId]) -> Mapping[IngestId, Holder] | None:
-        if Capability.HOLDERS not in self._store.capabilities:
-            return None
         try:
-            return self._store.holders(ids)
+            return lock_holders(self._store, ids)
         except (PermissionDenied, FailedPrecondition):
             return None
 

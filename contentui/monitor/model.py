@@ -50,7 +50,7 @@ def default_thresholds(store: Store) -> Thresholds:
 
     Where they hold back what they received, as containerd's clients do, silence means less.
     """
-    return Thresholds(stalled_after_s=120.0) if getattr(store, "buffers", False) else Thresholds()
+    return Thresholds(stalled_after_s=120.0) if store.traits.buffered_writes else Thresholds()
 
 
 class TransferPart(Protocol):

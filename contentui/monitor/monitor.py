@@ -6,6 +6,7 @@ import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from contentui.content.helpers import disk_usage
 from contentui.monitor import events
 from contentui.monitor.blobs import BlobTracker
 from contentui.monitor.clock import SECOND_NS, Clock, Now, SystemClock
@@ -34,13 +35,9 @@ CONFIRM_AFTER_S = 0.16
 class Monitor:
     """Watches one store. Call `tick` from one thread at a time; everything else is thread-safe.
 
-    A store may offer more than `contentui.content.store.Store`, which makes watching cheaper:
-    ``ingest_ids() -> list[IngestId]`` (the names of all ingests, without a look at each),
-    ``ingests_version() -> Hashable`` (differs after an ingest came or went),
-    ``watch_paths() -> list[str]`` (directories in which the kernel can announce changes),
-    ``labels_version() -> Hashable`` (differs after labels changed) and ``news() -> list[str]``
-    (sentences that a person must hear once). One that lists no names and has no `Store.version`
-    is remote: there each look at ingests is one listing, and blobs are listed seldom.
+    A store's `IngestListing`, `BlobVersions` and `FilePaths` make watching cheaper. Without an
+    `IngestListing` each look at ingests is one listing of all; without `BlobVersions` blobs are
+    listed seldom.
 
     Args:
         store: what to watch; it isn't closed.
@@ -69,7 +66,7 @@ class Monitor:
         self._blobs = BlobTracker(store, index, mono)
         self._reconcile_ns = int(reconcile_s * SECOND_NS)
         self._reconciled_at: int | None = None
-        smoothing_s = BURSTY_SMOOTHING_S if getattr(store, "buffers", False) else SMOOTHING_S
+        smoothing_s = BURSTY_SMOOTHING_S if store.traits.buffered_writes else SMOOTHING_S
         self._total = RateMeter(mono(), smoothing_s)
         self._transfers = TransferTracker(transfers, smoothing_s)
         self._hint_queue = HintQueue()
@@ -78,15 +75,14 @@ class Monitor:
         self._usage: Usage | None = None
         self._usage_at: int | None = None
         self._read_only = ""
-        self._news: Callable[[], list[str]] | None = getattr(store, "news", None)
         self._seq = 0
         self._ticking = threading.Lock()
 
     def watch_paths(self) -> list[str]:
         """Directories in which the kernel can announce changes; empty where there is no such."""
-        paths: Callable[[], list[str]] | None = getattr(self.store, "watch_paths", None)
+        files = self.store.roles.file_paths
         try:
-            return [] if paths is None else paths()
+            return [] if files is None else files.watch_paths()
         except Exception:  # the next tick fails for the same reason, and says so
             return []
 
@@ -191,8 +187,8 @@ class Monitor:
 
     def _look_at_disk(self, now: Now) -> None:
         if self._usage_at is None or now.mono - self._usage_at >= SECOND_NS:
-            self._usage, self._usage_at = self.store.usage(), now.mono
-            self._read_only = self.store.read_only_reason
+            self._usage, self._usage_at = disk_usage(self.store), now.mono
+            self._read_only = self.store.traits.read_only_reason
 
     def _snapshot(self, now: Now, sentences: list[str]) -> StoreView:
         self._seq += 1
@@ -219,7 +215,8 @@ class Monitor:
 
     def _notices(self) -> tuple[str, ...]:
         try:
-            told = self._news() if self._news is not None else []
+            role = self.store.roles.notifications
+            told = [] if role is None else role.notifications()
         except Exception:  # as any failed look: the next tick says why
             return ()
         return tuple(visible(sentence, 600) for sentence in told)

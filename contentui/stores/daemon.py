@@ -41,17 +41,6 @@ class OpenIngests:
         self.pid = pid
         self._began = _began(pid)
 
-    def may_be_read(self) -> bool:
-        """Whether `held` can be read, a cheaper check: only root can see the processes of root."""
-        try:
-            with os.scandir(f"/proc/{self.pid}/fd") as entries:
-                for entry in entries:
-                    os.readlink(entry.path)
-                    break
-        except OSError:
-            return False
-        return self._is_the_same()
-
     def held(self) -> frozenset[IngestId] | None:
         """The ingests with a live writer; None if that cannot be read or the process has ended.
 

@@ -110,9 +110,9 @@ def served(
         look = "'contentui serve --read-only' shows it without changing anything"
         raise ReadOnly(error.message, advice=f"{error.advice}; {look}") from None
     with held, LocalStore(root, lock=held) as store:
-        if store.read_only_reason:
+        if store.traits.read_only_reason:
             raise ReadOnly(
-                f"{visible(root)} can't be served for writing", advice=store.read_only_reason
+                f"{visible(root)} can't be served for writing", advice=store.traits.read_only_reason
             )
         yield store
 

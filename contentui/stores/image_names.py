@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from contentui.content.errors import Changed, InvalidArgument, NotFound, ReadOnly
+from contentui.content.errors import Changed, InvalidArgument, NotFound
 from contentui.content.model import Image
 from contentui.text import visible
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from contentui.content.model import Descriptor
-    from contentui.content.store import ImageNames
 
 NAME_LIMIT = 4096
 """Bytes that an image's name, and its target's media type, may have."""
@@ -99,27 +98,3 @@ class MemoryImages:
             return self._images[name]
         except KeyError:
             raise no_image(name) from None
-
-
-class ReadOnlyImages:
-    """``images`` that nothing changes; ``reason`` is a sentence with the way out."""
-
-    def __init__(self, images: ImageNames, reason: str) -> None:
-        self._images = images
-        self._reason = reason
-
-    def list(self) -> list[Image]:
-        return self._images.list()
-
-    def get(self, name: str) -> Image:
-        """Raises NotFound."""
-        return self._images.get(name)
-
-    def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:  # noqa: ARG002
-        self._refuse("an image can't be named")
-
-    def delete(self, name: str, *, seen: Image | None = None) -> None:  # noqa: ARG002
-        self._refuse("an image's name can't be deleted")
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise ReadOnly(f"{what}: the store is read-only", advice=self._reason)

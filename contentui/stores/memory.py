@@ -32,14 +32,13 @@ from contentui.content.model import (
     ref_argument,
     ref_bytes,
 )
-from contentui.content.store import Capability
+from contentui.content.roles import Roles, Traits
 from contentui.stores.image_names import MemoryImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO, Self
 
-    from contentui.content.model import Usage
     from contentui.content.store import Progress
 
 MAX_REF = 64 * 1024
@@ -96,9 +95,7 @@ class MemoryStore:
     ``clock`` gives wall time in nanoseconds. Everything is gone with the object.
     """
 
-    capabilities = Capability.WRITE | Capability.LABELS | Capability.HOLDERS
-    read_only_reason = ""
-    collects = False
+    traits = Traits()
 
     def __init__(self, name: str = "memory", clock: Callable[[], int] = time.time_ns) -> None:
         self.name = name
@@ -107,8 +104,21 @@ class MemoryStore:
         self._blobs: dict[Digest, tuple[Info, bytes]] = {}
         self._ingests: dict[IngestId, _Ingest] = {}
         self._held: dict[IngestId, Holder] = {}
-        self._version = 0
+        self._version = self._labels_version = 0
         self.images = MemoryImages(clock, checked_labels)
+
+    @property
+    def roles(self) -> Roles:
+        return Roles(
+            probing=self,
+            lock_holders=self,
+            root_listing=self,
+            image_naming=self,
+            refreshing=self,
+            batches=self,
+            digest_listing=self,
+            blob_versions=self,
+        )
 
     # Blobs
 
@@ -139,6 +149,7 @@ class MemoryStore:
             changed = _masked(info.labels or {}, labels, mask)
             info = info._replace(labels=checked_labels(changed), updated_ns=self._clock())
             self._blobs[digest] = info, data
+            self._labels_version += 1
             return info
 
     def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
@@ -176,22 +187,26 @@ class MemoryStore:
         """`put` for many."""
         return [self.put(item, labels=labels) for item in items]
 
-    def version(self) -> Hashable:
+    def blobs_version(self) -> Hashable:
         """Differs after blobs came or went."""
         return self._version
+
+    def labels_version(self) -> Hashable:
+        """Differs after labels changed."""
+        return self._labels_version
 
     def digests(self) -> list[Digest]:
         """The digests of all blobs."""
         with self._mutex:
             return list(self._blobs)
 
+    def digest_lines(self) -> str:
+        """The digests of all blobs as text, one a line."""
+        return "".join(f"{digest}\n" for digest in self.digests())
+
     def roots(self) -> list[Root]:
         """The images."""
         return [Root("image", image.name, image.target.digest) for image in self.images.list()]
-
-    def usage(self) -> Usage | None:
-        """None: memory has no file system."""
-        return None
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -237,10 +252,10 @@ class MemoryStore:
             found = [ingest.status() for ingest in self._ingests.values()]
         return [status for status in found if matches(status)] if matches else found
 
-    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
-        """Each of ``seen`` as it is now, None where it is gone."""
+    def refresh(self, statuses: Sequence[Status]) -> list[Status | None]:
+        """Each of ``statuses`` as it is now, None where it is gone."""
         with self._mutex:
-            found = [self._ingests.get(status.id) for status in seen]
+            found = [self._ingests.get(status.id) for status in statuses]
             return [ingest.status() if ingest else None for ingest in found]
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder]:

@@ -84,7 +84,7 @@ class Fetch:
         descriptor = self._descriptor
         exists = self._exists()
         # Opening its writer is how a collector learns that somebody needs it from now on.
-        if exists and not self._store.collects:
+        if exists and not self._store.traits.garbage_collected:
             return self._say(Phase.EXISTS, offset=descriptor.size)
         if descriptor.size <= SMALL and not exists and not self._is_begun():
             return self._fetch_small()

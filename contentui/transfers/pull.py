@@ -9,9 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from contentui.content.errors import ContentError, FailedPrecondition, NotFound, ReadOnly
+from contentui.content.helpers import put_blob, verified_chunks
 from contentui.content.model import Descriptor
-from contentui.content.store import Capability
-from contentui.content.transfer import verified_chunks
 from contentui.oci.manifests import (
     DEEPEST,
     MOST_DOCUMENTS,
@@ -83,7 +82,8 @@ class Pull:
         self._store = store
         self._registry = registry
         self._wanted = wanted or Wanted()
-        self._record = record
+        naming = store.roles.image_naming if record else None
+        self._images = None if naming is None else naming.images
         self._tell = tell
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class Pull:
         return root
 
     def _get(self) -> Descriptor:
-        if reason := self._store.read_only_reason:
+        if reason := self._store.traits.read_only_reason:
             raise ReadOnly("nothing can be stored here", advice=reason)
         self._update(words="resolving")
         root = self._retried(self._registry.resolve)
@@ -125,8 +125,8 @@ class Pull:
         root = self._walk(Child(root, "manifest"), 0)
         self._update(words="")
         self._fetch_all()
-        if self._record:
-            self._store.images.put(str(self._registry.reference), root)
+        if self._images is not None:
+            self._images.put(str(self._registry.reference), root)
         return root
 
     def _walk(self, child: Child, depth: int) -> Descriptor:
@@ -146,7 +146,7 @@ class Pull:
                 f" an index promises {child.descriptor.size}"
             )
         labels = {**self._source(), **gc_labels(manifest)}
-        if not depth and not self._record and self._store.collects:
+        if not depth and self._images is None and self._store.traits.garbage_collected:
             labels[_GC_ROOT] = rfc3339(time.time_ns()) or "now"
         chosen = self._chosen(manifest)
         self._keep(child.descriptor, data, labels)
@@ -171,7 +171,7 @@ class Pull:
             raise FailedPrecondition(f"the image can't be used: more than {MOST_PARTS} parts")
         part = Part(descriptor, ref_of(child), Phase.WAITING)
         if child.data is not None:
-            self._store.put(child.data, expected=descriptor.digest, labels=self._source())
+            put_blob(self._store, child.data, expected=descriptor.digest, labels=self._source())
             self._say(part._replace(phase=Phase.DONE, offset=descriptor.size))
             return
         self._children[descriptor.digest] = child
@@ -226,13 +226,13 @@ class Pull:
 
     def _keep(self, descriptor: Descriptor, data: bytes, labels: dict[str, str]) -> None:
         """Store a document with its labels, or give them to the one that is there."""
-        info = self._store.put(data, expected=descriptor.digest, labels=labels)
+        info = put_blob(self._store, data, expected=descriptor.digest, labels=labels)
         known = info.labels or {}
         for key in self._source():
             names = {*known.get(key, "").split(","), labels[key]}
             labels[key] = ",".join(sorted(filter(None, names)))
         missing = {key: value for key, value in labels.items() if known.get(key) != value}
-        if missing and Capability.LABELS in self._store.capabilities:
+        if missing:
             mask = [f"labels.{key}" for key in missing]
             self._store.update(descriptor.digest, missing, mask)
 
@@ -241,7 +241,7 @@ class Pull:
         small = [each for each in self._children.values() if each.descriptor.size <= SMALL]
         large.sort(key=lambda child: -child.descriptor.size)
         errors: list[BaseException] = []
-        at_once = LARGE_INTO_DAEMON if self._store.collects else LARGE_AT_ONCE
+        at_once = LARGE_INTO_DAEMON if self._store.traits.garbage_collected else LARGE_AT_ONCE
         threads = [
             threading.Thread(target=self._work, args=(queue, errors), daemon=True)
             for queue, count in ((large, at_once), (small, SMALL_AT_ONCE))

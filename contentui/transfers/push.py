@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError, DataLoss, FailedPrecondition, NotFound
-from contentui.content.transfer import verified_chunks
+from contentui.content.helpers import verified_chunks
 from contentui.oci.manifests import (
     DEEPEST,
     MOST_DOCUMENTS,

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError
+from contentui.content.helpers import put_blob, put_blobs
 from contentui.transfers.model import Part, Phase
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class Shelf:
     def _put_all(self, group: list[tuple[Part, bytes]]) -> None:
         usual = [data for part, data in group if part.descriptor.digest.algorithm == "sha256"]
         if usual:
-            self._store.put_many(usual, labels=self._labels)
+            put_blobs(self._store, usual, labels=self._labels)
         for part, data in group:
             digest = part.descriptor.digest
             if digest.algorithm != "sha256":
-                self._store.put(data, expected=digest, labels=self._labels)
+                put_blob(self._store, data, expected=digest, labels=self._labels)

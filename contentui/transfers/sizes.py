@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import ContentError
-from contentui.content.transfer import verified_chunks
+from contentui.content.helpers import verified_chunks
 from contentui.oci.manifests import MOST_DOCUMENTS, is_document, parse_manifest
 from contentui.remotes.registry import MAX_MANIFEST
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from contentui.content.digest import new_hash
 from contentui.content.errors import ContentError, DataLoss, Unavailable
+from contentui.content.helpers import probe_ingest
 from contentui.tui.probing import Answer
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Session:
         self._monitor = Monitor(store, index=self._index, transfers=board.transfers)
         self._feed = Feed(self._monitor, interval_s=self._interval_s)
         self._store = store
-        return store.read_only_reason
+        return store.traits.read_only_reason
 
     def close(self) -> None:
         """Let go of the store."""
@@ -151,7 +152,7 @@ class Session:
     def probe(self, seen: Status) -> Answer:
         """Ask for an ingest's lock and its bytes, as it was shown (`Store.probe`)."""
         try:
-            probe = self.store.probe(seen.id, seen=seen)
+            probe = probe_ingest(self.store, seen.id, seen=seen)
         except ContentError as error:
             return Answer(seen, None, error)
         finally:
@@ -161,7 +162,7 @@ class Session:
     @property
     def collects(self) -> bool:
         """Whether a daemon collects what nobody needs; False while no store is open."""
-        return self._store is not None and self._store.collects
+        return self._store is not None and self._store.traits.garbage_collected
 
     def verify(self, digest: Digest, progress: Callable[[int, int], bool]) -> int:
         """Read a whole blob and compare its digest; returns its size in bytes.

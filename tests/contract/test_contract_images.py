@@ -8,9 +8,8 @@ import pytest
 from idents import namespace
 
 from contentui.content.digest import Digest
-from contentui.content.errors import Changed, InvalidArgument, NotFound, ReadOnly
+from contentui.content.errors import Changed, InvalidArgument, NotFound
 from contentui.content.model import Descriptor, Root
-from contentui.stores.readonly import ReadOnlyStore
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 ONE = Descriptor(INDEX, Digest.of(b"one"), 3)
@@ -133,17 +132,3 @@ def test_many_threads_lose_no_name(store, open_again):
         thread.join()
     wanted = {f"{number}/{turn}" for number in range(6) for turn in range(1, 8)}
     assert {image.name for image in store.images.list()} == wanted
-
-
-def test_a_read_only_view_shows_them_and_changes_none(store):
-    made = store.images.put("a", ONE)
-    view = ReadOnlyStore(store, "ask its owner")
-    assert view.images.list() == [made]
-    assert view.images.get("a") == made
-    assert view.roots() == store.roots()
-    assert view.collects is store.collects
-    with pytest.raises(ReadOnly):
-        view.images.put("b", ONE)
-    with pytest.raises(ReadOnly):
-        view.images.delete("a")
-    assert store.images.list() == [made]

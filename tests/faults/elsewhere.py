@@ -18,7 +18,7 @@ import contentui.stores.local.copier, contentui.stores.local.writer
 from contentui.content.digest import Digest
 from contentui.content.errors import *
 from contentui.content.model import ingest_id
-from contentui.content.transfer import write_blob
+from contentui.content.helpers import write_blob
 from contentui.stores.local.store import LocalStore
 root = sys.argv[1]
 

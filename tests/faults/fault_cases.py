@@ -180,7 +180,9 @@ def _run_plain(bench: Bench, operation: Operation) -> Plain:
 @contextlib.contextmanager
 def opened(operation: Operation, place: Place) -> Iterator[tuple[LocalStore, Place]]:
     with LocalStore(place.root) as store:
-        assert store.read_only_reason == ""  # asked once a second: here, not at a call that counts
+        assert (
+            store.traits.read_only_reason == ""
+        )  # asked once a second: here, not at a call that counts
         release = operation.set_up(store, place) if operation.set_up else None
         try:
             yield store, place

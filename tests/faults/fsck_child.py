@@ -13,8 +13,8 @@ import sys
 import time
 
 from contentui.content.errors import Locked
+from contentui.content.helpers import write_blob
 from contentui.content.model import Descriptor, ingest_id
-from contentui.content.transfer import write_blob
 from contentui.stores.local import fsck
 from contentui.stores.local.store import LocalStore
 

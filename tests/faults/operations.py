@@ -20,8 +20,8 @@ from contentui.content.errors import (
     ReadOnly,
     Unavailable,
 )
+from contentui.content.helpers import list_digests, verified_chunks, write_blob
 from contentui.content.model import Descriptor, ingest_id
-from contentui.content.transfer import verified_chunks, write_blob
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def walk(store: LocalStore, place: Place) -> None:
     found = {info.digest: info for info in store.walk()}
     assert found[Digest.of(LABELLED)].labels in (LABELS, None)
     assert found[Digest.of(PLAIN)].labels in ({}, None)
-    assert set(store.digests()) == set(found)
+    assert set(list_digests(store)) == set(found)
 
 
 def info(store: LocalStore, place: Place) -> None:

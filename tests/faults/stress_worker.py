@@ -25,8 +25,8 @@ from contentui.content.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from contentui.content.helpers import verified_chunks, write_blob
 from contentui.content.model import Descriptor
-from contentui.content.transfer import verified_chunks, write_blob
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:

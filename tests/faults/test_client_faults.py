@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench.peers import Containerd, Missing
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, Locked, NotFound, Unavailable
+from contentui.content.helpers import write_blob
 from contentui.content.model import Liveness
-from contentui.content.transfer import write_blob
 from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
 from contentui.stores.containerd.store import ContainerdStore
@@ -197,7 +197,7 @@ def test_killed_between_and_during_polls(daemon, store):
     await_true(lambda: monitor.tick().health.freshness is not Freshness.STALE, 5, "recovering")
     view = monitor.tick()
     assert [(row.status.ref, row.status.offset) for row in view.ingests] == [("r", MIB)]
-    assert not store.news()  # the same daemon as before
+    assert not store.notifications()  # the same daemon as before
 
 
 def test_killed_during_an_abort(daemon, store):
@@ -275,15 +275,15 @@ def test_another_daemon_on_the_socket():
     with serving() as first, serving() as second:
         store = connect(first.socket)
         begun(store, "r")
-        assert not store.news()
+        assert not store.notifications()
         first.child.end(signal.SIGTERM)
         fails(store.statuses, Unavailable)
         second.socket.rename(first.socket)
         await_true(lambda: quietly(store.statuses) == [], 5, "seeing the other one")
-        news = store.news()
+        news = store.notifications()
         assert len(news) == 1
         assert str(first.socket) in news[0]
-        assert not store.news()
+        assert not store.notifications()
         store.close()
         first.socket.rename(second.socket)
 
@@ -297,7 +297,7 @@ def test_the_same_daemon_started_again_is_no_news():
         server.start()
         await_true(lambda: isinstance(quietly(store.statuses), list), 5, "answering again")
         assert store.statuses()[0].ref == "r"
-        assert not store.news()
+        assert not store.notifications()
         store.close()
 
 

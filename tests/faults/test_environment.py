@@ -306,7 +306,7 @@ def test_something_else_where_a_directory_should_be(tmp_path: Path, name: str, k
         for deed in deeds[name.removesuffix("/sha256")]:
             with pytest.raises(FailedPrecondition):
                 deed()
-        assert store.read_only_reason == ""
+        assert store.traits.read_only_reason == ""
     assert sorted(outside.rglob("*")) == before
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from contentui.content.digest import Digest
+from contentui.content.helpers import verify
 from contentui.content.model import ingest_id
-from contentui.content.transfer import verify
 from contentui.stores.local import fsck
 from contentui.stores.local.store import LocalStore
 

@@ -109,7 +109,7 @@ def test_who_may_only_read_stops_nobody(public, made_by):
         store.update(kept.digest, {"a": "c"})
         store.images.put("image:3", target)
         store.delete(kept.digest)
-        assert store.read_only_reason == ""
+        assert store.traits.read_only_reason == ""
         assert time.monotonic() - begun < 2
     finally:
         eve.kill()

@@ -11,7 +11,7 @@ import bench.faulty as faults
 from bench.faulty import FaultyRegistry, cut, refuse
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, NotFound
-from contentui.content.transfer import verified_chunks
+from contentui.content.helpers import verified_chunks
 from contentui.demo.unpackable import make_unpackable
 from contentui.oci.references import parse_reference
 from contentui.remotes import retry

@@ -12,7 +12,7 @@ import pytest
 
 from bench.faulty import FaultyRegistry, Link, Request, cut
 from contentui.content.digest import Digest
-from contentui.content.transfer import verified_chunks
+from contentui.content.helpers import verified_chunks
 from contentui.demo.unpackable import make_unpackable
 from contentui.stores.local.store import LocalStore
 from contentui.stores.source import of_store

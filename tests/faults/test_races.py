@@ -13,8 +13,8 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, DataLoss, Locked, NotFound
+from contentui.content.helpers import write_blob
 from contentui.content.model import ingest_id
-from contentui.content.transfer import write_blob
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ sys.stdin.readline()
 LOCKED_OUT = """
 import io, sys
 from contentui.content.errors import Locked
-from contentui.content.transfer import write_blob
+from contentui.content.helpers import write_blob
 from contentui.content.digest import Digest
 from contentui.stores.local.store import LocalStore
 store = LocalStore(sys.argv[1])

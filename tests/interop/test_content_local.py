@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contentui.content.digest import Digest
-from contentui.content.store import Capability
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def test_its_directory_is_ours_to_use(tmp_path: Path, peer: Peer) -> None:
     root = tmp_path / "theirs"
     peer(root, "make")
     store = LocalStore(str(root))
-    assert Capability.WRITE in store.capabilities, store.read_only_reason
+    assert not store.traits.read_only_reason
     assert {info.digest for info in store.walk()} == {Digest.of(pattern(size)) for size in SIZES}
     assert {(one.ref, one.offset, one.total, one.damage) for one in store.statuses()} == {
         ("resumable", 700_000, 1 << 20, ""),

@@ -13,7 +13,6 @@ from interop_live import MIB, Live, await_true
 from contentui.content.digest import Digest
 from contentui.content.errors import ReadOnly
 from contentui.content.model import ingest_id
-from contentui.content.store import Capability
 from contentui.monitor.model import default_thresholds
 from contentui.stores.local.store import LocalStore
 
@@ -41,8 +40,8 @@ def settled_tree(root: Path) -> dict[str, tuple[int, int]]:
 
 def test_the_daemons_own_root_is_read_only_and_says_why(containerd: Live) -> None:
     store = LocalStore(str(containerd.content))
-    assert Capability.WRITE not in store.capabilities
-    assert "containerd" in store.read_only_reason.lower()
+    assert store.traits.read_only_reason
+    assert "containerd" in store.traits.read_only_reason.lower()
 
 
 @pytest.mark.parametrize("change", ["writer", "put", "abort", "truncate", "delete"])
@@ -111,7 +110,7 @@ def test_a_live_client_is_never_taken_for_gone(containerd: Live) -> None:
 def test_a_stopped_daemons_root_is_read_only_too(containerd: Live, tmp_path: Path) -> None:
     shutil.copytree(containerd.place / "root", tmp_path / "root")
     store = LocalStore(str(tmp_path / "root" / containerd.content.name))
-    assert Capability.WRITE not in store.capabilities
+    assert store.traits.read_only_reason
     with pytest.raises(ReadOnly):
         store.put(b"new")
 
@@ -119,7 +118,7 @@ def test_a_stopped_daemons_root_is_read_only_too(containerd: Live, tmp_path: Pat
 def test_a_copy_without_the_database_resumes_its_ingests(containerd: Live, tmp_path: Path) -> None:
     shutil.copytree(containerd.content, tmp_path / "copy")
     store = LocalStore(str(tmp_path / "copy"))
-    assert Capability.WRITE in store.capabilities, store.read_only_reason
+    assert not store.traits.read_only_reason
     whole = b"h" * (5 * MIB)
     with store.writer(HALF) as writer:
         assert writer.offset == 3 * MIB

@@ -11,7 +11,6 @@ from on_ours import OnOurs, Serving, contentui
 from bench.peers import Missing
 from contentui.content.digest import Digest
 from contentui.content.errors import ReadOnly
-from contentui.content.store import Capability
 from contentui.stores.local.store import LocalStore
 from contentui.stores.open import open_store
 
@@ -46,7 +45,7 @@ def test_a_store_with_content_is_refused(place: Path) -> None:
     assert "has content already" in said
     assert DELETES in said
     assert "name a new directory" in said
-    assert Capability.WRITE in store.capabilities
+    assert not store.traits.read_only_reason
     assert store.info(digest).size == 8
     store.close()
 
@@ -126,8 +125,8 @@ def test_it_is_read_by_everybody(daemon: OnOurs) -> None:
 def test_our_own_client_does_not_write_behind_the_daemons_back(daemon: OnOurs) -> None:
     """Over the service's socket: what the daemon doesn't know, its collector would delete."""
     store = open_store(f"unix://{daemon.service.socket}")
-    assert Capability.WRITE not in store.capabilities
-    assert str(daemon.root) in store.read_only_reason
+    assert store.traits.read_only_reason
+    assert str(daemon.root) in store.traits.read_only_reason
     with pytest.raises(ReadOnly):
         store.delete(Digest.of(b"one"))
     store.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_filters, add_format, add_wide, duration, interval
 from contentui.cli.exits import Exit
+from contentui.content.helpers import lock_holders
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -81,7 +82,7 @@ def run(args: Namespace, context: Context) -> int:
 def _print_json(context: Context, store: Store, statuses: Sequence[Status]) -> None:
     from contentui.present.records import held_record, json_line
 
-    holders = store.holders(status.id for status in statuses)
+    holders = lock_holders(store, (status.id for status in statuses))
     context.out.lines(json_line(held_record(status, holders)) for status in statuses)
 
 
@@ -93,7 +94,7 @@ def _print_columns(
     from contentui.present.texts import state_text, total_text
     from contentui.text import human_age, human_size, visible
 
-    holders = store.holders(status.id for status in statuses)
+    holders = lock_holders(store, (status.id for status in statuses))
     now = time.time_ns()
     rows: list[tuple[str, ...]] = [
         (

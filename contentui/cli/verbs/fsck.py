@@ -62,7 +62,7 @@ def run(args: Namespace, context: Context) -> int:
     if (args.dry_run or args.yes) and not args.repair:
         raise InvalidArgument("--dry-run and --yes need --repair: a check changes nothing")
     store = checkable(context.store())
-    if args.repair and (reason := store.read_only_reason):
+    if args.repair and (reason := store.traits.read_only_reason):
         raise ReadOnly(f"{visible(store.name)} is read-only here", advice=reason)
     with interruptible():
         findings = _found(args, store)

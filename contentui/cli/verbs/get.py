@@ -64,7 +64,7 @@ def run(args: Namespace, context: Context) -> int:
 
 def _chunks(store: Store, args: Namespace) -> Iterator[bytes]:
     if args.offset is None and args.size is None:
-        from contentui.content.transfer import verified_chunks
+        from contentui.content.helpers import verified_chunks
 
         return verified_chunks(store, args.digest)
     return _range(store, args.digest, args.offset or 0, args.size)

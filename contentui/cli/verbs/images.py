@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, add_wide
 from contentui.cli.exits import Exit
+from contentui.content.helpers import image_names
 from contentui.text import human_age, human_size, visible
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def run(args: Namespace, context: Context) -> int:
         from contentui.cli.unnaming import remove
 
         return remove(args, context, store)
-    images = store.images.list()
+    images = image_names(store).list()
     if args.quiet:
         context.out.lines(image.name for image in images)
         return Exit.DONE

@@ -26,6 +26,7 @@ from contentui.cli.exits import Exit
 from contentui.cli.output import note, say
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
 from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument
+from contentui.content.helpers import lock_holders
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from contentui.cli.context import Context
+    from contentui.content.helpers import Written
     from contentui.content.store import Store
-    from contentui.content.transfer import Written
 
 EXAMPLES = """
   contentui ingest layer-1 --from layer.tar.gz
@@ -182,7 +183,7 @@ def _total(source: BinaryIO, args: Namespace) -> int | None:
 def _write(
     args: Namespace, name: str, store: Store, source: BinaryIO, total: int | None
 ) -> Written:
-    from contentui.content.transfer import write_blob
+    from contentui.content.helpers import write_blob
 
     mode = mode_for(args.progress or ("none" if args.quiet else None))
     with ProgressLine(name, total or 0, mode) as progress:
@@ -225,7 +226,7 @@ def _tell_what_is_kept(
         say("interrupted before anything was kept")
         return
     again = shell_line(["contentui", *context.argv])
-    if holder := (store.holders((status.id,)) or {}).get(status.id):
+    if holder := (lock_holders(store, (status.id,)) or {}).get(status.id):
         say(f"interrupted while {holder_text(holder)} holds the ref", f"try again with: {again}")
         return
     advice = f"go on with: {again}"

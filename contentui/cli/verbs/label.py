@@ -63,7 +63,7 @@ def _replace(store: Store, name: Digest, labels: dict[str, str]) -> Info:
     Raises:
         FailedPrecondition: one of them keeps content.
     """
-    if not store.collects:
+    if not store.traits.garbage_collected:
         return store.update(name, labels)
     there = store.info(name).labels
     if there is None:

@@ -64,12 +64,10 @@ def run(args: Namespace, context: Context) -> int:
     store = context.store()
     out = context.out
     if args.quiet and not args.match:
-        as_text = getattr(store, "digest_lines", None)
-        if as_text is not None:
-            out.write(as_text().encode())
-        else:
-            out.lines(store.digests())
-        return Exit.DONE
+        listing = store.roles.digest_listing
+        if listing is not None:
+            out.write(listing.digest_lines().encode())
+            return Exit.DONE
     infos = store.walk(args.match)
     if args.quiet:
         out.lines(info.digest for info in infos)

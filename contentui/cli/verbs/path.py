@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, digest
 from contentui.cli.exits import Exit
@@ -21,11 +21,6 @@ EXAMPLES = """
 """
 
 
-@runtime_checkable
-class _HasPaths(Protocol):
-    def path(self, digest: Digest) -> str: ...
-
-
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_format(parser, quiet="the path only")
@@ -35,13 +30,14 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace, context: Context) -> int:
     """Print the paths. Raises FailedPrecondition where blobs aren't files."""
     store = context.store()
-    if not isinstance(store, _HasPaths):
+    files = store.roles.file_paths
+    if files is None:
         raise FailedPrecondition(
             f"{store.name}: behind a socket blobs have no paths, only bytes",
             advice="use 'contentui get'",
         )
     for name in args.digest:
-        path = os.path.abspath(cast("_HasPaths", store).path(name))
+        path = os.path.abspath(files.path(name))
         _print(args, context, name, path)
     return Exit.DONE
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, ref
 from contentui.cli.exits import Exit
+from contentui.content.helpers import lock_holders
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -29,7 +30,7 @@ def run(args: Namespace, context: Context) -> int:
     """Print the ingest."""
     store = context.store()
     status = store.status(args.ref)
-    holders = store.holders((status.id,))
+    holders = lock_holders(store, (status.id,))
     if args.json:
         from contentui.present.records import held_record, json_line
 

@@ -88,7 +88,7 @@ def _verify_all(
     args: Namespace, context: Context, store: Store, infos: list[Info], progress: ProgressLine
 ) -> tuple[int, int]:
     """How many are altered, and the code of the first one that could not be read."""
-    from contentui.content.transfer import verify
+    from contentui.content.helpers import verify
 
     findings = done = 0
     failed: int = Exit.DONE

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from contentui.content.helpers import image_names
 from contentui.protocol import (
     content_pb2,
     images_pb2,
@@ -54,7 +55,7 @@ class AuxiliaryServices:
         self._health_and_reflection = HealthAndReflection(SERVICES)
         self.handlers: tuple[grpc.GenericRpcHandler, ...] = (
             leases_service(Leases()),
-            images_service(Images(store.images)),
+            images_service(Images(image_names(store))),
             introspection_service(identity),
             version_service(),
             namespaces_service(),

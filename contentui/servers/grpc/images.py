@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import grpc
 
     from contentui.content.model import Image
-    from contentui.content.store import ImageNames
+    from contentui.content.roles import ImageNames
 
 
 class Images:

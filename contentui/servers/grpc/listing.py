@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.filters import status_filter
+from contentui.content.helpers import refresh_statuses
 from contentui.content.model import ingest_id
 from contentui.protocol import names, wire
 
@@ -61,7 +62,7 @@ class BlobLister:
         self._store = store
         self._chunk = chunk
         self._rows = _Rows({}, {})
-        self._labels: Callable[[], Hashable] | None = getattr(store, "labels_version", None)
+        self._versions = store.roles.blob_versions
         self._token: Hashable = None
         self._token_since = 0.0
         self._kept: tuple[Hashable, list[bytes]] | None = None
@@ -92,10 +93,9 @@ class BlobLister:
         A change right after another one may not change the directory's time, so a token is
         relied on only after it has been the same for a while.
         """
-        version = self._store.version() if self._labels is not None else None
-        if version is None or self._labels is None:
+        if self._versions is None or (version := self._versions.blobs_version()) is None:
             return None, False
-        token, now = (version, self._labels()), time.monotonic()
+        token, now = (version, self._versions.labels_version()), time.monotonic()
         if token != self._token:
             self._token, self._token_since = token, now
         return token, now - self._token_since >= _COARSE_S
@@ -175,7 +175,7 @@ class StatusLister:
 
     def __init__(self, store: Store, mono: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._version: Callable[[], Hashable] = getattr(store, "ingests_version", lambda: None)
+        self._listing = store.roles.ingest_listing
         self._mono = mono
         self._mutex = threading.Lock()
         self._last: list[Status] = []
@@ -197,11 +197,12 @@ class StatusLister:
 
     def _current(self) -> list[Status]:
         """All ingests with a ref that clients can name."""
-        version, now = self._version(), self._mono()
+        version = None if self._listing is None else self._listing.ingests_version()
+        now = self._mono()
         if version is None or version != self._last_version:
             self._last_version, self._same_since = version, now
         elif self._listed_at - self._same_since >= _SETTLED_S:
-            refreshed = self._store.refresh(self._last)
+            refreshed = refresh_statuses(self._store, self._last)
             self._last = [status for status in refreshed if status is not None]
             return self._last
         found = self._store.statuses()

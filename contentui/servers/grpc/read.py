@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import NotFound
 from contentui.protocol import wire
@@ -15,6 +15,8 @@ from contentui.servers.grpc.errors import Code, StatusError, parsed_digest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from contentui.content.digest import Digest
+    from contentui.content.roles import NonBlockingReader
     from contentui.content.store import BlobReader, Store
 
 SMALL_READ = 128 << 10
@@ -44,10 +46,10 @@ class ReadHandler:
         request = wire.decode_read_request(message)
         digest = parsed_digest(request.digest)
         try:
-            reader = self._store.reader(digest)
+            opened = self._cache.open(self._store, digest, request.size)
         except NotFound:
             raise errors.blob_not_found(digest) from None
-        with self._cache.keeping(digest, reader, request.size), self._sizer.sizes() as sizes:
+        with opened as reader, self._sizer.sizes() as sizes:
             start, end = _range(request, reader)
             at = start
             while at < end:
@@ -109,17 +111,6 @@ class ChunkSizer:
                 grown = min(2 * grown, self._longest)
 
 
-class NonBlockingReader(Protocol):
-    """A blob's reader that can read without waiting."""
-
-    size: int
-
-    def read_now(self, size: int, offset: int) -> bytes | None:
-        """All of the bytes; None if the disk must be read or the blob no longer has its name."""
-
-    def close(self) -> None: ...
-
-
 class _Entry(NamedTuple):
     reader: NonBlockingReader
     until: float
@@ -156,17 +147,23 @@ class ReaderCache:
             self._entries[request.digest] = entry._replace(until=time.monotonic() + _CACHED_S)
         return wire.encode_read_head(0, len(data)) + data
 
+    def open(self, store: Store, digest: Digest, size: int) -> AbstractContextManager[BlobReader]:
+        """A reader for a read of ``size`` bytes, after which it is cached or closed.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        reads = store.roles.non_blocking_reads if 0 < size <= SMALL_READ else None
+        if reads is None:
+            return store.reader(digest)
+        return self._keeping(digest, reads.non_blocking_reader(digest))
+
     @contextmanager
-    def keeping(self, digest: str, reader: BlobReader, size: int) -> Iterator[None]:
-        """For a read of ``size`` bytes, after which the reader is cached or closed."""
-        if not 0 < size <= SMALL_READ or not hasattr(reader, "read_now"):
-            with reader:
-                yield
-            return
+    def _keeping(self, digest: str, reader: NonBlockingReader) -> Iterator[NonBlockingReader]:
         try:
-            yield
+            yield reader
         finally:
-            self._keep(digest, cast("NonBlockingReader", reader))
+            self._keep(digest, reader)
 
     def _keep(self, digest: str, reader: NonBlockingReader) -> None:
         with self._mutex:

@@ -17,6 +17,7 @@ import grpc
 
 from contentui.content.digest import Digest
 from contentui.content.errors import AlreadyExists, ContentError, Locked, NotFound
+from contentui.content.helpers import put_blob
 from contentui.protocol import wire
 from contentui.servers.grpc import errors
 from contentui.servers.grpc.errors import Code, StatusError, parsed_digest
@@ -175,7 +176,7 @@ def _put(store: Store, request: WriteRequest, context: grpc.ServicerContext) -> 
         return None
     _check_present(context)
     try:
-        info = store.put(bytes(request.data), expected=digest, labels=request.labels)
+        info = put_blob(store, bytes(request.data), expected=digest, labels=request.labels)
     except ContentError:
         return None  # the session reports why, and leaves the ingest that containerd would leave
     labels = {key: value for key, value in (request.labels or {}).items() if value}

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from contentui.content.digest import Digest
+from contentui.content.digest import HEX_LENGTHS, Digest
 from contentui.content.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -18,7 +18,7 @@ from contentui.content.errors import (
     ReadOnly,
 )
 from contentui.content.model import Status, Usage, backend_ref, ingest_id
-from contentui.content.store import Capability
+from contentui.content.roles import Roles, Traits
 from contentui.protocol import wire
 from contentui.stores.containerd.blobs import Blobs
 from contentui.stores.containerd.holding import Holding
@@ -34,7 +34,7 @@ from contentui.stores.source import UNIX, Source
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from contentui.content.model import Holder, Info, IngestId, Probe, Root
     from contentui.stores.containerd.reader import ContainerdReader
@@ -53,9 +53,6 @@ class ContainerdStore:
     daemon has, asked again every few seconds. ``roots_new`` False: new blobs get no label that
     keeps them from the daemon's collector.
     """
-
-    buffers = True
-    """Clients of a daemon gather 1 MiB before they write (content-store.md 5)."""
 
     def __init__(
         self,
@@ -80,22 +77,36 @@ class ContainerdStore:
         self._link.open()
 
     @property
-    def capabilities(self) -> Capability:
-        """What may be done."""
-        able = Capability.LABELS | Capability.HOLDERS
-        return able if self.read_only_reason else able | Capability.WRITE
+    def traits(self) -> Traits:
+        """A containerd collects garbage and has namespaces; a contentui service neither."""
+        flat = self._link.identity.flat
+        return Traits(
+            garbage_collected=not flat,
+            buffered_writes=True,
+            namespaced=not flat,
+            algorithms=tuple(HEX_LENGTHS) if flat else ("sha256",),
+            read_only_reason=self._read_only_reason,
+        )
 
     @property
-    def read_only_reason(self) -> str:
-        """Why nothing may be changed, as a sentence; else empty."""
+    def roles(self) -> Roles:
+        """Its listings are walks, and it has no cheap version."""
+        return Roles(
+            probing=self,
+            lock_holders=self,
+            root_listing=self,
+            image_naming=self,
+            refreshing=self,
+            batches=self,
+            notifications=self,
+            disk_usage=self,
+        )
+
+    @property
+    def _read_only_reason(self) -> str:
         if self._read_only:
             return "it was opened read-only (--read-only)"
         return self._link.identity.read_only_reason
-
-    @property
-    def collects(self) -> bool:
-        """Whether a collector owns the bytes: a real containerd's does."""
-        return not self._link.identity.flat
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -107,8 +118,8 @@ class ContainerdStore:
         """The daemon's image names."""
         return self._images
 
-    def news(self) -> list[str]:
-        """Sentences that a person must hear once."""
+    def notifications(self) -> list[str]:
+        """What the user must learn once, one sentence each."""
         return self._link.news()
 
     def info(self, digest: Digest) -> Info:
@@ -122,10 +133,6 @@ class ContainerdStore:
     def reader(self, digest: Digest) -> ContainerdReader:
         """Raises NotFound."""
         return self._blobs.reader(digest)
-
-    def digests(self) -> list[Digest]:
-        """The digests of all blobs."""
-        return [info.digest for info in self._blobs.walk(())]
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
         """Raises NotFound, InvalidArgument."""
@@ -145,9 +152,9 @@ class ContainerdStore:
         """All ingests that any filter matches."""
         return self._ingests.statuses(filters)
 
-    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
-        """Each of ``seen`` as it is now, None where it is gone."""
-        return self._ingests.refresh(seen)
+    def refresh(self, statuses: Sequence[Status]) -> list[Status | None]:
+        """Each of ``statuses`` as it is now, None where it is gone."""
+        return self._ingests.refresh(statuses)
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
         """Who holds which, from the daemon's open files; None where they can't be seen."""
@@ -172,20 +179,15 @@ class ContainerdStore:
         """Image names and leases."""
         return roots(self._link, self._images, self._keeping.own())
 
-    def version(self) -> Hashable:
-        """None: a daemon has no cheap answer."""
-        return None
-
     def usage(self) -> Usage | None:
         """Space where the content lies, if that directory can be seen from here."""
         root = self._link.identity.root
         try:
             if not root or not {"blobs", "ingest"} & set(os.listdir(root)):
                 return None
-            found = os.statvfs(root)
+            return Usage.of(os.statvfs(root))
         except (OSError, ValueError):
             return None
-        return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def close(self) -> None:
         """Twice is fine."""
@@ -388,6 +390,6 @@ class ContainerdStore:
             return
 
     def _check_writable(self, what: str) -> None:
-        reason = self.read_only_reason
+        reason = self._read_only_reason
         if reason:
             raise ReadOnly(f"{what}: {visible(self.name)} is read-only", advice=reason)

@@ -76,7 +76,7 @@ def repair(store: LocalStore, findings: Sequence[Finding]) -> Iterator[Repaired]
     Raises:
         ReadOnly: the store must not be changed from here.
     """
-    if reason := store.read_only_reason:
+    if reason := store.traits.read_only_reason:
         raise ReadOnly(f"{visible(store.name)} is read-only here", advice=reason)
     chosen = [finding for finding in findings if finding.repair]
     labels = [finding for finding in chosen if finding.kind is Kind.LABELS_WITHOUT_BLOB]
@@ -96,7 +96,7 @@ def repair(store: LocalStore, findings: Sequence[Finding]) -> Iterator[Repaired]
 
 def _repair(place: OpenStore, finding: Finding) -> Repaired:
     try:
-        if reason := place.store.read_only_reason:  # a service or a daemon has come since
+        if reason := place.store.traits.read_only_reason:  # a service or a daemon has come since
             raise ReadOnly(f"the store is read-only since: {reason}")
         with files.map_errors(f"repairing {finding.name}"):
             _REPAIRS[finding.kind](place, finding)

@@ -206,7 +206,7 @@ def set_blob_mode(place: OpenStore, finding: Finding) -> None:
 
 def altered(store: LocalStore, progress: Progress | None) -> list[Finding]:
     """The blobs whose bytes are not what their digests say. Raises ContentError."""
-    from contentui.content.transfer import verify
+    from contentui.content.helpers import verify
 
     found: list[Finding] = []
     done = 0

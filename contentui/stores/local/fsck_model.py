@@ -88,7 +88,7 @@ class OpenStore:
 
     @property
     def is_writable(self) -> bool:
-        return not self.store.read_only_reason
+        return not self.store.traits.read_only_reason
 
     def __enter__(self) -> Self:
         return self

@@ -129,14 +129,6 @@ class Ownership:
         """Whether a containerd writes in the directory itself, without locks of ours."""
         return self._status().use is ContainerdUse.DIRECT
 
-    @property
-    def reports_holders(self) -> bool:
-        """Whether the holder of a ref can be known."""
-        if not self.is_containerds:
-            return True
-        daemon = self._status().daemon
-        return daemon is not None and daemon[0].may_be_read()
-
     def daemon_holders(self, ids: Iterable[IngestId]) -> dict[IngestId, Holder] | None:
         """Which ingests the containerd that writes here has open; None if that is unknown."""
         daemon = self._status().daemon

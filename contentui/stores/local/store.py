@@ -8,23 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from contentui.content.errors import (
-    Changed,
-    InvalidArgument,
-    Locked,
-    NotFound,
-    ReadOnly,
-)
-from contentui.content.model import (
-    Info,
-    IngestId,
-    Status,
-    Usage,
-    backend_ref,
-    ingest_id,
-    ref_bytes,
-)
-from contentui.content.store import Capability
+from contentui.content.errors import Changed, InvalidArgument, Locked, NotFound, ReadOnly
+from contentui.content.model import Info, IngestId, Status, Usage, backend_ref, ingest_id, ref_bytes
+from contentui.content.roles import Roles, Traits
 from contentui.stores import files, forks
 from contentui.stores.local import ingests
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
@@ -98,27 +84,35 @@ class LocalStore:
         return self._path
 
     @property
-    def capabilities(self) -> Capability:
-        able = Capability.LABELS
-        if self._ownership.reports_holders:
-            able |= Capability.HOLDERS
-        return able if self.read_only_reason else able | Capability.WRITE
+    def traits(self) -> Traits:
+        """Not garbage collected: a daemon does collect, but not through a directory."""
+        return Traits(
+            buffered_writes=self._ownership.has_backend_refs,
+            read_only_reason=self._read_only_reason,
+        )
 
     @property
-    def read_only_reason(self) -> str:
+    def roles(self) -> Roles:
+        return Roles(
+            probing=self,
+            lock_holders=self,
+            root_listing=self,
+            image_naming=self,
+            refreshing=self,
+            batches=self,
+            non_blocking_reads=self,
+            digest_listing=self,
+            blob_versions=self,
+            ingest_listing=self,
+            file_paths=self,
+            disk_usage=self,
+        )
+
+    @property
+    def _read_only_reason(self) -> str:
         if self._asked_read_only:
             return "it was opened read-only (--read-only)"
         return self._ownership.read_only_reason
-
-    @property
-    def buffers(self) -> bool:
-        """Whether those who write here may hold back what they received, up to 1 MiB each."""
-        return self._ownership.has_backend_refs
-
-    @property
-    def collects(self) -> bool:
-        """False: nothing goes by itself. A daemon does collect, but not through a directory."""
-        return False
 
     def roots(self) -> list[Root]:
         """The images named here; a containerd keeps its own where only it can look."""
@@ -134,10 +128,9 @@ class LocalStore:
 
     def usage(self) -> Usage | None:
         try:
-            found = os.statvfs(self._path)
+            return Usage.of(os.statvfs(self._path))
         except OSError:
             return None
-        return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def close(self) -> None:
         with contextlib.ExitStack() as stack:  # whatever one of them raises, all are closed
@@ -161,7 +154,7 @@ class LocalStore:
 
     def info(self, digest: Digest) -> Info:
         # A caller that was about to store this blob takes the answer as a commit.
-        return self._blobs.info(digest, durable=not self.read_only_reason)
+        return self._blobs.info(digest, durable=not self._read_only_reason)
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[Info]:
         matches = None
@@ -185,7 +178,7 @@ class LocalStore:
             self._root.fd()
             return self._blobs.digest_lines()
 
-    def version(self) -> Hashable:
+    def blobs_version(self) -> Hashable:
         return self._blobs.version()
 
     def labels_version(self) -> Hashable:
@@ -194,6 +187,8 @@ class LocalStore:
 
     def reader(self, digest: Digest) -> FileReader:
         return self._blobs.reader(digest)
+
+    non_blocking_reader = reader
 
     def path(self, digest: Digest) -> str:
         """Where the blob's file is. Raises NotFound."""
@@ -312,16 +307,16 @@ class LocalStore:
             return [status for status in found if matches(status)]
         return found
 
-    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+    def refresh(self, statuses: Sequence[Status]) -> list[Status | None]:
         with files.map_errors(f"looking at the ingests of {self._path}"):
             self._root.fd()
             try:
                 directory = self._ingests.fd()
             except FileNotFoundError:
-                return [None] * len(seen)
+                return [None] * len(statuses)
             refreshed = ingests.refreshed
             found = []
-            for status in seen:
+            for status in statuses:
                 now = refreshed(status, directory)
                 if now is not None and now.damage and now is not status:
                     now = self._settled(now.id)
@@ -450,7 +445,7 @@ class LocalStore:
             )
 
     def _check_writable(self) -> None:
-        reason = self.read_only_reason
+        reason = self._read_only_reason
         if reason and not self._asked_read_only:
             with files.map_errors(f"looking who owns {self._path}"):
                 self._ownership.check()

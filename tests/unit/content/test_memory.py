@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from contentui.content.helpers import disk_usage
 from contentui.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -38,4 +39,4 @@ def test_two_stores_share_nothing():
 
 def test_it_is_a_store():
     store: Store = MemoryStore()
-    assert store.usage() is None
+    assert disk_usage(store) is None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from contentui.content.model import Holder, IngestId, Status
+    from contentui.content.roles import Roles
     from contentui.monitor.model import IngestRow, StoreView, Thresholds
 
 START = 1_700_000_000 * 10**9
@@ -52,6 +53,13 @@ class Breakable(MemoryStore):
         if self.error is not None:
             raise self.error
 
+    @property
+    def roles(self) -> Roles:
+        return super().roles._replace(ingest_listing=self)
+
+    def ingests_version(self) -> None:
+        return None
+
     def ingest_ids(self) -> list[IngestId]:
         self._fail()
         return list(self._ingests)
@@ -61,10 +69,10 @@ class Breakable(MemoryStore):
         self.full_scans += 1
         return super().statuses(filters)
 
-    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+    def refresh(self, statuses: Sequence[Status]) -> list[Status | None]:
         self._fail()
-        self.refreshed.append(len(seen))
-        return super().refresh(seen)
+        self.refreshed.append(len(statuses))
+        return super().refresh(statuses)
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder]:  # type: ignore[override]
         self.asked_holders += 1

@@ -12,6 +12,7 @@ from monitor_bench import HandClock
 from contentui.content.digest import Digest
 from contentui.content.errors import Unavailable
 from contentui.content.model import Holder, Liveness, Root
+from contentui.content.roles import Roles, Traits
 from contentui.index.content_index import ContentIndex
 from contentui.monitor.feed import Feed
 from contentui.monitor.model import Freshness, IngestState
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Remote(MemoryStore):
     """A memory store that lists no names, has no version, counts calls, and can be away."""
 
-    collects = True
+    traits = Traits(garbage_collected=True)
 
     def __init__(self, clock: HandClock) -> None:
         super().__init__("unix:///run/c.sock", clock.wall_ns)
@@ -43,10 +44,11 @@ class Remote(MemoryStore):
         if self.away:
             raise Unavailable("nobody listens at /run/c.sock")
 
-    def version(self) -> None:
-        return None
+    @property
+    def roles(self) -> Roles:
+        return super().roles._replace(blob_versions=None, digest_listing=None, notifications=self)
 
-    def news(self) -> list[str]:
+    def notifications(self) -> list[str]:
         told, self.told = self.told, []
         return told
 
@@ -54,9 +56,9 @@ class Remote(MemoryStore):
         self._call("statuses")
         return super().statuses(filters)
 
-    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
+    def refresh(self, statuses: Sequence[Status]) -> list[Status | None]:
         self._call("refresh")
-        return super().refresh(seen)
+        return super().refresh(statuses)
 
     def status(self, ref: str) -> Status:
         self._call("status")

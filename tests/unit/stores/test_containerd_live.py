@@ -27,9 +27,8 @@ from contentui.content.errors import (
     ReadOnly,
     Unavailable,
 )
+from contentui.content.helpers import list_digests, verified_chunks, write_blob
 from contentui.content.model import Descriptor, Liveness, Root, backend_ref, ingest_id
-from contentui.content.store import Capability
-from contentui.content.transfer import verified_chunks, write_blob
 from contentui.protocol import leases_pb2, names
 from contentui.stores.containerd.keeping import ROOT
 from contentui.stores.containerd.store import ContainerdStore
@@ -79,7 +78,7 @@ def opened(daemon):
     everything = ContainerdStore(str(daemon.socket))
     for status in everything.statuses():
         everything.abort(status.id, force=True)
-    for digest in everything.digests():
+    for digest in list_digests(everything):
         everything.delete(digest)
     everything.close()
     for name in ("default", "later"):
@@ -110,19 +109,20 @@ def collect(daemon):
 
 def test_it_is_told_for_what_it_is(daemon, opened):
     store = opened("default")
-    assert store.collects
-    assert store.buffers
-    assert Capability.WRITE in store.capabilities
+    assert store.traits.garbage_collected
+    assert store.traits.buffered_writes
+    assert store.traits.namespaced
+    assert not store.traits.read_only_reason
     assert store.name == f"unix://{daemon.socket}?namespace=default"
     assert store.usage().total > 0
-    assert store.version() is None
+    assert store.roles.blob_versions is None
 
 
 def test_opened_by_its_path_or_url(daemon):
     for source in (str(daemon.socket), f"unix://{daemon.socket}?namespace=default"):
         store = open_store(source, read_only=True)
         assert store.statuses() == []
-        assert Capability.WRITE not in store.capabilities
+        assert store.traits.read_only_reason
         for change in (
             lambda store=store: store.writer("r"),
             lambda store=store: store.put(b"x"),
@@ -194,7 +194,7 @@ def test_all_namespaces_when_none_is_named(opened):
     opened("two").put(b"y")
     store = opened()
     assert {"one", "two"} <= set(store.namespaces)
-    assert {Digest.of(b"x"), Digest.of(b"y")} <= set(store.digests())
+    assert {Digest.of(b"x"), Digest.of(b"y")} <= set(list_digests(store))
 
 
 def test_what_is_stored_survives_a_collection_and_its_lease_goes(daemon, opened):
@@ -211,7 +211,7 @@ def test_what_is_stored_survives_a_collection_and_its_lease_goes(daemon, opened)
     store.close()
     assert leases(daemon) == []
     collect(daemon)
-    assert set(opened("default").digests()) == {kept.digest, other.digest}
+    assert set(list_digests(opened("default"))) == {kept.digest, other.digest}
 
 
 def test_an_unfinished_ingest_survives_the_store_that_began_it(daemon, opened):
@@ -359,7 +359,7 @@ def test_a_daemon_that_restarts_is_found_again(place):
         daemon.start()
         assert {status.id for status in store.statuses()} >= {seen.id}
         assert store.info(info.digest) == info
-        assert store.news() == []
+        assert store.notifications() == []
         writer.close()
         with store.writer("r") as again:
             assert again.offset == 4
@@ -375,10 +375,10 @@ def test_another_daemon_on_the_same_socket_is_told_once(place):
         store.put(b"first's")
         second = started(place / "d")
         os.rename(second.socket, first.socket)
-        assert store.digests() == []
-        [news] = store.news()
+        assert list_digests(store) == []
+        [news] = store.notifications()
         assert "another daemon than before" in news
-        assert store.news() == []
+        assert store.notifications() == []
         store.close()
     finally:
         first.stop()

@@ -78,7 +78,6 @@ class TestOpenIngests:
         data_of(tmp_path, "free")
         with process(*held) as child:
             ingests = OpenIngests(child.pid)
-            assert ingests.may_be_read()
             assert ingests.held() == {ingest_id("a"), ingest_id("b")}
 
     def test_other_files_of_similar_names_are_none(self, tmp_path: Path) -> None:
@@ -102,24 +101,21 @@ class TestOpenIngests:
             ingests = OpenIngests(child.pid)
             assert ingests.held()
         assert ingests.held() is None
-        assert not ingests.may_be_read()
 
     def test_a_later_process_of_the_same_pid_is_not_meant(self, tmp_path: Path) -> None:
         with process(data_of(tmp_path, "a")) as child:
             ingests = OpenIngests(child.pid)
             ingests._began -= 1  # as if the pid had been another's before
             assert ingests.held() is None
-            assert not ingests.may_be_read()
 
     @pytest.mark.parametrize("pid", [0, -1, 1 << 22])
     def test_no_process_at_all(self, pid: int) -> None:
         assert OpenIngests(pid).held() is None
-        assert not OpenIngests(pid).may_be_read()
 
     def test_another_users_process_may_not_be_read(self, tmp_path: Path) -> None:
         with process(data_of(tmp_path, "a")) as child:
             ingests = OpenIngests(child.pid)
-            assert as_nobody(lambda: (ingests.held(), ingests.may_be_read())) == "(None, False)"
+            assert as_nobody(ingests.held) == "None"
 
     def test_too_many_open_files_are_not_looked_through(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

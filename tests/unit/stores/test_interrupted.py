@@ -22,7 +22,7 @@ from contentui.content.errors import (
     InvalidArgument,
     NotFound,
 )
-from contentui.content.transfer import write_blob
+from contentui.content.helpers import write_blob
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import AlreadyExists, ContentError, DataLoss, FailedPrecondition
-from contentui.content.transfer import write_blob
+from contentui.content.helpers import write_blob
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ import pytest
 
 from contentui.content.errors import FailedPrecondition, InvalidArgument, NotFound, ReadOnly
 from contentui.content.model import Liveness
-from contentui.content.store import Capability
 from contentui.stores.local import ownership
 from contentui.stores.local.store import LocalStore
 
@@ -67,9 +66,9 @@ class TestClaim:
         process = started(tmp_path, "/run/our.sock")
         try:
             with LocalStore(str(tmp_path)) as store:
-                assert Capability.WRITE not in store.capabilities
-                assert Capability.HOLDERS in store.capabilities
-                assert "unix:///run/our.sock" in store.read_only_reason
+                assert store.traits.read_only_reason
+                assert store.roles.lock_holders is not None
+                assert "unix:///run/our.sock" in store.traits.read_only_reason
                 assert store.digests()
                 with pytest.raises(ReadOnly) as told:
                     store.delete(store.digests()[0])
@@ -88,7 +87,7 @@ class TestClaim:
         process.communicate()
         assert (tmp_path / ".contentui/owner").read_text()
         with LocalStore(str(tmp_path)) as store:
-            assert store.read_only_reason == ""
+            assert store.traits.read_only_reason == ""
             store.put(b"x")
         with ownership.lock_directory(str(tmp_path), "/run/next.sock") as lock:
             assert lock.is_held
@@ -133,21 +132,21 @@ class TestClaim:
                 ownership.lock_directory(str(tmp_path), "/run/second.sock"),
                 LocalStore(str(tmp_path)) as store,
             ):
-                assert "second.sock" in store.read_only_reason
+                assert "second.sock" in store.traits.read_only_reason
 
     @pytest.mark.parametrize("mark", [b"", b"{}", b"[]", b'{"socket":', b"\xff", b"0" * 99_999])
     def test_whatever_the_mark_says_the_lock_counts(self, tmp_path: Path, mark: bytes) -> None:
         with ownership.lock_directory(str(tmp_path), "/run/first.sock"):
             (tmp_path / ".contentui/owner").write_bytes(mark)
             with LocalStore(str(tmp_path)) as store:
-                assert "can't be read" in store.read_only_reason
+                assert "can't be read" in store.traits.read_only_reason
 
     def test_hostile_text_in_the_mark_reaches_nobody(self, tmp_path: Path) -> None:
         with (
             ownership.lock_directory(str(tmp_path), "/run/\x1b[2J\n.sock"),
             LocalStore(str(tmp_path)) as store,
         ):
-            assert store.read_only_reason.isprintable()
+            assert store.traits.read_only_reason.isprintable()
 
     @pytest.mark.parametrize("what", ["fifo", "directory", "symlink"])
     def test_a_mark_that_is_no_file_stops_nobody(self, tmp_path: Path, what: str) -> None:
@@ -180,7 +179,7 @@ class TestDedicate:
             ownership.bind(root, "/var/lib/theirs")
         assert ownership.bound_to(root) == "/var/lib/theirs"
         with LocalStore(root) as store:
-            reason = store.read_only_reason
+            reason = store.traits.read_only_reason
             assert "containerd at /var/lib/theirs keeps its content here" in reason
             assert "through that daemon" in reason
             with pytest.raises(ReadOnly):
@@ -189,7 +188,7 @@ class TestDedicate:
             with LocalStore(root, lock=lock) as store:
                 store.put(b"x")
             with LocalStore(root) as store:
-                assert "/var/lib/theirs" in store.read_only_reason
+                assert "/var/lib/theirs" in store.traits.read_only_reason
         ownership.bind(root, "/var/lib/theirs")
 
     def test_nothing_else_is_bound(self, tmp_path: Path) -> None:
@@ -226,7 +225,7 @@ class TestDedicate:
     ) -> None:
         monkeypatch.setattr(ownership, "MAX_AGE_S", 60.0)
         with LocalStore(str(tmp_path)) as store:
-            assert store.read_only_reason == ""
+            assert store.traits.read_only_reason == ""
             monkeypatch.setattr(ownership.time, "sleep", lambda _: store.put(b"late"))
             with pytest.raises(FailedPrecondition, match="has content"):
                 ownership.bind(str(tmp_path), "/var/lib/theirs")
@@ -248,13 +247,13 @@ class TestDedicate:
         ownership.bind(str(tmp_path), odd)
         assert ownership.bound_to(str(tmp_path)) == odd
         with LocalStore(str(tmp_path)) as store:
-            assert store.read_only_reason.isprintable()
+            assert store.traits.read_only_reason.isprintable()
 
     def test_an_unreadable_mark_is_a_mark(self, tmp_path: Path) -> None:
         (tmp_path / ".contentui").mkdir()
         (tmp_path / ".contentui/containerd").touch()
         with LocalStore(str(tmp_path)) as store:
-            assert store.read_only_reason
+            assert store.traits.read_only_reason
 
     def test_adopting_ends_it_once_nobody_runs(self, tmp_path: Path) -> None:
         root = str(tmp_path / "store")
@@ -318,7 +317,7 @@ class TestClientsRefs:
             with LocalStore(str(tmp_path)) as other:
                 ids = [status.id for status in other.statuses()]
                 assert set(other.holders(ids) or ()) == {other.status("held").id}
-                assert other.buffers
+                assert other.traits.buffered_writes
             held.close()
         assert self.shown(tmp_path) == {*self.CLIENTS, ("default", "held")}
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
-from contentui.content.transfer import write_blob
+from contentui.content.helpers import write_blob
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 

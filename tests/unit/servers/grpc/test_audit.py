@@ -6,8 +6,9 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
+from contentui.content.helpers import put_blob
 from contentui.content.model import Descriptor
-from contentui.servers.grpc.audit import audited
+from contentui.servers.grpc.audit import AuditedStore
 
 HOSTILE = "a\x1b[2J\nb"
 
@@ -19,11 +20,11 @@ def log():
 
 @pytest.fixture
 def store(memory, log):
-    return audited(memory, log.append)
+    return AuditedStore(memory, log.append)
 
 
 def test_deletions(store, log):
-    info = store.put(b"1")
+    info = put_blob(store, b"1")
     store.delete(info.digest)
     assert log == [f"deleted blob {info.digest}"]
     with pytest.raises(ContentError):
@@ -62,6 +63,6 @@ def test_all_else_is_the_store_s(store, memory, log):
         info = writer.commit()
     assert info.labels == {"a": "b"}
     assert store.info(info.digest) == memory.info(info.digest)
-    assert store.capabilities == memory.capabilities
+    assert store.traits == memory.traits
     assert store.name == memory.name
     assert log == []

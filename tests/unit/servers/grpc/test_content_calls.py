@@ -11,8 +11,8 @@ import pytest
 
 from contentui.content.errors import NotFound
 from contentui.protocol import content_pb2 as pb
+from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
-from contentui.stores.readonly import ReadOnlyStore
 from tests.unit.servers.grpc.served import (
     ABSENT,
     HELLO,
@@ -25,6 +25,7 @@ from tests.unit.servers.grpc.served import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from contentui.content.digest import Digest
     from contentui.content.store import Store
@@ -299,15 +300,15 @@ def test_long_names_do_not_break_the_trailers(client: Client) -> None:
     assert text.endswith(": not found")
 
 
-def test_read_only_store() -> None:
-    memory = MemoryStore()
-    memory.put(HELLO)
-    with served(ReadOnlyStore(memory, "it is a museum")) as serving:
+def test_read_only_store(tmp_path: Path) -> None:
+    with LocalStore(str(tmp_path)) as store:
+        store.put(HELLO)
+    with LocalStore(str(tmp_path), read_only=True) as store, served(store) as serving:
         client = serving.client()
         request = pb.DeleteContentRequest(digest=HELLO_DIGEST)
         code, text = refused(lambda: client.call("Delete", request))
     assert code is Code.FAILED_PRECONDITION
-    assert "museum" in text
+    assert "it was opened read-only" in text
     assert text.endswith(": failed precondition")
 
 

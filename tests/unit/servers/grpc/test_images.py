@@ -14,7 +14,7 @@ from contentui.protocol.names import IMAGES, method
 from contentui.protocol.types_pb2 import Descriptor
 from contentui.servers.grpc.errors import Code, StatusError
 from contentui.servers.grpc.images import Images
-from contentui.stores.readonly import ReadOnlyStore
+from contentui.stores.local.store import LocalStore
 
 ONE, TWO = str(Digest.of(b"1")), str(Digest.of(b"2"))
 KIND = "application/vnd.oci.image.manifest.v1+json"
@@ -147,11 +147,12 @@ def test_a_bad_mask_changes_nothing(images):
     assert update(images, image("x", digest="x"), "labels").target.digest == ONE
 
 
-def test_a_read_only_store_says_why(memory):
-    images = Images(ReadOnlyStore(memory, "ask the owner").images)
-    with pytest.raises(ReadOnly) as error:
-        create(images)
-    assert error.value.advice == "ask the owner"
+def test_a_read_only_store_says_why(tmp_path):
+    LocalStore(str(tmp_path)).close()
+    with LocalStore(str(tmp_path), read_only=True) as store:
+        with pytest.raises(ReadOnly) as error:
+            create(Images(store.images))
+        assert error.value.advice == "it was opened read-only (--read-only)"
 
 
 def test_a_message_that_is_none_is_refused_in_words(channel):

@@ -9,7 +9,7 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import FailedPrecondition
-from contentui.content.transfer import MIB, verify, write_blob
+from contentui.content.helpers import MIB, verify, write_blob
 from contentui.stores.memory import MemoryStore
 
 DATA = os.urandom(MIB + 100)

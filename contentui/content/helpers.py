@@ -1,4 +1,7 @@
-"""Bytes into a store with resumption, and out of it with verification.
+"""What callers of a store need and no store need implement.
+
+Bytes into a store with resumption, and out of it with verification; and for each optional role
+of `contentui.content.roles` that has one, its substitute by the mandatory methods.
 
 Convention: `Writer.append_from` reads from the source's *logical* position, ``source.tell()``
 where there is one. A raw file (``io.FileIO``) may be read through its descriptor; a buffered
@@ -8,18 +11,38 @@ one may hold bytes that its descriptor has left behind, and is read through its 
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import time
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol, cast
 
-from contentui.content.digest import new_hash
-from contentui.content.errors import AlreadyExists, DataLoss, InvalidArgument, Locked, NotFound
+from contentui.content.digest import Digest, new_hash
+from contentui.content.errors import (
+    AlreadyExists,
+    ContentError,
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    Locked,
+    NotFound,
+)
 from contentui.content.model import Info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from contentui.content.digest import Digest
+    from contentui.content.model import (
+        Descriptor,
+        Holder,
+        Image,
+        IngestId,
+        Probe,
+        Root,
+        Status,
+        Usage,
+    )
+    from contentui.content.roles import ImageNames
     from contentui.content.store import Progress, Store, Writer
 
 MIB = 1024 * 1024
@@ -184,6 +207,130 @@ def _verified(store: Store, digest: Digest, chunk_size: int) -> Iterator[bytes]:
         raise _altered(digest, f"it has {more} its {size} bytes")
     if running.hexdigest() != digest.encoded:
         raise _altered(digest, f"its {size} bytes hash to {digest.algorithm}:{running.hexdigest()}")
+
+
+# -- the optional roles, or what stands in for them
+
+
+def put_blob(
+    store: Store,
+    data: bytes,
+    *,
+    expected: Digest | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Info:
+    """`Batches.put`; where the store has no such role, through a writer of a ref made for it.
+
+    Raises:
+        FailedPrecondition: ``data`` has another digest than ``expected``.
+    """
+    if (batches := store.roles.batches) is not None:
+        return batches.put(data, expected=expected, labels=labels)
+    digest = Digest.of(data, expected.algorithm if expected else "sha256")
+    if expected not in {None, digest}:
+        raise FailedPrecondition(f"unexpected digest {digest}, expected {expected}")
+    ref = f"put-{os.urandom(8).hex()}-{digest}"
+    try:
+        with store.writer(ref, total=len(data), expected=digest, labels=labels) as writer:
+            writer.write(data)
+            return writer.commit(len(data), digest)
+    except AlreadyExists:
+        return _existing_info(store, digest, len(data))
+    except BaseException:
+        with contextlib.suppress(ContentError):
+            store.abort(ref)
+        raise
+
+
+def put_blobs(
+    store: Store, items: Iterable[bytes], *, labels: Mapping[str, str] | None = None
+) -> list[Info]:
+    """`Batches.put_many`, or `put_blob` for each."""
+    if (batches := store.roles.batches) is not None:
+        return batches.put_many(items, labels=labels)
+    return [put_blob(store, item, labels=labels) for item in items]
+
+
+def refresh_statuses(store: Store, statuses: Sequence[Status]) -> list[Status | None]:
+    """`Refreshing.refresh`, or a listing of all ingests."""
+    if (refreshing := store.roles.refreshing) is not None:
+        return refreshing.refresh(statuses)
+    found = {status.id: status for status in store.statuses()} if statuses else {}
+    return [found.get(status.id) for status in statuses]
+
+
+def list_digests(store: Store) -> list[Digest]:
+    """`DigestListing.digests`, or a walk."""
+    if (listing := store.roles.digest_listing) is not None:
+        return listing.digests()
+    return [info.digest for info in store.walk()]
+
+
+def lock_holders(store: Store, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
+    """`LockHolders.holders`; None, for unknown, where the store has no such role."""
+    role = store.roles.lock_holders
+    return None if role is None else role.holders(ids)
+
+
+def probe_ingest(store: Store, ref: str, *, seen: Status) -> Probe:
+    """`Probing.probe`.
+
+    Raises:
+        NotFound, Changed: as there.
+        FailedPrecondition: the store has no such role.
+    """
+    if (probing := store.roles.probing) is not None:
+        return probing.probe(ref, seen=seen)
+    raise FailedPrecondition(
+        f"{store.name[:160]!r} can't probe an ingest", advice="look whether its offset grows"
+    )
+
+
+def list_roots(store: Store) -> list[Root]:
+    """`RootListing.roots`; none where the store has no such role."""
+    role = store.roles.root_listing
+    return [] if role is None else role.roots()
+
+
+def disk_usage(store: Store) -> Usage | None:
+    """`DiskUsage.usage`; None where the store has no such role."""
+    role = store.roles.disk_usage
+    return None if role is None else role.usage()
+
+
+def image_names(store: Store) -> ImageNames:
+    """`ImageNaming.images`; without that role an empty list that can't be changed."""
+    role = store.roles.image_naming
+    return NoImageNames(store.name) if role is None else role.images
+
+
+class NoImageNames:
+    """The `ImageNames` of a store that keeps none."""
+
+    def __init__(self, store_name: str) -> None:
+        self._store_name = store_name
+
+    def list(self) -> list[Image]:
+        return []
+
+    def get(self, name: str) -> Image:
+        """Raises NotFound."""
+        raise NotFound(
+            f"image {name[:160]!r}: the store {self._store_name[:160]!r} keeps no image names",
+            advice="name content by its digest",
+        )
+
+    def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:  # noqa: ARG002
+        """Raises FailedPrecondition."""
+        raise FailedPrecondition(
+            f"the store {self._store_name[:160]!r} keeps no image names: "
+            f"{name[:160]!r} can't be recorded",
+            advice=f"name the content by its digest, {target.digest}",
+        )
+
+    def delete(self, name: str, *, seen: Image | None = None) -> None:  # noqa: ARG002
+        """Raises NotFound."""
+        self.get(name)
 
 
 def _altered(digest: Digest, why: str) -> DataLoss:
