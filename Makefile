@@ -58,12 +58,13 @@ containerd: $(INSTALLED) ## a containerd that keeps its content in our store, an
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/containerd-on-ours.sh $(ARGS)
 
 test: $(TOOLS) ## all checks and tests, without the long loops
-	@echo 'ruff check, ruff format --check, mypy, lint-imports, pytest'
+	@echo 'ruff check, ruff format --check, mypy, lint-imports, vulture, pytest'
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || \
 	  { echo "not formatted as 'ruff format' would:"; $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports > .venv/imports.txt 2>&1 || { cat .venv/imports.txt; exit 1; }
+	@$(BIN)/vulture
 	@$(BIN)/pytest -q -n auto -m 'not torture' $(ARGS)
 
 torture: $(TOOLS) ## the long loops: every fault, ten minutes of stress, SIGKILL 500 times

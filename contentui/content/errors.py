@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from contentui.content.model import Holder
+    from contentui.content.holder import Holder
 
 
 class ContentError(Exception):

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import InvalidArgument
+from contentui.content.holder import A_CLIENT as A_CLIENT
+from contentui.content.holder import Holder as Holder  # noqa: TC001 - re-exported
 
 if TYPE_CHECKING:
     import os
@@ -161,35 +163,6 @@ class Status(NamedTuple):
     """The digest of these very bytes, when it was found to be the wrong one: a poisoned ingest."""
     namespace: str = ""
     """The one in which the ref lives; empty where the store has none."""
-
-
-A_CLIENT = " (one of its clients)"
-"""How a holder's command ends when the writer is a client of that process."""
-
-
-class Holder(NamedTuple):
-    """The process whose writer holds a ref."""
-
-    pid: int
-    """As the holder sees itself; 0 when it can't be told."""
-    started_ns: int
-    """When the process started; 0 when unknown."""
-    command: str
-    """Its command line, hostile text; empty when unknown."""
-    since_ns: int
-    """When it took the ref; 0 when unknown."""
-    foreign: bool = False
-    """The pid belongs to another pid namespace (another container): don't look for it here."""
-
-    @property
-    def serves(self) -> bool:
-        """Whether the process only serves the writer, its client: ending it would end them all."""
-        return self.command.endswith(A_CLIENT)
-
-    @property
-    def service(self) -> str:
-        """The name of the process that `serves` the writer."""
-        return self.command.removesuffix(A_CLIENT)
 
 
 class Liveness(StrEnum):

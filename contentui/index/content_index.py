@@ -135,10 +135,6 @@ class ContentIndex:
         self._finish(digest, look)
         return look.kind
 
-    def known_kind(self, digest: Digest) -> Kind | None:
-        """What a blob is as far as it has been looked at; None before. Never reads."""
-        return self._kinds.get(digest)
-
     def referrers(self, digest: Digest) -> tuple[Referrer, ...] | None:
         """What refers to a blob; empty: certainly nothing does; None: unknown.
 

@@ -52,28 +52,14 @@ def resample(samples: Sequence[float], width: int) -> list[float]:
     return [max(samples[a:b]) for a, b in pairwise(edges)]
 
 
-def columns_of(
-    samples: Sequence[float], width: int, height: int, top: float | None = None
-) -> list[int]:
-    """Heights in eighths of a cell of ``width`` columns, newest right; not 0 where bytes came."""
+def sparkline(samples: Sequence[float], width: int, top: float | None = None) -> str:
+    """``samples`` as one line of blocks, newest right; ``top``: the value of a full block.
+
+    A sample above zero has at least the smallest block.
+    """
     values = resample(samples, width)
     peak = max(values, default=0.0) if top is None else top
-    full = height * 8
     if peak <= 0:
-        return [0] * width
-    heights = [min(full, max(1, round(v / peak * full))) if v > 0 else 0 for v in values]
-    return [0] * (width - len(heights)) + heights
-
-
-def sparkline(samples: Sequence[float], width: int, top: float | None = None) -> str:
-    """``samples`` as one line of blocks, newest right; ``top``: the value of a full block."""
-    return "".join(_LEVELS[height] for height in columns_of(samples, width, 1, top))
-
-
-def area(samples: Sequence[float], width: int, height: int, top: float | None = None) -> list[str]:
-    """``samples`` as ``height`` lines of blocks, the uppermost first."""
-    columns = columns_of(samples, width, height, top)
-    return [
-        "".join(_LEVELS[min(8, max(0, column - floor * 8))] for column in columns)
-        for floor in range(height - 1, -1, -1)
-    ]
+        return _LEVELS[0] * width
+    levels = [min(8, max(1, round(v / peak * 8))) if v > 0 else 0 for v in values]
+    return "".join(_LEVELS[level] for level in levels).rjust(width, _LEVELS[0])

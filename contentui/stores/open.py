@@ -55,5 +55,5 @@ def open_store(source: Source | str, *, read_only: bool = False, create: bool = 
             f"{source.scheme[:20]}:// is not a kind of store this version can open",
             advice="name a directory, or a socket as unix:///PATH",
         ) from None
-    opener = cast("Opener", import_module(module))
+    opener: Opener = cast("Opener", import_module(module))
     return opener.open_source(source, read_only=read_only, create=create)

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
@@ -16,6 +16,7 @@ from contentui.text import visible
 from contentui.tui import themes
 from contentui.tui.clipboard import osc52
 from contentui.tui.messages import (
+    CopyRequested,
     PlanFinished,
     PlanMade,
     Probed,
@@ -305,6 +306,10 @@ class ContentUI(App[None]):
         if error.advice:
             text += f"\n{visible(error.advice, 300)}"
         self.tell(text, "error")
+
+    @on(CopyRequested)
+    def _copy_requested(self, message: CopyRequested) -> None:
+        self.copy(message.text, message.what)
 
     def copy(self, text: str, what: str) -> None:
         """Put text on the terminal's clipboard, also through ssh and tmux."""

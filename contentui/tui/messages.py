@@ -41,6 +41,16 @@ class StoreFailed(Message, bubble=False):
         self.retry_in_s = retry_in_s
 
 
+class CopyRequested(Message):
+    """A text is to be put on the terminal's clipboard."""
+
+    def __init__(self, text: str, what: str) -> None:
+        """``what`` names the text in the notification, as in ``the ref``."""
+        super().__init__()
+        self.text = text
+        self.what = what
+
+
 class PlanMade(Message, bubble=False):
     """Everything about the chosen items is known: ask."""
 

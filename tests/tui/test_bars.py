@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contentui.present.bars import area, bar, resample, sparkline, unknown_bar
+from contentui.present.bars import bar, resample, sparkline, unknown_bar
 
 
 @pytest.mark.parametrize("width", [0, 1, 2, 8, 14, 60])
@@ -31,17 +31,14 @@ def test_an_unknown_end_shows_no_share():
     assert "█" not in unknown_bar(14)
 
 
-@given(st.lists(st.floats(0, 1e12), max_size=400), st.integers(0, 60), st.integers(1, 6))
-def test_graphs_are_as_large_as_told(samples, width, height):
-    lines = area(samples, width, height)
-    assert [len(line) for line in lines] == [width] * height
+@given(st.lists(st.floats(0, 1e12), max_size=400), st.integers(0, 60))
+def test_a_sparkline_is_as_wide_as_requested(samples, width):
     assert len(sparkline(samples, width)) == width
 
 
 def test_the_newest_sample_is_at_the_right_and_a_little_is_not_nothing():
     assert sparkline([1e9, 1.0], 4) == "  █▁"
     assert sparkline([0.0, 0.0], 3) == "   "
-    assert area([8.0, 4.0], 2, 2) == ["█ ", "██"]
 
 
 def test_a_peak_survives_resampling():

@@ -7,7 +7,6 @@ from textual.app import App
 
 from contentui.content.model import Usage
 from contentui.monitor.model import Freshness, Health, IngestState, StoreView
-from contentui.tui.graph import RateGraph
 from contentui.tui.header import HeaderBar, fit_parts, header_parts
 
 HISTORY = tuple(1e7 * (1 + math.sin(i / 9)) for i in range(300))
@@ -78,24 +77,19 @@ def test_parts_fit(width):
 class HeaderApp(App):
     def compose(self):
         yield HeaderBar()
-        yield RateGraph()
 
 
 async def test_the_line_is_as_wide_as_the_screen_and_keeps_its_graph():
     app = HeaderApp()
     async with app.run_test(size=(160, 10)) as pilot:
-        header, graph = app.query_one(HeaderBar), app.query_one(RateGraph)
+        header = app.query_one(HeaderBar)
         for width in (60, 80, 97, 120, 160, 200):
             await pilot.resize_terminal(width, 10)
             while header.size.width != width:
                 await pilot.pause()
             header.show(store_view(), NOW, paused=True)
-            graph.show(HISTORY)
             strip = header.render_line(0)
             assert cell_len(strip.text) == width
             assert strip.text.rstrip().endswith("22.6 MB/s")
             assert all(segment.style is not None for segment in strip)
-            for y in range(graph.size.height):
-                assert cell_len(graph.render_line(y).text) == width
         assert "▆" in strip.text
-        assert "█" in graph.render_line(2).text

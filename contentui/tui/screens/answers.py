@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from contentui.actions.words import namespace_words
+from contentui.tui.messages import CopyRequested
 from contentui.tui.probing import summary
 from contentui.tui.text_view import Line, TextView, spaced
 
@@ -72,7 +73,4 @@ class AnswersScreen(ModalScreen[None]):
 
     def action_copy(self) -> None:
         """The whole text."""
-        from contentui.tui.app import ContentUI
-
-        if isinstance(self.app, ContentUI):
-            self.app.copy(self.query_one(TextView).plain, "all of it")
+        self.post_message(CopyRequested(self.query_one(TextView).plain, "all of it"))

@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from contentui.tui.detail import detail_lines, sentences
+from contentui.tui.messages import CopyRequested
 from contentui.tui.text_view import Line, TextView
 
 if TYPE_CHECKING:
@@ -61,7 +62,4 @@ class DetailScreen(ModalScreen[None]):
 
     def action_copy(self) -> None:
         """The whole text."""
-        from contentui.tui.app import ContentUI
-
-        if isinstance(self.app, ContentUI):
-            self.app.copy(self.query_one(TextView).plain, "all of it")
+        self.post_message(CopyRequested(self.query_one(TextView).plain, "all of it"))

@@ -16,6 +16,7 @@ from contentui.actions.words import holder_words, namespace_words
 from contentui.content.model import Status
 from contentui.stores.source import of_store
 from contentui.text import human_duration, human_size, visible
+from contentui.tui.messages import CopyRequested
 from contentui.tui.text_view import Line, TextView
 
 if TYPE_CHECKING:
@@ -254,7 +255,4 @@ class PlanScreen(ModalScreen[Decision]):
 
     def action_copy(self) -> None:
         """Put the command for a shell on the clipboard."""
-        from contentui.tui.app import ContentUI
-
-        if isinstance(self.app, ContentUI):
-            self.app.copy(command_line(self.plan), "the command")
+        self.post_message(CopyRequested(command_line(self.plan), "the command"))

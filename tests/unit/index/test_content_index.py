@@ -107,9 +107,9 @@ def test_a_big_blob_is_only_glanced_at_and_only_when_asked(store, monkeypatch):
     big = store.put(b'{"manifests": [' + b" " * 1000)
     index = settled(store)
     assert store.opened == []
-    assert index.known_kind(big.digest) is None
+    assert big.digest not in index._kinds
     assert index.kind(big.digest) is Kind.JSON
-    assert index.known_kind(big.digest) is Kind.JSON
+    assert index._kinds[big.digest] is Kind.JSON
     assert index.referrers(big.digest) == ()
 
 
