@@ -10,7 +10,7 @@ from contentui.actions.describe import describe_outcome, describe_plan
 from contentui.actions.model import Concern, Result
 from contentui.actions.run import run
 from contentui.cli.exits import Exit, exit_for
-from contentui.cli.output import note, say
+from contentui.cli.output import print_error, print_note
 from contentui.content.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def carry_out(
         return _show(args, context, plan)
     if not plan.steps:
         if selected:
-            note("nothing matches: nothing was done")
+            print_note("nothing matches: nothing was done")
         return Exit.DONE
     if selected and not args.yes and not _agreed(args, plan):
-        say("nothing was done")
+        print_error("nothing was done")
         return Exit.FAILED
     return _run(args, context, store, plan, needs)
 
@@ -94,11 +94,11 @@ def _run(
             run(store, plan, allow=allow, journal=journal, report=teller, needs=needs)
     except Signalled:
         untold = len(plan.steps) - len(teller.told)
-        say(f"interrupted: {untold} more of {len(plan.steps)} are left alone")
+        print_error(f"interrupted: {untold} more of {len(plan.steps)} are left alone")
         raise
     finally:
         if journal.problem:
-            say(f"the outcome is not noted: {journal.problem}")
+            print_error(f"the outcome is not noted: {journal.problem}")
     return teller.code
 
 
@@ -111,7 +111,7 @@ def _show(args: Namespace, context: Context, plan: Plan) -> int:
     else:
         context.out.lines(line.text for line in describe_plan(plan, time.time_ns()))
         if plan.concerns and not args.force:
-            note("what is held, needed or unknown is refused without --force")
+            print_note("what is held, needed or unknown is refused without --force")
     return Exit.DONE
 
 
@@ -127,9 +127,9 @@ def _agreed(args: Namespace, plan: Plan) -> bool:
             advice="look at --dry-run, then give --yes",
         )
     for line in describe_plan(plan, time.time_ns(), limit=_SHOWN):
-        note(line.text)
+        print_note(line.text)
     if plan.concerns and not args.force:
-        note("What is held, needed or unknown is refused without --force.")
+        print_note("What is held, needed or unknown is refused without --force.")
     sys.stderr.write(f"{str(plan.verb).capitalize()} {len(plan.steps)}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -158,7 +158,7 @@ class _Teller:
 
             self._out.lines((visible(outcome.step.name),))
         else:
-            say(describe_outcome(outcome).text)
+            print_error(describe_outcome(outcome).text)
 
 
 def _code(outcome: Outcome) -> Exit:

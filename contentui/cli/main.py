@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.context import Context
 from contentui.cli.exits import BROKEN_PIPE, Exit, exit_for
-from contentui.cli.output import Output, OutputError, say
+from contentui.cli.output import Output, OutputError, print_error
 from contentui.cli.parser import parse
 from contentui.content.errors import ContentError
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except OutputError as error:
         out.abandon()
-        say(f"cannot write to standard output: {error}")
+        print_error(f"cannot write to standard output: {error}")
         return Exit.FAILED
     return int(code)
 
@@ -58,7 +58,7 @@ def _run(words: tuple[str, ...], out: Output) -> int:
 def report(error: ContentError | OSError) -> Exit:
     """Say what happened and what to do; returns the exit code that it means."""
     if isinstance(error, ContentError):
-        say(error.message, error.advice)
+        print_error(error.message, error.advice)
     else:
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     return exit_for(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.cli.exits import Exit, exit_for
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 from contentui.content.errors import ContentError
 
 if TYPE_CHECKING:
@@ -23,6 +23,6 @@ def statuses_named(store: Store, refs: Iterable[str]) -> tuple[list[Status], int
         try:
             found.append(store.status(ref))
         except ContentError as error:
-            say(error.message, error.advice)
+            print_error(error.message, error.advice)
             code = code or exit_for(error)
     return found, code

@@ -92,7 +92,7 @@ class Output:
         os.close(sink)
 
 
-def say(message: str, advice: str = "") -> None:
+def print_error(message: str, advice: str = "") -> None:
     """One sentence on standard error, with the program's name, and what to do about it below."""
     text = f"contentui: {visible(message)}\n"
     if advice:
@@ -100,7 +100,7 @@ def say(message: str, advice: str = "") -> None:
     _to_stderr(text)
 
 
-def note(message: str) -> None:
+def print_note(message: str) -> None:
     """A line on standard error that is no complaint."""
     _to_stderr(visible(message) + "\n")
 

@@ -72,9 +72,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with the usage code; the message may quote arguments and is escaped."""
-        from contentui.cli.output import say
+        from contentui.cli.output import print_error
 
-        say(message, f"see '{self.prog} --help'")
+        print_error(message, f"see '{self.prog} --help'")
         raise SystemExit(2)
 
 

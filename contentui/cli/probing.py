@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from contentui.actions.probe import Finding, describe_probe, finding, probe_cost
 from contentui.cli.exits import Exit, exit_for
 from contentui.cli.naming import statuses_named
-from contentui.cli.output import note, say
+from contentui.cli.output import print_error, print_note
 from contentui.content.errors import ContentError
 from contentui.content.helpers import probe_ingest
 
@@ -37,11 +37,11 @@ def probe_all(args: Namespace, context: Context, store: Store, refs: Iterable[st
     poisoned = False
     for status in statuses:
         if cost := probe_cost(status, collects=store.traits.garbage_collected):
-            note(cost)
+            print_note(cost)
         try:
             probe = probe_ingest(store, status.id, seen=status)
         except ContentError as error:
-            say(error.message, error.advice)
+            print_error(error.message, error.advice)
             code = code or exit_for(error)
             continue
         found = finding(probe)

@@ -9,7 +9,14 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.present.cells import cell_len
-from contentui.present.transfers import ENDED, MOVING, Rates, Window, part_name, picture
+from contentui.present.transfers import (
+    ENDED,
+    MOVING,
+    Rates,
+    TerminalSize,
+    part_name,
+    render_transfer,
+)
 from contentui.text import human_duration, human_rate, human_size, visible
 
 if TYPE_CHECKING:
@@ -77,8 +84,8 @@ class TransferView:
         """Paint over the last picture. Never more lines than the window has."""
         if self._transfer is None:
             return
-        window = _window()
-        lines = picture(self._transfer, self._rates, self._clock(), window, over=over)
+        window = _terminal_size()
+        lines = render_transfer(self._transfer, self._rates, self._clock(), window, over=over)
         # a terminal that became narrower has broken the last picture's lines into more
         rows = sum(max(-(-width // window.columns), 1) for width in self._drawn)
         up = min(rows, window.lines - 1)
@@ -125,13 +132,13 @@ def _plain(part: Part, rate: float) -> str:
     return f"{part_name(part)}: {words}  {sizes}{speed}\n"
 
 
-def _window() -> Window:
+def _terminal_size() -> TerminalSize:
     """The size of the terminal behind standard error."""
     try:
         size = os.get_terminal_size(sys.stderr.fileno())
     except OSError:
-        return Window(80, 24)
-    return Window(size.columns or 80, max(size.lines or 24, 2))
+        return TerminalSize(80, 24)
+    return TerminalSize(size.columns or 80, max(size.lines or 24, 2))
 
 
 def _write(text: str) -> None:

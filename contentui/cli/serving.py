@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.cli.allocator import keep_freed_memory
 from contentui.cli.exits import Exit
-from contentui.cli.output import note, say
+from contentui.cli.output import print_error, print_note
 from contentui.content.errors import InvalidArgument
 from contentui.text import rfc3339, visible
 
@@ -58,7 +58,7 @@ class AuditLog:
             if self._dropped:
                 line = f"({self._dropped} lines were dropped, unread in time) {line}"
                 self._dropped = 0
-            note(line)
+            print_note(line)
 
 
 def _stderr_is_writable() -> bool:
@@ -189,7 +189,7 @@ def _listen(args: Namespace, server: Server, address: UnixAddress | TcpAddress) 
 def _report_ready(args: Namespace, context: Context, ready: _Ready) -> None:
     identity = ready.identity
     if not args.quiet:
-        note(_ready_text(ready))
+        print_note(_ready_text(ready))
     if args.json:
         from contentui.present.records import json_line, ready_record
 
@@ -222,13 +222,13 @@ def _until_signal(args: Namespace, server: Server, signals: set[signal.Signals])
     signal.sigwait(signals)
     _notify("STOPPING=1")
     if not args.quiet:
-        note(f"draining for up to {args.grace:g}s; a second signal exits at once")
+        print_note(f"draining for up to {args.grace:g}s; a second signal exits at once")
     drain = threading.Thread(target=server.stop, args=(args.grace,), daemon=True)
     drain.start()
     while drain.is_alive():
         again = signal.sigtimedwait(signals, 0.05)
         if again is not None:
-            say("exited at once; open ingests are kept and can be resumed")
+            print_error("exited at once; open ingests are kept and can be resumed")
             os._exit(128 + again.si_signo)
     return Exit.DONE
 
@@ -271,7 +271,7 @@ def _log_record(record: logging.LogRecord) -> None:
     import logging
 
     for line in logging.Formatter().format(record).splitlines():
-        note(line)
+        print_note(line)
 
 
 def _raise_descriptor_limit() -> None:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.cli.exits import Exit, exit_for
-from contentui.cli.output import note, say
+from contentui.cli.output import print_error, print_note
 from contentui.content.errors import ContentError, InvalidArgument, NotFound
 from contentui.content.helpers import image_names
 from contentui.text import human_size, visible
@@ -60,13 +60,13 @@ def remove(args: Namespace, context: Context, store: Store) -> int:
         return code
     lost = sum(step.own for step in steps)
     if store.traits.garbage_collected and lost and not args.yes and not _agreed(steps):
-        say("nothing was done")
+        print_error("nothing was done")
         return Exit.FAILED
     for step in steps:
         try:
             image_names(store).delete(step.image.name, seen=step.image)
         except ContentError as error:
-            say(error.message, error.advice)
+            print_error(error.message, error.advice)
             code = code or exit_for(error)
         else:
             _tell(args, context, step)
@@ -86,7 +86,7 @@ def _found(store: Store, names: Sequence[str]) -> tuple[list[Image], int]:
             except NotFound:
                 image = image_names(store).get(str(parse_reference(name)))
         except ContentError as error:
-            say(error.message, error.advice)
+            print_error(error.message, error.advice)
             code = code or exit_for(error)
         else:
             found[image.namespace, image.name] = image
@@ -118,7 +118,7 @@ def _agreed(steps: Sequence[_Step]) -> bool:
             advice="look at --dry-run, then give --yes",
         )
     for step in steps:
-        note(step.words(collects=True))
+        print_note(step.words(collects=True))
     sys.stderr.write(f"Forget {len(steps)}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.cli.exits import Exit
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 from contentui.content.errors import Unavailable
 from contentui.content.model import ref_argument
 from contentui.monitor.model import Freshness, Thresholds, default_thresholds
@@ -92,15 +92,15 @@ class _HealthTeller:
         _tell_notices(view)
         lost = view.health.freshness is Freshness.STALE
         if lost and not self._lost:
-            say(f"the store can't be read: {view.health.reason}")
+            print_error(f"the store can't be read: {view.health.reason}")
         elif self._lost and not lost:
-            say("the store can be read again")
+            print_error("the store can be read again")
         self._lost = lost
 
 
 def _tell_notices(view: StoreView) -> None:
     for notice in view.notices:
-        say(notice)
+        print_error(notice)
 
 
 def _order(row: IngestRow) -> tuple[str, ...]:

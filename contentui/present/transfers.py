@@ -110,15 +110,15 @@ class Rates:
         return size
 
 
-class Window(NamedTuple):
+class TerminalSize(NamedTuple):
     """A terminal's size."""
 
     columns: int
     lines: int
 
 
-def picture(
-    transfer: Transfer, rates: Rates, now: float, window: Window, *, over: str = ""
+def render_transfer(
+    transfer: Transfer, rates: Rates, now: float, window: TerminalSize, *, over: str = ""
 ) -> list[str]:
     """The lines of one picture, less than the window has; those that move are kept first.
 

@@ -24,7 +24,7 @@ from contentui.tui.messages import (
     StoreOpened,
     StoreViewTaken,
 )
-from contentui.tui.pace import Pace
+from contentui.tui.refresh_throttle import RefreshThrottle
 from contentui.tui.screens.dashboard import Dashboard
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ JOURNAL_LINES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class Appearance:
     """How it is drawn."""
 
     low_bandwidth: bool = False
@@ -81,28 +81,28 @@ class ContentUI(App[None]):
         session: Session,
         *,
         interval_s: float = 0.25,
-        looks: Looks | None = None,
+        appearance: Appearance | None = None,
     ) -> None:
-        self.looks = looks or Looks()
+        self.appearance = appearance or Appearance()
         # The colour filter is chosen inside Textual's constructor, before any theme is set.
-        super().__init__(ansi_color=True if self.looks.ansi else None)
+        super().__init__(ansi_color=True if self.appearance.ansi else None)
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
-        known = self.looks.start_theme in self.available_themes
-        self.theme = self.looks.start_theme if known else themes.DARK.name
+        known = self.appearance.start_theme in self.available_themes
+        self.theme = self.appearance.start_theme if known else themes.DARK.name
         self.session = session
-        self._pace = Pace(interval_s)
-        self._dashboard = Dashboard(graph=not self.looks.low_bandwidth)
+        self._throttle = RefreshThrottle(interval_s)
+        self._dashboard = Dashboard(graph=not self.appearance.low_bandwidth)
         self._verifying: str | None = None
         self._stop_verifying = False
-        self._hurry = asyncio.Event()
+        self._retry_now = asyncio.Event()
 
     def on_mount(self) -> None:
         self._catch_signals()
-        self.session.pace(self._pace.interval_s)
+        self.session.pace(self._throttle.interval_s)
         self.push_screen(self._dashboard)
-        if self.looks.theme and self.looks.theme not in self.available_themes:
-            self.tell(f"There is no theme {visible(self.looks.theme, 60)!r}.", "warning")
+        if self.appearance.theme and self.appearance.theme not in self.available_themes:
+            self.toast(f"There is no theme {visible(self.appearance.theme, 60)!r}.", "warning")
         if self.session.source is None:
             self._pick()
         else:
@@ -131,7 +131,7 @@ class ContentUI(App[None]):
 
     def _start(self) -> None:
         self._watch()
-        self._mind_the_lag()
+        self._adapt_refresh_rate()
 
     # From the store to the eye.
 
@@ -152,32 +152,32 @@ class ContentUI(App[None]):
             except OSError as failure:
                 error = Unavailable(f"the operating system refuses: {failure.strerror or failure}")
             self._dashboard.post_message(StoreFailed(error, delay_s))
-            await self._rest(delay_s)
+            await self._wait_before_retry(delay_s)
             delay_s = min(2 * delay_s, RETRY_MOST_S)
 
-    async def _rest(self, delay_s: float) -> None:
+    async def _wait_before_retry(self, delay_s: float) -> None:
         """Until the time is over, or somebody is impatient."""
-        self._hurry.clear()
+        self._retry_now.clear()
         try:
             async with asyncio.timeout(delay_s):
-                await self._hurry.wait()
+                await self._retry_now.wait()
         except TimeoutError:
             pass
 
     def retry(self) -> None:
         """Try to reach the store now."""
-        self._hurry.set()
+        self._retry_now.set()
         self.session.wake()
 
     @work(group="pace", exclusive=True)
-    async def _mind_the_lag(self) -> None:
+    async def _adapt_refresh_rate(self) -> None:
         """Look less often when drawing, or the terminal, can't follow."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LAG_SAMPLE_S
             await asyncio.sleep(LAG_SAMPLE_S)
-            if self._pace.saw(loop.time() - due):
-                self.session.pace(self._pace.interval_s)
+            if self._throttle.record_lag(loop.time() - due):
+                self.session.pace(self._throttle.interval_s)
 
     async def on_unmount(self) -> None:
         self._stop_verifying = True
@@ -193,7 +193,7 @@ class ContentUI(App[None]):
         try:
             plan = await asyncio.to_thread(self.session.plan, verb, targets, moving)
         except ContentError as error:
-            self.tell_error(error)
+            self.toast_error(error)
             return
         self._dashboard.post_message(PlanMade(plan))
 
@@ -212,7 +212,7 @@ class ContentUI(App[None]):
         try:
             outcomes: tuple[Outcome, ...] = await asyncio.to_thread(self.session.run, plan, allow)
         except ContentError as error:
-            self.tell_error(error)
+            self.toast_error(error)
             return
         self._dashboard.post_message(PlanFinished(plan, outcomes))
 
@@ -231,15 +231,15 @@ class ContentUI(App[None]):
         """Read a blob and compare; a second one starts when the first has ended."""
         name = digest.short()
         if self._verifying:
-            self.tell(f"{self._verifying} is being verified; wait for it.", "warning")
+            self.toast(f"{self._verifying} is being verified; wait for it.", "warning")
             return
         self._verifying, self._stop_verifying = name, False
         try:
             size = await asyncio.to_thread(self.session.verify, digest, self._verified)
         except ContentError as error:
-            self.tell_error(error)
+            self.toast_error(error)
         else:
-            self.tell(f"{name} is sound: {size:,} bytes read.", title="Verified")
+            self.toast(f"{name} is sound: {size:,} bytes read.", title="Verified")
         finally:
             self._verifying = None
             self._dashboard.progress("")
@@ -249,9 +249,11 @@ class ContentUI(App[None]):
         from contentui.tui.probing import AT_ONCE, question
 
         if self._verifying:
-            self.tell(f"{self._verifying} is being verified; wait for it.", "warning")
+            self.toast(f"{self._verifying} is being verified; wait for it.", "warning")
         elif len(targets) > AT_ONCE:
-            self.tell(f"At most {AT_ONCE} ingests at once; {len(targets):,} are marked.", "warning")
+            self.toast(
+                f"At most {AT_ONCE} ingests at once; {len(targets):,} are marked.", "warning"
+            )
         elif self.session.collects and (text := question(targets)):
             from contentui.tui.screens.ask import AskScreen
 
@@ -289,7 +291,7 @@ class ContentUI(App[None]):
 
     # Telling.
 
-    def tell(
+    def toast(
         self,
         text: str,
         severity: Any = "information",
@@ -300,12 +302,12 @@ class ContentUI(App[None]):
         """A toast of plain text, already safe for a terminal."""
         self.notify(text, title=title, severity=severity, timeout=for_s, markup=False)
 
-    def tell_error(self, error: ContentError) -> None:
+    def toast_error(self, error: ContentError) -> None:
         """A toast of what was refused and what to do."""
         text = visible(error.message, 600)
         if error.advice:
             text += f"\n{visible(error.advice, 300)}"
-        self.tell(text, "error")
+        self.toast(text, "error")
 
     @on(CopyRequested)
     def _copy_requested(self, message: CopyRequested) -> None:
@@ -316,11 +318,11 @@ class ContentUI(App[None]):
         try:
             sequence = osc52(text)
         except InvalidArgument as error:
-            self.tell_error(error)
+            self.toast_error(error)
             return
         if self._driver is not None:
             self._driver.write(sequence)
-        self.tell(f"Sent {what} to the terminal's clipboard.")
+        self.toast(f"Sent {what} to the terminal's clipboard.")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: our commands first, then the themes and what Textual brings."""

@@ -1,4 +1,4 @@
-"""The one way in: checks the terminal, chooses the looks, runs the screen, returns an exit code."""
+"""Runs the dashboard: checks the terminal, chooses the appearance, returns an exit code."""
 
 from __future__ import annotations
 
@@ -27,24 +27,26 @@ def run_app(
     """Show the dashboard until it is left; returns the process's exit code.
 
     ``source`` None: show a picker of the stores found on this machine. ``interval_s`` is the
-    time between two looks at the store in seconds; ``low_bandwidth`` makes it one second, with
+    time between two reads of the store in seconds; ``low_bandwidth`` makes it one second, with
     the terminal's own sixteen colours and without the graph.
     """
     if problem := screen_problem():
-        # Standard error may be a log while somebody looks at standard output.
+        # Standard error may be redirected to a file while standard output is the terminal.
         file = sys.stdout if sys.stdout.isatty() and not sys.stderr.isatty() else sys.stderr
         print(f"contentui: {problem}", file=file)
         return NO_SCREEN
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty means unset, which Textual takes for set
-    # The threads that look and sort would each time keep a key waiting for 5 ms.
+    # With Python's default of 5 ms, the monitor's and the sorting threads would delay each key.
     sys.setswitchinterval(SWITCH_S)
-    from contentui.tui.app import ContentUI, Looks
+    from contentui.tui.app import Appearance, ContentUI
     from contentui.tui.session import Session
 
-    looks = Looks(low_bandwidth=low_bandwidth, theme=theme, no_color="NO_COLOR" in os.environ)
+    appearance = Appearance(
+        low_bandwidth=low_bandwidth, theme=theme, no_color="NO_COLOR" in os.environ
+    )
     session = Session(source, read_only=read_only)
-    app = ContentUI(session, interval_s=1.0 if low_bandwidth else interval_s, looks=looks)
+    app = ContentUI(session, interval_s=1.0 if low_bandwidth else interval_s, appearance=appearance)
     app.run(mouse=mouse)
     return app.return_code or 0
 

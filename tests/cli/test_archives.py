@@ -98,7 +98,7 @@ def test_an_archive_is_not_written_to_a_terminal(program, archive):
     program.ok("import", "web.tar")
     with on_terminal(program, "export", NAME) as terminal:
         assert terminal.end() == 2
-    assert b"no text for a terminal" in terminal.seen
+    assert b"refusing to write an archive to a terminal" in terminal.seen
 
 
 def test_a_nameless_image_is_told(program, archive, tmp_path):

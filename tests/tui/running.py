@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from contentui.tui.app import ContentUI, Looks
+from contentui.tui.app import Appearance, ContentUI
 from contentui.tui.footer import KeyBar
 from contentui.tui.screens.dashboard import Dashboard
 
@@ -71,8 +71,8 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    session: Session, size: tuple[int, int] = (120, 40), looks: Looks | None = None
+    session: Session, size: tuple[int, int] = (120, 40), appearance: Appearance | None = None
 ) -> AsyncIterator[Running]:
-    app = ContentUI(session, interval_s=0.05, looks=looks)
+    app = ContentUI(session, interval_s=0.05, appearance=appearance)
     async with app.run_test(size=size) as pilot:
         yield Running(app, pilot)

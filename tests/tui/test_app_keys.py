@@ -14,7 +14,7 @@ from contentui.actions.model import Verb
 from contentui.content.errors import NotFound
 from contentui.content.model import IngestId
 from contentui.monitor.model import Freshness, Health
-from contentui.tui.app import Looks
+from contentui.tui.app import Appearance
 from contentui.tui.messages import StoreViewTaken
 from contentui.tui.screens.detail import DetailScreen
 from contentui.tui.screens.help import HelpScreen
@@ -377,7 +377,7 @@ async def test_q_leaves(key):
 
 async def test_no_color_draws_without_any(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    async with running(FrozenSession(), looks=Looks(no_color=True)) as ui:
+    async with running(FrozenSession(), appearance=Appearance(no_color=True)) as ui:
         await ui.shown()
         assert ui.app.native_ansi_color
         colours = {
@@ -421,7 +421,7 @@ async def test_the_open_detail_follows_its_item_until_it_is_gone():
         ui.dashboard.post_message(StoreViewTaken(store_view((grown,), seq=2)))
         await ui.until(lambda: "5,123,456" in sheet.query_one(TextView).plain)
         ui.dashboard.post_message(StoreViewTaken(store_view((), seq=3)))
-        await ui.until(lambda: "gone" in str(sheet.query_one(".sheet").border_title))
+        await ui.until(lambda: "gone" in str(sheet.query_one(".overlay").border_title))
 
 
 async def test_an_order_by_a_column_without_room_is_said_in_the_title():

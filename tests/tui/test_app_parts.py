@@ -20,34 +20,34 @@ from contentui.stores.detect import detect, first_choice
 from contentui.stores.source import of_store
 from contentui.tui.commands import COMMANDS
 from contentui.tui.footer import Hint, fit
-from contentui.tui.pace import WINDOW, Pace
+from contentui.tui.refresh_throttle import WINDOW, RefreshThrottle
 from contentui.tui.run import screen_problem
 from contentui.tui.screens.plan import command_line, concern_lines
 from contentui.tui.text_view import wrap
 
 
 def test_a_slow_loop_halves_the_rate_and_a_quick_one_restores_it():
-    pace = Pace(0.25)
-    changed = [pace.saw(0.2) for _ in range(WINDOW)]
+    pace = RefreshThrottle(0.25)
+    changed = [pace.record_lag(0.2) for _ in range(WINDOW)]
     assert any(changed)
     assert pace.interval_s >= 0.5
     for _ in range(20 * WINDOW):
-        pace.saw(0.001)
+        pace.record_lag(0.001)
     assert pace.interval_s == 0.25
     assert not pace.is_slowed
 
 
 def test_one_hiccup_changes_nothing():
-    pace = Pace(0.25)
+    pace = RefreshThrottle(0.25)
     for n in range(10 * WINDOW):
-        pace.saw(0.4 if n % WINDOW == 3 else 0.001)
+        pace.record_lag(0.4 if n % WINDOW == 3 else 0.001)
     assert pace.interval_s == 0.25
 
 
 def test_the_rate_never_falls_without_end():
-    pace = Pace(0.25, slowest_s=2.0)
+    pace = RefreshThrottle(0.25, slowest_s=2.0)
     for _ in range(100 * WINDOW):
-        pace.saw(5.0)
+        pace.record_lag(5.0)
     assert pace.interval_s == 2.0
 
 

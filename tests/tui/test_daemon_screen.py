@@ -186,7 +186,7 @@ async def test_several_are_asked_one_after_the_other_and_listed():
         plain = sheet.query_one(TextView).plain
         assert "Poisoned" in plain
         assert "it is gone" in plain
-        title = sheet.query_one(".sheet").border_title
+        title = sheet.query_one(".overlay").border_title
         assert "3 asked" in title
         assert "1 poisoned" in title
         assert {each.id for each in frozen.probed} == {row.key for row in rows}

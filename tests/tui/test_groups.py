@@ -166,7 +166,7 @@ async def test_keys_on_a_groups_line_touch_nothing():
         assert table.cursor_row.image == PULL.image
         await ui.press("up", "enter")
         sheet = await ui.screen(DetailScreen)
-        assert sheet.query_one(".sheet").border_title == "Pull"
+        assert sheet.query_one(".overlay").border_title == "Pull"
 
 
 async def test_cursor_marks_filter_and_sort_stay_with_their_items():

@@ -6,7 +6,7 @@ import pytest
 from frozen import FrozenSession, store_view
 from textual.widgets import Input
 
-from contentui.tui.app import ContentUI, Looks
+from contentui.tui.app import Appearance, ContentUI
 from contentui.tui.screens.dashboard import Dashboard
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -91,10 +91,10 @@ def test_empty(snap_compare):
 
 
 def test_light(snap_compare):
-    app = ContentUI(FrozenSession(), looks=Looks(theme="contentui-light"))
+    app = ContentUI(FrozenSession(), appearance=Appearance(theme="contentui-light"))
     assert snap_compare(app, terminal_size=(120, 40), run_before=settled)
 
 
 def test_sixteen_colours(snap_compare):
-    app = ContentUI(FrozenSession(), looks=Looks(low_bandwidth=True))
+    app = ContentUI(FrozenSession(), appearance=Appearance(low_bandwidth=True))
     assert snap_compare(app, terminal_size=(80, 24), run_before=settled)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from contentui.cli.arguments import add_filters, digest
 from contentui.cli.destroying import add_destroying, carry_out, check_choice
 from contentui.cli.exits import Exit
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -72,6 +72,6 @@ def _named(there: Mapping[Digest, Info], names: Iterable[Digest]) -> tuple[list[
         if name in there:
             chosen.append(there[name])
         else:
-            say(f"there is no blob {name}")
+            print_error(f"there is no blob {name}")
             code = Exit.NOT_FOUND
     return chosen, code

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import duration
 from contentui.cli.exits import Exit
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 from contentui.cli.signals import Signalled, interruptible
 from contentui.cli.verbs.ui import add_screen_options
 
@@ -46,7 +46,7 @@ def run(args: Namespace, context: Context) -> int:
         from contentui.tui.run import screen_problem
 
         if problem := screen_problem():
-            say(problem, "or: contentui demo --headless --seconds 5 --json")
+            print_error(problem, "or: contentui demo --headless --seconds 5 --json")
             return Exit.USAGE
     from contentui.demo.session import demo_store
 
@@ -57,7 +57,7 @@ def run(args: Namespace, context: Context) -> int:
     except Signalled as error:
         return 128 + error.signum
     except RuntimeError as error:
-        say(str(error))
+        print_error(str(error))
         return Exit.FAILED
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import FILES, completes
 from contentui.cli.exits import Exit
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
 from contentui.content.errors import InvalidArgument
 from contentui.text import visible
@@ -59,7 +59,7 @@ def run(args: Namespace, context: Context) -> int:
     to_stdout = args.output in (None, "-")
     if to_stdout and context.out.is_terminal:
         raise InvalidArgument(
-            "an archive is no text for a terminal", advice="use -o FILE or > FILE"
+            "refusing to write an archive to a terminal", advice="use -o FILE or > FILE"
         )
     store = context.store()
     sources = [Source(*image_named(store, text)) for text in args.images]
@@ -80,7 +80,7 @@ def run(args: Namespace, context: Context) -> int:
 def _tell_absent(absent: Iterable[Child]) -> None:
     names = sorted({str(each.platform or each.descriptor.digest.short()) for each in absent})
     if names:
-        say(
+        print_error(
             f"not here and not exported: {visible(', '.join(names), 300)}",
             "'contentui pull --all-platforms' gets them; --platform exports one that is whole",
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.cli.exits import Exit
-from contentui.cli.output import note
+from contentui.cli.output import print_note
 from contentui.cli.registries import add_registry, settings_of
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
@@ -54,7 +54,7 @@ def run(args: Namespace, context: Context) -> int:
             context.out.write(registry.manifest(descriptor))
         else:
             descriptor = registry.describe(Digest.parse(args.object), media_type)
-            stream_object(registry, descriptor, context.out.write, note)
+            stream_object(registry, descriptor, context.out.write, print_note)
     context.out.flush()
     return Exit.DONE
 

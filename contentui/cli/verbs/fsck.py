@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, add_wide
 from contentui.cli.exits import Exit
-from contentui.cli.output import note, say
+from contentui.cli.output import print_error, print_note
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
 from contentui.content.errors import InvalidArgument, ReadOnly
 from contentui.text import visible
@@ -70,7 +70,7 @@ def run(args: Namespace, context: Context) -> int:
             _show(args, context, findings)
             return _code(findings)
         if not args.yes and not _agreed(findings):
-            say("nothing was done")
+            print_error("nothing was done")
             return Exit.FAILED
         return _repair(args, context, store, findings)
 
@@ -108,12 +108,12 @@ def _show(args: Namespace, context: Context, findings: Sequence[Finding]) -> Non
         context.out.lines(visible(finding.name) for finding in findings)
         return
     if not findings:
-        note("nothing found")
+        print_note("nothing found")
         return
     context.out.lines(_table(findings, None if args.wide else context.out.width))
     able = sum(bool(finding.repair) for finding in findings)
     found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
-    note(f"{found}, {able or 'none'} of which can be repaired here")
+    print_note(f"{found}, {able or 'none'} of which can be repaired here")
 
 
 def _table(findings: Iterable[Finding], width: int | None) -> Iterator[str]:
@@ -144,10 +144,10 @@ def _agreed(findings: Sequence[Finding]) -> bool:
             advice="look at --repair --dry-run, then give --yes",
         )
     for finding in able[:_SHOWN]:
-        note(f"  {visible(finding.name, 400)}: {finding.problem}")
-        note(f"    {finding.repair}")
+        print_note(f"  {visible(finding.name, 400)}: {finding.problem}")
+        print_note(f"    {finding.repair}")
     if len(able) > _SHOWN:
-        note(f"  and {len(able) - _SHOWN} more")
+        print_note(f"  and {len(able) - _SHOWN} more")
     sys.stderr.write(f"Repair {len(able)}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -166,11 +166,11 @@ def _repair(
             store, findings, journal=journal, report=lambda outcome: _tell(args, context, outcome)
         )
     except KeyboardInterrupt:
-        say("interrupted: the other findings are left alone", "check again")
+        print_error("interrupted: the other findings are left alone", "check again")
         raise
     finally:
         if journal.problem:
-            say(f"the outcome is not recorded: {journal.problem}")
+            print_error(f"the outcome is not recorded: {journal.problem}")
     for finding in remaining:
         _tell_remaining(args, context, finding)
     remaining += [outcome.finding for outcome in outcomes if outcome.remains]
@@ -188,7 +188,7 @@ def _tell(args: Namespace, context: Context, outcome: Repaired) -> None:
         context.out.line(name)
     else:
         advice = outcome.error.advice if outcome.error else ""
-        say(f"{name}: {outcome.result}: {visible(outcome.reason, 2000)}", advice)
+        print_error(f"{name}: {outcome.result}: {visible(outcome.reason, 2000)}", advice)
 
 
 def _tell_remaining(args: Namespace, context: Context, finding: Finding) -> None:
@@ -199,4 +199,4 @@ def _tell_remaining(args: Namespace, context: Context, finding: Finding) -> None
         record = {**finding_to_json(finding), "result": "left", "reason": "no repair from here"}
         context.out.line(json_line(record))
     else:
-        say(f"{visible(finding.name, 400)}: {finding.problem}", finding.advice)
+        print_error(f"{visible(finding.name, 400)}: {finding.problem}", finding.advice)

@@ -98,6 +98,7 @@ def _harmless(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
     plain = text.replace("\n", "").replace("\t", "")
     if visible(plain, len(plain) + 1) != plain:
         raise InvalidArgument(
-            "this is no text for a terminal", advice="redirect it, use -o FILE, or --force-tty"
+            "refusing to write binary data to a terminal",
+            advice="redirect it, use -o FILE, or --force-tty",
         )
     return iter((data,))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import FILES, add_format, completes
 from contentui.cli.exits import Exit
-from contentui.cli.output import note, say
+from contentui.cli.output import print_error, print_note
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
 from contentui.text import visible
 
@@ -58,7 +58,7 @@ def run(args: Namespace, context: Context) -> int:
         with interruptible():
             found = Import(store, name=name).run(_members(args))
     except Signalled as error:
-        say("interrupted: whole blobs are kept", "import the archive again to go on")
+        print_error("interrupted: whole blobs are kept", "import the archive again to go on")
         return 128 + error.signum
     for image in found:
         _print(args, context, image)
@@ -93,10 +93,10 @@ def _opened(path: str) -> BinaryIO:
 def _print(args: Namespace, context: Context, image: Imported) -> None:
     digest = image.target.digest
     if image.replaced is not None:
-        note(f"{image.name} stood for {image.replaced} before")
+        print_note(f"{image.name} stood for {image.replaced} before")
     if not image.name:
         called = f": the archive calls it {visible(image.called, 200)}" if image.called else ""
-        say(f"{digest.short()} has no name{called}", "import it with --name IMAGE")
+        print_error(f"{digest.short()} has no name{called}", "import it with --name IMAGE")
     if args.json:
         from contentui.present.records import imported_record, json_line
 

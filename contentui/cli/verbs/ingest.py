@@ -23,7 +23,7 @@ from contentui.cli.arguments import (
     size,
 )
 from contentui.cli.exits import Exit
-from contentui.cli.output import note, say
+from contentui.cli.output import print_error, print_note
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
 from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument
 from contentui.content.helpers import lock_holders
@@ -139,7 +139,7 @@ def _source(path: str | None, *, quiet: bool) -> BinaryIO:
     if not sys.stdin.isatty():
         return cast("BinaryIO", raw)
     if not quiet:
-        note("reading standard input: type, and end with Ctrl-D; a file is named by --from")
+        print_note("reading standard input: type, and end with Ctrl-D; a file is named by --from")
     return cast("BinaryIO", _Keyboard(raw))
 
 
@@ -209,8 +209,9 @@ def _print(args: Namespace, context: Context, written: Written) -> None:
     if not args.quiet and mode_for(None) == "bar" and written.outcome != "created":
         from contentui.text import human_size
 
-        kept = human_size(written.resumed_from)
-        note("it was there already" if written.outcome == "existed" else f"went on from {kept}")
+        resumed = f"resumed from {human_size(written.resumed_from)}"
+        existed = written.outcome == "existed"
+        print_note("the blob was in the store already" if existed else resumed)
     context.out.line(str(written.info.digest))
 
 
@@ -223,18 +224,20 @@ def _tell_what_is_kept(
     try:
         status = store.status(name)
     except ContentError:
-        say("interrupted before anything was kept")
+        print_error("interrupted before anything was kept")
         return
     again = shell_line(["contentui", *context.argv])
     if holder := (lock_holders(store, (status.id,)) or {}).get(status.id):
-        say(f"interrupted while {holder_text(holder)} holds the ref", f"try again with: {again}")
+        print_error(
+            f"interrupted while {holder_text(holder)} holds the ref", f"retry with: {again}"
+        )
         return
     advice = f"go on with: {again}"
     if not rewindable:
         advice = f"a pipe starts over, a file goes on: {again} --from FILE"
     if args.file is None and rewindable:
         advice += " < FILE"
-    say(
+    print_error(
         f"interrupted: the ingest {visible(name, 160)} is kept at {exact_size(status.offset)}",
         advice,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from contentui.cli.arguments import add_format, add_wide
 from contentui.cli.exits import Exit
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -35,7 +35,7 @@ def run(args: Namespace, context: Context) -> int:
     journal = Journal()
     records = journal.tail(max(args.lines, 0))
     if journal.problem:
-        say(journal.problem)
+        print_error(journal.problem)
         return Exit.FAILED
     if args.json:
         from contentui.present.records import json_line

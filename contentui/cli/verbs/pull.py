@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format
 from contentui.cli.exits import Exit
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 from contentui.cli.progress import add_progress, mode_for
 from contentui.cli.registries import add_registry
 
@@ -74,7 +74,7 @@ def get_image(args: Namespace, context: Context, *, record: bool) -> int:
                 root = None
     if root is None:
         again = shell_line(["contentui", *context.argv])
-        say("interrupted: what arrived is kept", f"go on with: {again}")
+        print_error("interrupted: what arrived is kept", f"go on with: {again}")
         return 128 + signum
     _print(args, context, str(registry.reference), root)
     return Exit.DONE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, size
 from contentui.cli.exits import Exit
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 from contentui.cli.progress import add_progress, mode_for
 from contentui.cli.registries import add_registry
 
@@ -76,7 +76,7 @@ def run(args: Namespace, context: Context) -> int:
                 signum = error.signum
     if signum:
         again = shell_line(["contentui", *context.argv])
-        say("interrupted: what the registry has isn't sent again", f"go on with: {again}")
+        print_error("interrupted: what the registry has isn't sent again", f"go on with: {again}")
         return 128 + signum
     if args.json:
         from contentui.present.records import json_line, pushed_record

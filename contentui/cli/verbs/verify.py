@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, digest, ref
 from contentui.cli.exits import Exit, exit_for
-from contentui.cli.output import say
+from contentui.cli.output import print_error
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
 from contentui.content.errors import ContentError, DataLoss, NotFound
 
@@ -64,7 +64,7 @@ def run(args: Namespace, context: Context) -> int:
         with ProgressLine("verify", total, mode_for(args.progress)) as progress:
             findings, failed = _verify_all(args, context, store, infos, progress)
     if findings:
-        say(f"{findings} of {len(infos)} blobs are not what their names say")
+        print_error(f"{findings} of {len(infos)} blobs are not what their names say")
         return Exit.FINDINGS
     return Exit.FINDINGS if probed == Exit.FINDINGS else missing or failed or probed
 
@@ -79,7 +79,7 @@ def _chosen(store: Store, names: Iterable[Digest]) -> tuple[list[Info], int]:
         try:
             found.append(store.info(name))
         except ContentError as error:
-            say(error.message, error.advice)
+            print_error(error.message, error.advice)
             code = code or exit_for(error)
     return found, code
 
@@ -123,4 +123,4 @@ def _print(args: Namespace, context: Context, info: Info, ok: bool | None, probl
     elif ok is False:
         context.out.line(info.digest)
     if problem and not (args.quiet and ok is False):
-        say(problem)
+        print_error(problem)

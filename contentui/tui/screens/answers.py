@@ -54,7 +54,7 @@ class AnswersScreen(ModalScreen[None]):
         self._lines = answer_lines(answers, now_ns)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="sheet -fit") as box:
+        with Vertical(classes="overlay -fit") as box:
             box.border_title = self._title
             box.border_subtitle = "y copies all of it · esc closes"
             yield TextView(self._lines, id="answers-lines")

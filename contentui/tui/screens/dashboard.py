@@ -41,8 +41,8 @@ from contentui.tui.messages import (
 )
 from contentui.tui.screens import words
 from contentui.tui.screens.filter_line import FilterLine
+from contentui.tui.screens.overlay import Overlay
 from contentui.tui.screens.pane import Pane
-from contentui.tui.screens.sheet import Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +95,7 @@ class Dashboard(Screen[None]):
         self._progress = ""
         self._unwatched = 0
         self._rows_seen: tuple[object, object] = ((), ())
-        self._sheet = Sheet(self)
+        self._overlay = Overlay(self)
         self.read_only_reason = ""
 
     @property
@@ -135,7 +135,7 @@ class Dashboard(Screen[None]):
         self.read_only_reason = message.store_view.read_only_reason
         self._use_columns(message.store_view)
         for notice in message.store_view.notices:
-            self._app.tell(visible(notice, 600), "warning", for_s=NOTICE_S)
+            self._app.toast(visible(notice, 600), "warning", for_s=NOTICE_S)
         self._paint_together()
         if not failed and _looks_same(before, message.store_view):
             self._refresh_header()
@@ -143,7 +143,7 @@ class Dashboard(Screen[None]):
             self._refresh_all()
         else:
             self._refresh_header()
-            self._sheet.follow(before, message.store_view)
+            self._overlay.follow(before, message.store_view)
 
     def _use_columns(self, store_view: StoreView) -> None:
         """With the namespaces, once there are any; the column stays when its rows go."""
@@ -196,7 +196,7 @@ class Dashboard(Screen[None]):
         for pane in (self.ingests, self.blobs):
             pane.table.marks = pane.table.marks - gone
         for text, severity in words.outcome(message.outcomes):
-            self._app.tell(text, severity)
+            self._app.toast(text, severity)
 
     @on(Probed)
     def _probed(self, message: Probed) -> None:
@@ -205,7 +205,7 @@ class Dashboard(Screen[None]):
 
             self.app.push_screen(AnswersScreen(message.answers, time.time_ns()))
         else:  # something else was opened meanwhile
-            self._app.tell(probing.summary(message.answers), for_s=ANSWER_S)
+            self._app.toast(probing.summary(message.answers), for_s=ANSWER_S)
 
     def progress(self, text: str) -> None:
         """What is under way, on the notice line; nothing when it has ended."""
@@ -321,14 +321,14 @@ class Dashboard(Screen[None]):
     def _table_changed(self) -> None:
         if self.is_active:
             for pane in (self.ingests, self.blobs):
-                pane.say()
+                pane.update_title()
             self._refresh_detail()
             self._refresh_keys()
 
     @on(LiveTable.MarksChanged)
     def _marks_vanished(self, message: LiveTable.MarksChanged) -> None:
         if vanished := len(message.vanished):
-            self._app.tell(f"{vanished:,} marked item{'s are' if vanished > 1 else ' is'} gone.")
+            self._app.toast(f"{vanished:,} marked item{'s are' if vanished > 1 else ' is'} gone.")
 
     def on_descendant_focus(self) -> None:
         for pane in (self.ingests, self.blobs):
@@ -425,7 +425,7 @@ class Dashboard(Screen[None]):
     def action_plan(self, verb: str, _key: str = "") -> None:
         """Show what the verb would do to the marked items, or to the one under the cursor."""
         if self.read_only_reason:
-            self._app.tell(f"Read-only: {visible(self.read_only_reason, 600)}", "warning")
+            self._app.toast(f"Read-only: {visible(self.read_only_reason, 600)}", "warning")
             return
         if not (rows := self._targets()):
             return
@@ -436,11 +436,11 @@ class Dashboard(Screen[None]):
     def _targets(self) -> Sequence[Any]:
         """The rows that a key acts on; none, and the reason told, when it can't."""
         if self._trouble:
-            self._app.tell(f"Not now. {self._trouble}", "warning")
+            self._app.toast(f"Not now. {self._trouble}", "warning")
             return ()
         rows = self._settle().targets()
         if not rows:
-            self._app.tell("The marked items are filtered away; esc shows everything.", "warning")
+            self._app.toast("The marked items are filtered away; esc shows everything.", "warning")
         return rows
 
     def action_verify(self) -> None:
@@ -499,7 +499,7 @@ class Dashboard(Screen[None]):
         pane = self.active
         problem = pane.view.query.problem
         count = f"{len(pane.shown):,} of {pane.total:,}"
-        self.query_one(FilterLine).say(visible(problem, 60) if problem else count)
+        self.query_one(FilterLine).show_status(visible(problem, 60) if problem else count)
 
     def action_sort(self) -> None:
         self.active.view.sort_next()
@@ -526,7 +526,7 @@ class Dashboard(Screen[None]):
     @on(LiveTable.Chosen)
     def action_detail(self) -> None:
         """The row under the cursor, in full."""
-        self._sheet.open(self.active, self._now_ns)
+        self._overlay.open(self.active, self._now_ns)
 
     def action_copy(self) -> None:
         """The ref or the digest under the cursor, as a command would take it."""

@@ -44,7 +44,7 @@ class DetailScreen(ModalScreen[None]):
         self._lines = lines
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="sheet") as box:
+        with Vertical(classes="overlay") as box:
             box.border_title = self._title
             box.border_subtitle = "y copies all of it · esc closes"
             yield TextView(self._lines, id="detail-lines")
@@ -58,7 +58,7 @@ class DetailScreen(ModalScreen[None]):
     def end(self) -> None:
         """The item is gone: say so, and keep what was known last."""
         if self.is_mounted:
-            self.query_one(".sheet").border_title = f"{self._title}, as it was: it is gone now"
+            self.query_one(".overlay").border_title = f"{self._title}, as it was: it is gone now"
 
     def action_copy(self) -> None:
         """The whole text."""

@@ -45,7 +45,7 @@ class FilterLine(Horizontal):
         """Hide it."""
         self.remove_class("-shown")
 
-    def say(self, text: str) -> None:
+    def show_status(self, text: str) -> None:
         """The count, or what is wrong."""
         self.query_one(".count", Static).update(text)
 

@@ -49,7 +49,7 @@ class HelpScreen(ModalScreen[None]):
         self._lines = lines
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="sheet") as box:
+        with Vertical(classes="overlay") as box:
             box.border_title = "Keys"
             box.border_subtitle = "esc closes"
             yield TextView(self._lines, id="help-lines")

@@ -28,7 +28,7 @@ class JournalScreen(ModalScreen[None]):
         self._lines = lines
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="sheet") as box:
+        with Vertical(classes="overlay") as box:
             box.border_title = "Journal"
             box.border_subtitle = "newest first · esc closes"
             yield TextView(self._lines, id="journal-lines")

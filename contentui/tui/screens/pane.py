@@ -54,7 +54,7 @@ class Pane(Vertical, Generic[Row]):
         self._all: Sequence[Row] = ()
         self._shown: Sequence[Row] = ()
         self._keys: tuple[Sequence[Row], frozenset[str]] = ((), frozenset())
-        self._title_said = ""
+        self._title_shown = ""
         self._ordering: tuple[Task[Row], float] | None = None
         self._groups: Sequence[GroupHeading] = ()
         self._arranged: tuple[object, object, Sequence[Row | Heading]] = ((), (), ())
@@ -113,7 +113,7 @@ class Pane(Vertical, Generic[Row]):
         self.table.empty_text = self._empty()
         self.table.sort_by(self.view.sort, self.view.descending)
         self.table.show(self._grouped(), now_ns, self._exists)
-        self.say()
+        self.update_title()
 
     def _grouped(self) -> Sequence[Row | Heading]:
         """The same object as long as nothing about it changed."""
@@ -137,11 +137,11 @@ class Pane(Vertical, Generic[Row]):
             )
         return self.empty_text
 
-    def say(self) -> None:
+    def update_title(self) -> None:
         """Bring the border's title up to date."""
         title = " · ".join([self._count(), *self._notes()])
-        if title != self._title_said:
-            self._title_said = title
+        if title != self._title_shown:
+            self._title_shown = title
             self.border_title = Content(title)
 
     def _order(self) -> str:

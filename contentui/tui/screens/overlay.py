@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Subject = IngestRow | BlobRow | Group
 
 
-class Sheet:
+class Overlay:
     """One at a time, over its dashboard."""
 
     def __init__(self, dashboard: Dashboard) -> None:

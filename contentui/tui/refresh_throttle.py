@@ -10,7 +10,7 @@ WINDOW = 20
 """Samples that are judged together: ten seconds at two a second."""
 
 
-class Pace:
+class RefreshThrottle:
     """Turns measured lags of the event loop into an interval between looks.
 
     Halves the rate when one look in twenty finds the loop more than 50 ms late, and goes back
@@ -28,7 +28,7 @@ class Pace:
         """Whether the rate is below the wanted one."""
         return self.interval_s > self.wanted_s
 
-    def saw(self, lag_s: float) -> bool:
+    def record_lag(self, lag_s: float) -> bool:
         """Take one measured lag in seconds; True when the interval changed."""
         self._lags.append(max(lag_s, 0.0))
         if len(self._lags) < WINDOW // 2:
