@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
 from contentui.content.filters import info_filter, parse_filter, status_filter
-from contentui.content.model import Info, Liveness, Status, ingest_id
+from contentui.content.model import Info, Status, ingest_id
+from contentui.monitor.model import IngestState, Thresholds
+from contentui.monitor.states import ingest_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +22,10 @@ _REFS = ("a", "Z9", "-", "é", "layer-sha256:0", "upload 7\n")
 """Refs that have nothing in common: what matches all of them selects nothing."""
 
 ABANDONED_AFTER_S = 30.0
-"""Silence in seconds that makes an ingest without a writer abandoned, in our own stores."""
+"""Silence in seconds that a selection of abandoned ingests requires besides their state.
+
+A pull that waits between two retries holds nothing, and is not to lose its bytes.
+"""
 
 
 def check_ref_filters(filters: Sequence[str]) -> None:
@@ -71,14 +76,18 @@ def _info_probes(selectors: Iterable[Selector]) -> Iterator[Info]:
 
 
 def is_silent(facts: IngestFacts, seconds: float, now_ns: int) -> bool:
-    """Whether no byte came for so long: never assumed when its time is unknown or lies ahead."""
+    """Whether no byte came for so many seconds; False where that time is unknown or ahead."""
     updated = facts.status.updated_ns
     return not facts.moving and 0 < updated <= now_ns - int(seconds * 1e9)
 
 
 def is_abandoned(facts: IngestFacts, seconds: float, now_ns: int) -> bool:
-    """Whether it is sound, incomplete and silent, and for sure nobody holds it."""
-    status = facts.status
-    if status.damage or status.refused or 0 < status.total <= status.offset:
-        return False
-    return facts.liveness is Liveness.FREE and is_silent(facts, seconds, now_ns)
+    """Whether an ingest's state is abandoned, and it has been silent for so many seconds."""
+    state, _ = ingest_state(
+        facts.status,
+        liveness=facts.liveness,
+        silent_s=0.0 if facts.moving else max(now_ns - facts.status.updated_ns, 0) / 1e9,
+        thresholds=Thresholds(),
+        grown_s=0.0 if facts.moving else None,
+    )
+    return state is IngestState.ABANDONED and is_silent(facts, seconds, now_ns)

@@ -9,7 +9,7 @@ from contentui.content.errors import FailedPrecondition, NotFound, PermissionDen
 from contentui.content.helpers import lock_holders, refresh_statuses
 from contentui.content.model import Liveness
 from contentui.monitor.clock import SECOND_NS, ClockJumpDetector, Now
-from contentui.monitor.states import UNCONFIRMED_REASON
+from contentui.monitor.states import GROWING_S, UNCONFIRMED_REASON
 from contentui.monitor.tracked import RECENT_NS, TrackedIngest
 
 if TYPE_CHECKING:
@@ -68,10 +68,18 @@ class IngestTracker:
     ) -> None:
         self._store = store
         self._thresholds = thresholds
-        self._stalled_ns = int(thresholds.stalled_after_s * SECOND_NS)
+        quiet_ns = int(thresholds.quiet_after_s * SECOND_NS)
+        self._silence_steps_ns = tuple(
+            sorted({quiet_ns, int(thresholds.stalled_after_s * SECOND_NS)})
+        )
+        """Silences that change a state."""
         self._reconcile_ns = int(reconcile_s * SECOND_NS)
         self._mono = mono
         self._listing = store.roles.ingest_listing
+        self._holder_steps_ns = {RECENT_NS, *self._silence_steps_ns}
+        """Silences after which holders are looked up again."""
+        if self._listing is not None:  # where a lookup costs no daemon's time
+            self._holder_steps_ns.add(int(GROWING_S * SECOND_NS))
         self._version: Hashable = None
         self._all: dict[str, TrackedIngest] = {}
         self._rows: dict[str, IngestRow] = {}
@@ -330,9 +338,9 @@ class IngestTracker:
 
     def _ask_holders(self, touched: set[str], now: Now, request: ScanRequest) -> set[str]:
         """Ask for the holders that may have changed; return the ids for which they did."""
-        known, stalled_ns = self._all, self._stalled_ns
+        known, steps_ns = self._all, self._holder_steps_ns
         asked = known.keys() if self._holders_checked_at == now.mono else touched
-        ask = {key for key in asked if known[key].needs_holder_check(now, stalled_ns)}
+        ask = {key for key in asked if known[key].needs_holder_check(now, steps_ns)}
         if request.focus and now.mono - self._focus_asked_at >= SECOND_NS:
             self._focus_asked_at = now.mono
             ask |= request.focus & known.keys()
@@ -382,8 +390,10 @@ class IngestTracker:
             self._active.add(key)
             return
         self._active.discard(key)
-        if tracked.silent_ns(now) < self._stalled_ns:
-            self._waiting[key] = due = tracked.quiet_since + self._stalled_ns
-            self._next_due = min(self._next_due, due)
-        else:
+        silent_ns = tracked.silent_ns(now)
+        step_ns = next((step for step in self._silence_steps_ns if silent_ns < step), None)
+        if step_ns is None:
             self._waiting.pop(key, None)
+        else:
+            self._waiting[key] = due = tracked.quiet_since + step_ns
+            self._next_due = min(self._next_due, due)

@@ -21,13 +21,16 @@ class IngestState(StrEnum):
     MOVING = "moving"
     COMPLETE = "complete"
     """All bytes are there, not committed yet."""
-    UNKNOWN = "holder unknown"
-    """Silent, and nobody can say whether its writer lives."""
+    QUIET = "quiet"
+    """No byte for some seconds, which is nothing unusual."""
+    UNKNOWN = "unknown"
+    """No byte was seen, and whether a writer holds it can't be determined."""
     TRICKLE = "trickle"
+    """Bytes arrive, but very slowly."""
     STALLED = "stalled"
-    """Silent, while a live writer holds it."""
+    """No byte for long, and it is not known to be free."""
     ABANDONED = "abandoned"
-    """Silent, and nobody holds it."""
+    """Incomplete, and no writer holds it."""
     POISONED = "poisoned"
     """Complete with the wrong digest: every retry fails until it is removed."""
     DAMAGED = "damaged"
@@ -35,10 +38,12 @@ class IngestState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When silence becomes a state. All are settings."""
+    """When silence changes an ingest's state. All are settings."""
 
+    quiet_after_s: float = 10.0
+    """Silence in seconds before quiet."""
     stalled_after_s: float = 30.0
-    """Silence in seconds before stalled or abandoned; 120 where clients buffer what they write."""
+    """Silence in seconds before stalled or unknown; 120 where clients buffer what they write."""
     trickle_bytes_s: float = 16_000.0
     """A rate in bytes per second below which an ingest trickles."""
     trickle_window_s: float = 120.0

@@ -1,4 +1,8 @@
-"""How an ingest is doing, and what to do about it: pure rules."""
+"""The one function that decides an ingest's state, and the sentence that explains it. Pure.
+
+The dashboard, ``active --verdict``, selections such as ``abort --abandoned`` and whatever else
+shows a state call `ingest_state`; they differ only in how long they have watched.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,24 @@ if TYPE_CHECKING:
     from contentui.content.model import Status
     from contentui.monitor.model import Thresholds
 
+GROWING_S = 1.0
+"""A byte within this many seconds means that somebody writes, whatever the lock table says."""
 ARRIVING = (IngestState.MOVING, "Bytes are arriving: nothing to do.")
-UNCONFIRMED_REASON = "Seen for the first time: wait for a second look."
-_UNCONFIRMED = (IngestState.MOVING, UNCONFIRMED_REASON)
-_QUIET_FREE = (
-    IngestState.MOVING,
+UNCONFIRMED_REASON = "Seen once, and its last change is old: wait for the second look."
+_UNCONFIRMED = (IngestState.QUIET, UNCONFIRMED_REASON)
+_RECENT = (IngestState.MOVING, "Its last byte is recent: nothing to do, or wait.")
+_ABANDONED = (
+    IngestState.ABANDONED,
     (
-        "Its last byte is recent, but no writer holds it any more: "
-        "run the same ingest again to resume it."
+        "It is incomplete and no writer holds it: run the same pull or ingest again to resume it,"
+        " or abort it."
     ),
 )
 _POISONED = (
     IngestState.POISONED,
     (
-        "All bytes are there, but they are not the ones that were asked for, and every retry will"
-        " fail: abort it or truncate it, then ingest again from a good source."
+        "All bytes are there, but they do not have the expected digest, so every retry fails:"
+        " abort or truncate it, then ingest again from a good source."
     ),
 )
 _COMPLETE_HELD = (
@@ -37,22 +44,22 @@ _COMPLETE_HELD = (
 _COMPLETE_HUNG = (
     IngestState.COMPLETE,
     (
-        "All bytes are there, but the live writer that holds it doesn't commit:"
+        "All bytes are there, but the live writer that holds it does not commit:"
         " look at that process; end it and run the same ingest again to commit."
     ),
 )
 _COMPLETE_HUNG_SERVED = (
     IngestState.COMPLETE,
     (
-        "All bytes are there, but the daemon's client that holds it doesn't commit: look at the"
-        " pull it belongs to; end that and start it again to commit."
+        "All bytes are there, but the daemon's client that holds it does not commit: look at the"
+        " pull it is part of; end that pull and start it again to commit."
     ),
 )
 _COMPLETE_FREE = (
     IngestState.COMPLETE,
     (
-        "All bytes are there, but nobody commits them: run the same ingest again to commit, or"
-        " abort it."
+        "All bytes are there, but no writer is left to commit them: run the same ingest again to"
+        " commit, or abort it."
     ),
 )
 _COMPLETE_UNKNOWN = (
@@ -62,61 +69,63 @@ _COMPLETE_UNKNOWN = (
 _TOO_MUCH = (
     IngestState.COMPLETE,
     (
-        "More bytes are there than were announced, and a commit of the announced size will fail:"
-        " look at its source, then abort it or truncate it."
+        "There are more bytes than its declared total, so a commit of that size will fail:"
+        " look at its source, then abort or truncate it."
     ),
 )
 
 
 def is_plain(status: Status) -> bool:
-    """Whether nothing but the time of its last byte decides about an ingest."""
+    """Whether only its holder and the time of its last byte decide an ingest's state."""
     incomplete = not status.total or status.offset < status.total
     return incomplete and not status.damage and status.refused is None
 
 
-def judge(
+def ingest_state(
     status: Status,
     *,
     liveness: Liveness,
-    silent_s: float | None,
+    silent_s: float,
     thresholds: Thresholds,
-    arriving: bool = False,
+    grown_s: float | None = None,
     confirmed: bool = True,
     slow: bool = False,
     served: bool = False,
 ) -> tuple[IngestState, str]:
     """The state of an ingest, and its reason: a sentence that ends with what to do.
 
-    The reason holds no running numbers, so that an ingest to which nothing happens keeps it.
+    The reason holds no running numbers, so that it stays the same object while nothing happens.
 
     Args:
         status: the ingest.
         liveness: whether a writer holds it.
-        silent_s: seconds without a byte; None when its times can't be believed.
-        thresholds: when silence becomes a state.
-        arriving: we saw it grow ourselves, in the last seconds.
-        confirmed: a second look confirmed the silence.
-        slow: over the whole window it was below the threshold of a trickle.
-        served: its writer is a client of a daemon, which nobody should end (`Holder.serves`).
+        silent_s: seconds since its last byte, as far as known; 0 where times can't be believed.
+        thresholds: when silence changes the state.
+        grown_s: seconds since we saw its offset grow ourselves; None: never.
+        confirmed: a second look showed that nothing has changed since the first.
+        slow: its rate over the whole window was below the threshold of a trickle.
+        served: its writer is a client of a daemon (`Holder.serves`), which must not be ended.
     """
     if status.damage:
         return IngestState.DAMAGED, _damaged(status.damage)
     if status.refused is not None:
         return _POISONED
-    silent = confirmed and silent_s is not None and silent_s >= thresholds.stalled_after_s
+    silent = confirmed and silent_s >= thresholds.stalled_after_s
     if 0 < status.total <= status.offset:
         return _complete(status, liveness, silent=silent, served=served)
+    if liveness is Liveness.FREE and (grown_s is None or grown_s >= GROWING_S):
+        return _ABANDONED
     if silent:
-        return _silent(liveness, thresholds.stalled_after_s, served=served)
+        return _silent(
+            liveness, thresholds.stalled_after_s, served=served, grew=grown_s is not None
+        )
     if slow:
         return _trickle(thresholds.trickle_bytes_s, thresholds.trickle_window_s)
-    if arriving:
-        return ARRIVING
-    if silent_s is None:
-        return _future(thresholds.stalled_after_s)
-    if not confirmed and silent_s >= thresholds.stalled_after_s:
+    if silent_s < thresholds.quiet_after_s:
+        return ARRIVING if grown_s is not None and grown_s <= silent_s else _RECENT
+    if not confirmed:
         return _UNCONFIRMED
-    return _QUIET_FREE if liveness is Liveness.FREE else _quiet(thresholds.stalled_after_s)
+    return _quiet(thresholds.quiet_after_s, thresholds.stalled_after_s)
 
 
 def _complete(
@@ -140,12 +149,14 @@ def _damaged(damage: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _silent(liveness: Liveness, after_s: float, *, served: bool) -> tuple[IngestState, str]:
+def _silent(
+    liveness: Liveness, after_s: float, *, served: bool, grew: bool
+) -> tuple[IngestState, str]:
     silence = f"No byte has arrived for {human_duration(after_s)} or longer"
-    if served and liveness is Liveness.HELD:
+    if liveness is Liveness.HELD and served:
         return IngestState.STALLED, (
             f"{silence}, while a live client of the daemon holds it: look at its source and at the"
-            " pull it belongs to; end that pull and not the daemon, or abort it, which makes that"
+            " pull it is part of; end that pull and not the daemon, or abort it, which makes that"
             " pull fail."
         )
     if liveness is Liveness.HELD:
@@ -153,13 +164,8 @@ def _silent(liveness: Liveness, after_s: float, *, served: bool) -> tuple[Ingest
             f"{silence}, while a live writer holds it: look at that process and its source;"
             " end it to free the ref, then resume or abort."
         )
-    if liveness is Liveness.FREE:
-        return IngestState.ABANDONED, (
-            f"{silence}, and no writer holds it: run the same ingest again to resume it, or abort"
-            " it."
-        )
-    return IngestState.UNKNOWN, (
-        f"{silence}, and nobody can tell whether its writer lives: ask for its lock (v, or"
+    return IngestState.STALLED if grew else IngestState.UNKNOWN, (
+        f"{silence}, and whether its writer lives can't be determined: probe its lock (v, or"
         " 'contentui verify --ingest REF') before you abort it."
     )
 
@@ -173,16 +179,8 @@ def _trickle(bytes_s: float, window_s: float) -> tuple[IngestState, str]:
 
 
 @lru_cache(maxsize=16)
-def _quiet(after_s: float) -> tuple[IngestState, str]:
-    return IngestState.MOVING, (
-        "No byte in the last seconds, which is nothing unusual:"
-        f" wait, after {human_duration(after_s)} it counts as stalled."
-    )
-
-
-@lru_cache(maxsize=16)
-def _future(after_s: float) -> tuple[IngestState, str]:
-    return IngestState.MOVING, (
-        "Its last change lies in the future, so one look can't tell its silence:"
-        f" watch it for longer than {human_duration(after_s)}."
+def _quiet(quiet_s: float, stalled_s: float) -> tuple[IngestState, str]:
+    return IngestState.QUIET, (
+        f"No byte has arrived for {human_duration(quiet_s)} or longer, as happens in most"
+        f" downloads: wait; after {human_duration(stalled_s)} it counts as stalled."
     )

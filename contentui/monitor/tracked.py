@@ -8,9 +8,11 @@ from contentui.content.model import Liveness
 from contentui.monitor.clock import SECOND_NS
 from contentui.monitor.model import IngestRow, IngestState
 from contentui.monitor.rates import BurstMeter, RateMeter, eta_s
-from contentui.monitor.states import ARRIVING, is_plain, judge
+from contentui.monitor.states import ARRIVING, ingest_state, is_plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from contentui.content.model import Holder, Status
     from contentui.monitor.clock import Now
     from contentui.monitor.model import Thresholds
@@ -102,6 +104,8 @@ class TrackedIngest:
             self._bursts.grew(grown, now.mono)
             self._grew_at = now.mono
             self.last_byte_ns = now.wall
+            if self.held is Liveness.FREE and now.mono - self.holder_checked_at >= SECOND_NS:
+                self.holder_checked_at = -1
         self.meter.add(grown, now.mono)
         self._seen_at = now.mono
         return grown
@@ -133,31 +137,30 @@ class TrackedIngest:
         self.held, self.holder = held, holder
         return True
 
-    def needs_holder_check(self, now: Now, stalled_ns: int) -> bool:
-        """Whether its writer must be asked for: news, or it fell silent since the last time."""
+    def needs_holder_check(self, now: Now, steps_ns: Iterable[int]) -> bool:
+        """Whether its holder must be looked up: its silence passed one of ``steps_ns`` since."""
         if self.holder_checked_at < 0:
             return True
         silent = now.mono - self.quiet_since
-        if silent < RECENT_NS:
-            return silent >= stalled_ns > self.holder_checked_at - self.quiet_since
-        since = self.holder_checked_at - self.quiet_since
-        return since < RECENT_NS or since < stalled_ns <= silent
+        before = self.holder_checked_at - self.quiet_since
+        return any(before < step <= silent for step in steps_ns)
 
     def judge(self, now: Now, thresholds: Thresholds) -> IngestRow | None:
         """Its new row where something about it changed, else None."""
         silent_ns = now.mono - self.quiet_since
-        arriving = self._grew_at is not None and now.mono - self._grew_at < RECENT_NS
-        slow = self._grew_at is not None and self._is_slow(now, thresholds)
+        grown_ns = None if self._grew_at is None else now.mono - self._grew_at
+        arriving = grown_ns is not None and grown_ns < RECENT_NS
+        slow = grown_ns is not None and self._is_slow(now, thresholds)
         old, status = self.row, self.status
-        if silent_ns == 0 and arriving and not slow and is_plain(status):
+        if grown_ns == 0 and not slow and is_plain(status):
             state, reason = ARRIVING  # what most are when it matters how long this takes
         else:
-            state, reason = judge(
+            state, reason = ingest_state(
                 status,
                 liveness=self.held,
                 silent_s=silent_ns / SECOND_NS,
                 thresholds=thresholds,
-                arriving=arriving,
+                grown_s=None if grown_ns is None else grown_ns / SECOND_NS,
                 confirmed=self.confirmed,
                 slow=slow,
                 served=self.holder is not None and self.holder.serves,
@@ -185,7 +188,7 @@ class TrackedIngest:
         if state is IngestState.TRICKLE:
             return self.meter.mean(thresholds.trickle_window_s, now.mono)
         bursts = self._bursts.rate(now.mono)
-        if bursts >= 1.0 and state is IngestState.MOVING:
+        if bursts >= 1.0 and state in (IngestState.MOVING, IngestState.QUIET):
             return bursts
         rate = self.meter.rate
         return rate if arriving and rate >= 1.0 else 0.0

@@ -128,6 +128,7 @@ def _unfit(_text: str, _width: int) -> str:
 SHAPES = {
     IngestState.MOVING: "▸",
     IngestState.COMPLETE: "✓",
+    IngestState.QUIET: "◦",
     IngestState.UNKNOWN: "?",
     IngestState.TRICKLE: "▹",
     IngestState.STALLED: "◌",
@@ -140,6 +141,7 @@ SHAPES = {
 STATE_STYLES = {
     IngestState.MOVING: "good",
     IngestState.COMPLETE: "good",
+    IngestState.QUIET: "base",
     IngestState.UNKNOWN: "warn",
     IngestState.TRICKLE: "warn",
     IngestState.STALLED: "warn",
@@ -148,7 +150,6 @@ STATE_STYLES = {
     IngestState.DAMAGED: "bad",
 }
 _SEVERITY = {state: place for place, state in enumerate(IngestState)}
-_WORDS = {state: state.value for state in IngestState} | {IngestState.UNKNOWN: "holder ?"}
 
 
 def ref_text(row: IngestRow) -> str:
@@ -240,7 +241,7 @@ def _updated(row: IngestRow, now_ns: int) -> str:
 
 def state_label(state: IngestState) -> str:
     """A state as a shape and a word."""
-    return f"{SHAPES[state]} {_WORDS[state]}"
+    return f"{SHAPES[state]} {state.value}"
 
 
 def _state(row: IngestRow, _now_ns: int) -> str:
@@ -255,7 +256,7 @@ def _bar_style(row: IngestRow) -> str:
     if row.status.total <= 0:
         return "bar-unknown"
     style = STATE_STYLES[row.state]
-    return "bar" if style == "good" else f"bar-{style}"
+    return "bar" if style in ("good", "base") else f"bar-{style}"
 
 
 def _muted(_row: Any) -> str:

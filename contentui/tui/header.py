@@ -33,6 +33,7 @@ _COUNTED = {
     IngestState.TRICKLE: 62,
     IngestState.UNKNOWN: 61,
     IngestState.MOVING: 60,
+    IngestState.QUIET: 59,
     IngestState.COMPLETE: 45,
 }
 """Verdicts in the order in which they are counted, with their weights: trouble before all."""

@@ -31,10 +31,11 @@ DESTRUCTIVE = {
 _LEGEND = {
     IngestState.MOVING: "bytes arrive",
     IngestState.COMPLETE: "all bytes are there, not committed yet",
-    IngestState.UNKNOWN: "silent, and nobody can say whether its writer lives",
+    IngestState.QUIET: "no byte for some seconds",
+    IngestState.UNKNOWN: "no byte was seen, and whether a writer holds it is unknown",
     IngestState.TRICKLE: "bytes arrive, but very slowly",
-    IngestState.STALLED: "silent, while a live writer holds it",
-    IngestState.ABANDONED: "silent, and nobody holds it",
+    IngestState.STALLED: "no byte for long, while a writer holds it",
+    IngestState.ABANDONED: "incomplete, and no writer holds it",
     IngestState.POISONED: "complete with the wrong digest: retries fail until it is removed",
     IngestState.DAMAGED: "its files are not what they should be",
 }

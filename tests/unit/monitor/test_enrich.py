@@ -55,7 +55,6 @@ def test_a_monitor_without_directories_never_loads_watchfiles() -> None:
     code = """
 import sys
 from contentui.monitor.monitor import Monitor
-from contentui.monitor.glance import glance
 from contentui.monitor.feed import Feed
 from contentui.stores.memory import MemoryStore
 Monitor(MemoryStore()).tick()

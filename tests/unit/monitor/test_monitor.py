@@ -47,7 +47,8 @@ def test_silence_becomes_stalled_then_abandoned_then_moves_again(bench: Bench) -
     writer = bench.store.writer("a")
     bench.tick()
     writer.write(b"x" * 1000)
-    assert bench.row(bench.run(29), "a").state is IngestState.MOVING
+    assert bench.row(bench.run(9), "a").state is IngestState.MOVING
+    assert bench.row(bench.run(20), "a").state is IngestState.QUIET
     view = bench.run(1.5)
     assert bench.row(view, "a").state is IngestState.STALLED
     assert view.counts == {IngestState.STALLED: 1}
@@ -60,14 +61,30 @@ def test_silence_becomes_stalled_then_abandoned_then_moves_again(bench: Bench) -
         assert row.liveness is Liveness.HELD
 
 
+def test_a_writer_that_dies_leaves_an_abandoned_ingest_at_once(bench: Bench) -> None:
+    writer = bench.store.writer("a", total=9)
+    bench.tick()
+    writer.write(b"x")
+    assert bench.row(bench.tick(), "a").state is IngestState.MOVING
+    writer.close()
+    row = bench.row(bench.run(1.5), "a")
+    assert (row.state, row.liveness) == (IngestState.ABANDONED, Liveness.FREE)
+    with bench.store.writer("a") as again:
+        again.write(b"y")
+        assert bench.row(bench.tick(), "a").state is IngestState.MOVING
+        row = bench.row(bench.run(3), "a")
+        assert (row.state, row.liveness) == (IngestState.MOVING, Liveness.HELD)
+
+
 def test_the_change_of_a_verdict_is_an_event(bench: Bench) -> None:
     writer = bench.store.writer("evil\x1b[0m")
     bench.tick()
     writer.write(b"x")
     events = [event for _ in range(130) for event in bench.tick().events]
-    assert len(events) == 1
-    assert events[0].endswith("moving → stalled")
-    assert events[0].isprintable()
+    quiet, stalled = events
+    assert quiet.endswith("moving → quiet")
+    assert stalled.endswith("quiet → stalled")
+    assert stalled.isprintable()
 
 
 def test_one_long_silent_is_stalled_after_a_second_look_only(bench: Bench) -> None:
@@ -75,7 +92,7 @@ def test_one_long_silent_is_stalled_after_a_second_look_only(bench: Bench) -> No
     bench.store.writer("free").close()
     bench.clock.go(3600)
     view = bench.tick()
-    assert view.counts == {IngestState.MOVING: 2}
+    assert view.counts == {IngestState.QUIET: 1, IngestState.ABANDONED: 1}
     assert bench.monitor.next_tick_s is not None
     view = bench.tick()
     assert bench.row(view, "held").state is IngestState.STALLED
@@ -92,7 +109,7 @@ def test_a_second_look_that_finds_growth(bench: Bench) -> None:
     bench.tick()
     writer.write(b"x")
     assert bench.tick().counts == {IngestState.MOVING: 1}
-    assert bench.run(10).counts == {IngestState.MOVING: 1}
+    assert bench.run(9).counts == {IngestState.MOVING: 1}
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
@@ -115,9 +132,9 @@ def test_a_jump_of_the_wall_clock_changes_no_verdict(bench: Bench, hours: int) -
         assert step() == wanted
     silent.close()
     bench.store.writer("slow")
-    bench.clock.jump(hours * 3600)  # what is new to us was appeared before the jump
+    bench.clock.jump(hours * 3600)  # what is new to us had appeared before the jump
     bench.run(1)
-    assert bench.row(bench.run(20), "slow").state is IngestState.MOVING
+    assert bench.row(bench.run(20), "slow").state is IngestState.QUIET
     assert bench.row(bench.run(12), "slow").state is IngestState.STALLED
 
 
@@ -125,7 +142,7 @@ def test_a_time_in_the_future_is_no_time(bench: Bench) -> None:
     bench.clock.jump(86400)
     bench.store.writer("a")
     bench.clock.jump(-86400)
-    assert bench.run(20).counts == {IngestState.MOVING: 1}
+    assert bench.run(20).counts == {IngestState.QUIET: 1}
     assert bench.run(12).counts == {IngestState.STALLED: 1}
 
 

@@ -134,7 +134,7 @@ def test_silence_becomes_a_verdict_in_time(bench: RemoteBench) -> None:
     writer = bench.store.writer("a")
     bench.tick()
     writer.write(b"x")
-    assert bench.row(bench.run(29.5), "a").state is IngestState.MOVING
+    assert bench.row(bench.run(29.5), "a").state is IngestState.QUIET
     assert bench.row(bench.run(1), "a").state is IngestState.STALLED
     writer.write(b"y")
     row = bench.row(bench.run(0.5), "a")

@@ -31,11 +31,11 @@ def test_all_fields_are_there() -> None:
     assert set(record) == FIELDS | {"blobs"}
     rows = {row["id"]: row for row in record["ingests"]}
     text = next(row for row in rows.values() if row["ref"])
-    pending = next(row for row in rows.values() if not row["ref"])
+    undecodable = next(row for row in rows.values() if not row["ref"])
     assert set(text) == INGEST
-    assert set(pending) == INGEST | {"ref_b64"}
-    assert pending["ref_b64"] == "YmFkLf8="
-    assert pending["total_bytes"] is None
+    assert set(undecodable) == INGEST | {"ref_b64"}
+    assert undecodable["ref_b64"] == "YmFkLf8="
+    assert undecodable["total_bytes"] is None
     assert text["offset_bytes"] == 50
     assert text["held"] is True
     assert set(text["holder"]) == {"pid", "command", "started_at", "since", "foreign"}
