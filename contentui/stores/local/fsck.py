@@ -1,7 +1,7 @@
-"""Checking a directory for what crashes, other programs and failing disks leave there.
+"""Checking a directory for damage by crashes, other programs and failing disks.
 
 `check` changes nothing. `repair` reads each finding again under the lock that protects it, and
-skips what has changed, so that both are safe while others write into the store.
+skips what has changed: both are safe while other processes write to the store.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import Changed, ContentError, Locked, NotFound, ReadOnly
 from contentui.stores import files
-from contentui.stores.local import fsck_content, fsck_databases, fsck_files
+from contentui.stores.local import fsck_content, fsck_state
 from contentui.stores.local.fsck_model import Finding, Kind, OpenStore, Repaired
 from contentui.text import visible
 
@@ -25,28 +25,28 @@ __all__ = ["Finding", "Kind", "Repaired", "check", "check_bytes", "repair"]
 _CHECKS: tuple[tuple[str, Callable[[OpenStore], list[Finding]]], ...] = (
     ("blobs", fsck_content.blobs),
     ("ingest", fsck_content.ingests),
-    (".contentui", fsck_databases.databases),
-    (".contentui", fsck_files.leftovers),
-    (".contentui", fsck_files.lost_names),
-    (".contentui", fsck_files.modes),
-    (".contentui", fsck_files.ownership_of),
-    (".contentui/transfers", fsck_files.transfers),
+    (".contentui", fsck_state.databases),
+    (".contentui", fsck_state.leftovers),
+    (".contentui", fsck_state.lost_names),
+    (".contentui", fsck_state.modes),
+    (".contentui", fsck_state.ownership_of),
+    (".contentui/transfers", fsck_state.transfers),
 )
 _REPAIRS: dict[Kind, Callable[[OpenStore, Finding], None]] = {
     Kind.INGEST_DAMAGED: fsck_content.abort_ingest,
     Kind.BLOB_MODE: fsck_content.set_blob_mode,
-    Kind.BLOB_NAME: fsck_files.give_name_back,
-    Kind.FILE_MODE: fsck_files.set_file_mode,
-    Kind.LEFTOVER: fsck_files.remove_leftover,
-    Kind.OWNER_STALE: fsck_files.clear_owner,
+    Kind.BLOB_NAME: fsck_state.restore_name,
+    Kind.FILE_MODE: fsck_state.set_file_mode,
+    Kind.LEFTOVER: fsck_state.remove_leftover,
+    Kind.OWNER_STALE: fsck_state.clear_owner,
 }
 
 
 def check(store: LocalStore) -> list[Finding]:
-    """All that is not as it should be; a part that can't be read is a finding of its own.
+    """All that is wrong; a part that can't be read is a finding of its own.
 
-    Writes nothing, and holds no lock but, for an instant, the one under which labelled blobs get
-    their names; that only where the store may be changed from here.
+    Writes nothing. Holds no lock, except the naming lock for some milliseconds if the store is
+    writable.
     """
     found: list[Finding] = []
     with OpenStore(store) as place:
@@ -61,7 +61,7 @@ def check(store: LocalStore) -> list[Finding]:
 
 
 def check_bytes(store: LocalStore, progress: Progress | None = None) -> list[Finding]:
-    """The blobs whose bytes are not what their digests say; reads all of them.
+    """The blobs whose bytes do not match their digests; reads all of them.
 
     ``progress`` is called with the number of bytes read.
     """
@@ -69,9 +69,9 @@ def check_bytes(store: LocalStore, progress: Progress | None = None) -> list[Fin
 
 
 def repair(store: LocalStore, findings: Sequence[Finding]) -> Iterator[Repaired]:
-    """Repair what can be repaired, one after the other; the others are left out.
+    """Repair what can be repaired, one finding after the other; others are left out.
 
-    An interruption ends it, but only after the outcome of the finding at hand.
+    KeyboardInterrupt ends it after the outcome of the current finding was returned.
 
     Raises:
         ReadOnly: the store must not be changed from here.
@@ -96,8 +96,8 @@ def repair(store: LocalStore, findings: Sequence[Finding]) -> Iterator[Repaired]
 
 def _repair(place: OpenStore, finding: Finding) -> Repaired:
     try:
-        if reason := place.store.traits.read_only_reason:  # a service or a daemon has come since
-            raise ReadOnly(f"the store is read-only since: {reason}")
+        if reason := place.store.traits.read_only_reason:  # a service or a daemon has started since
+            raise ReadOnly(f"the store has become read-only: {reason}")
         with files.map_errors(f"repairing {finding.name}"):
             _REPAIRS[finding.kind](place, finding)
     except (NotFound, Changed, Locked) as error:
@@ -108,11 +108,11 @@ def _repair(place: OpenStore, finding: Finding) -> Repaired:
 
 
 def _interrupted(finding: Finding) -> Repaired:
-    return Repaired(finding, "failed", "it was interrupted: check again")
+    return Repaired(finding, "failed", "it was interrupted; check again")
 
 
 def _repair_labels(place: OpenStore, findings: Sequence[Finding]) -> Iterator[Repaired]:
-    """All at once: the database syncs each change."""
+    """In one transaction, since each transaction is synced."""
     try:
         removed = set(place.store.drop_orphan_labels([finding.name for finding in findings]))
     except ContentError as error:
@@ -126,5 +126,5 @@ def _repair_labels(place: OpenStore, findings: Sequence[Finding]) -> Iterator[Re
         if finding.name in removed:
             yield Repaired(finding, "done")
         else:
-            gone = NotFound("the blob is there again")
+            gone = NotFound("the blob exists again")
             yield Repaired(finding, "skipped", gone.message, gone)

@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 _HEX = re.compile(r"[0-9a-f]+")
 _INGEST = re.compile(r"[0-9a-f]{64}")
-_PARTS = ("data.tmp", "startedat.tmp", "updatedat.tmp")
-"""What a crash can leave of a file that was to be replaced in an ingest."""
+_TEMPORARY = ("data.tmp", "startedat.tmp", "updatedat.tmp")
+"""Files that a crash can leave when a file of an ingest is replaced."""
 
 
 # -- ingests
 
 
 def ingests(place: OpenStore) -> list[Finding]:
-    """Half-made, damaged and foreign things in ``ingest``. Raises ContentError, OSError."""
+    """Damaged ingests and foreign files in ``ingest``. Raises ContentError, OSError."""
     statuses = place.store.statuses()
     found = [finding for status in statuses if (finding := _damaged(place, status))]
     for status in statuses:
         if not status.damage:
-            found += _parts(place, status.id)
+            found += _temporaries(place, status.id)
     return found
 
 
@@ -55,18 +55,20 @@ def _damaged(place: OpenStore, status: Status) -> Finding | None:
         return None
     name, problem = f"ingest/{id_text(status.id)}", visible(status.damage)
     if not _INGEST.fullmatch(status.id):
-        words = f"it is none of contentui's or containerd's ingests: {problem}"
+        words = f"it is not an ingest of contentui or containerd: {problem}"
         return Finding(Kind.FOREIGN, name, words, advice=_move_away(name))
     changed_ns = _changed_ns(place, status.id)
     if changed_ns is None or not is_old(changed_ns):
-        return None  # its writer may be about to make it whole
+        return None  # its writer may still be creating it
     holders = place.store.holders([status.id]) or {}
     if status.id in holders:
         holder = describe(holders[status.id], 0)
         advice = "end that process, and check again"
-        return Finding(Kind.INGEST_DAMAGED, name, f"{problem}; {holder} holds it", advice=advice)
+        return Finding(
+            Kind.INGEST_DAMAGED, name, f"{problem}; it is held by {holder}", advice=advice
+        )
     if status.offset and status.ref and ingest_id(status.ref) == status.id:
-        # Whoever opens the ref mends it, and goes on behind its bytes.
+        # Opening the ref repairs the ingest and resumes after its bytes.
         advice = (
             f"ingest that ref again, which keeps its {status.offset} bytes, or run"
             f" 'contentui abort id:{id_text(status.id)}'"
@@ -77,7 +79,7 @@ def _damaged(place: OpenStore, status: Status) -> Finding | None:
 
 
 def _changed_ns(place: OpenStore, ingest: str) -> int | None:
-    """When anything in an ingest changed last; None when it is gone. Raises OSError."""
+    """When anything in an ingest changed last, ns; None if it is gone. Raises OSError."""
     above = place.ingests.fd()
     try:
         times = [os.stat(ingest, dir_fd=above, follow_symlinks=False).st_mtime_ns]
@@ -95,20 +97,22 @@ def _changed_ns(place: OpenStore, ingest: str) -> int | None:
     return max(times)
 
 
-def _parts(place: OpenStore, ingest: str) -> list[Finding]:
-    """Temporary files that a crash left in an ingest that is sound."""
+def _temporaries(place: OpenStore, ingest: str) -> list[Finding]:
+    """Temporary files that a crash left in a sound ingest."""
     directory = files.Directory(place.ingests, ingest)
     try:
-        found = [(name, look(name, directory)) for name in names_in(directory) if name in _PARTS]
+        found = [
+            (name, look(name, directory)) for name in names_in(directory) if name in _TEMPORARY
+        ]
     except OSError:
-        return []  # it is gone, or no directory any more
+        return []  # it is gone, or not a directory any more
     finally:
         directory.close()
     return [
         Finding(
             Kind.LEFTOVER,
             f"ingest/{ingest}/{name}",
-            "it is left over from a write that was cut short",
+            "it is left over from an interrupted write",
             "remove it",
             seen=identity(there),
         )
@@ -132,9 +136,9 @@ def abort_ingest(place: OpenStore, finding: Finding) -> None:
 
 
 def blobs(place: OpenStore) -> list[Finding]:
-    """What is in ``blobs`` and no blob, and blobs with wrong modes. Raises OSError."""
+    """Foreign files in ``blobs``, and blobs with wrong modes. Raises OSError."""
     found = [
-        _foreign(f"blobs/{name}", "no blobs of contentui are kept there")
+        _foreign(f"blobs/{name}", "contentui stores no blobs there")
         for name in names_in(place.blobs)
         if name not in HEX_LENGTHS
     ]
@@ -156,10 +160,10 @@ def _blobs_of(algorithm: str, directory: int) -> Iterator[Finding]:
         except FileNotFoundError:
             continue
         if not (len(name) == HEX_LENGTHS[algorithm] and _HEX.fullmatch(name)):
-            words = "its name is no digest; a containerd's garbage collection stops at it"
+            words = "its name is not a digest; the garbage collection of a containerd fails on it"
             yield _foreign(f"blobs/{algorithm}/{name}", words)
         elif not stat.S_ISREG(there.st_mode):
-            words = "it has a blob's name, and is not a regular file"
+            words = "it has the name of a blob, but is not a regular file"
             yield _foreign(f"blobs/{algorithm}/{name}", words)
         elif (mode := stat.S_IMODE(there.st_mode)) != (right := _blob_mode(mode)):
             words = f"its mode is {mode:04o}: {_mode_problem(mode)}"
@@ -173,18 +177,18 @@ def _foreign(name: str, problem: str) -> Finding:
 
 
 def _move_away(name: str) -> str:
-    return f"find out whose {visible(name, 300)} is, and move it away"
+    return f"find out which program made {visible(name, 300)}, and move it away"
 
 
 def _blob_mode(mode: int) -> int:
-    """The mode that a blob should have: readable for whom it was, and nothing else."""
+    """The mode that a blob should have: as readable as it was, and no other bits."""
     return mode & 0o444 | 0o400
 
 
 def _mode_problem(mode: int) -> str:
     if mode & 0o222:
-        return "its bytes could be changed"
-    return "its owner can't read it" if not mode & 0o400 else "blobs are only read"
+        return "its bytes can be changed"
+    return "its owner can't read it" if not mode & 0o400 else "a blob needs only read permission"
 
 
 def set_blob_mode(place: OpenStore, finding: Finding) -> None:
@@ -196,7 +200,7 @@ def set_blob_mode(place: OpenStore, finding: Finding) -> None:
         if now is None:
             raise NotFound("it is gone")
         if identity(now) != finding.seen:
-            raise Changed("it was stored anew since it was found")
+            raise Changed("it was stored again since it was found")
         set_mode(name, directory, now, _blob_mode(stat.S_IMODE(now.st_mode)))
     except FileNotFoundError:
         raise NotFound("it is gone") from None
@@ -205,7 +209,7 @@ def set_blob_mode(place: OpenStore, finding: Finding) -> None:
 
 
 def altered(store: LocalStore, progress: Progress | None) -> list[Finding]:
-    """The blobs whose bytes are not what their digests say. Raises ContentError."""
+    """The blobs whose bytes do not match their digests. Raises ContentError."""
     from contentui.content.helpers import verify
 
     found: list[Finding] = []

@@ -1,4 +1,4 @@
-"""What a check of a directory finds, and what both the check and the repair work with."""
+"""Findings of a check, and what both check and repair use."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from contentui.stores.local.store import LocalStore
 
 SAFE_AGE_NS = 10 * 60 * 10**9
-"""What changed within the last ten minutes may belong to a process that is still at work."""
+"""Ten minutes, nanoseconds: a running process may still use what changed within that time."""
 
 
 class Kind(StrEnum):
-    """What is wrong with a thing in a store."""
+    """What is wrong."""
 
     LABELS_WITHOUT_BLOB = "labels-without-blob"
     DATABASE_DAMAGED = "database-damaged"
@@ -39,23 +39,23 @@ class Kind(StrEnum):
     OWNER_STALE = "owner-stale"
     OWNERSHIP = "ownership"
     UNCHECKED = "unchecked"
-    """A part of the store could not be read, so that nothing can be said about it."""
+    """A part of the store could not be read, so its state is unknown."""
 
 
 class Finding(NamedTuple):
-    """One thing that is not as it should be."""
+    """One thing that is wrong."""
 
     kind: Kind
     name: str
-    """A path below the store's directory, a digest or an image's name; hostile text."""
+    """A path below the store's directory, a digest or an image's name; untrusted text."""
     problem: str
     """What is wrong, without the name; safe to print."""
     repair: str = ""
-    """What a repair would do; empty where nothing can be done from here."""
+    """What a repair would do; empty if there is no repair."""
     advice: str = ""
-    """What a person can do where there is no repair."""
+    """What a person can do if there is no repair."""
     seen: Any = None
-    """What was there, to be compared with what is there when it is repaired."""
+    """The state that was found; the repair compares it with the state then."""
 
 
 class Repaired(NamedTuple):
@@ -65,7 +65,7 @@ class Repaired(NamedTuple):
     result: str
     """``done``; ``skipped``: it has changed, or is gone; ``failed``."""
     reason: str = ""
-    """Why it was not done. Hostile text."""
+    """Why it was not done; untrusted text."""
     error: ContentError | None = None
 
     @property
@@ -102,7 +102,7 @@ class OpenStore:
     def settled(self) -> Iterator[None]:
         """Hold the naming lock, so that no labelled blob is being created or deleted.
 
-        In a read-only store wait one second instead, which such an operation does not take.
+        In a read-only store wait one second instead: such an operation takes milliseconds.
         """
         if self.is_writable:
             with self.naming.held():
@@ -113,7 +113,7 @@ class OpenStore:
 
 
 def names_in(directory: files.Directory) -> list[str]:
-    """What is in a directory, sorted; nothing where there is none. Raises OSError."""
+    """The names in a directory, sorted; empty if it does not exist. Raises OSError."""
     try:
         return sorted(os.listdir(directory.fd()))
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def names_in(directory: files.Directory) -> list[str]:
 
 
 def look(name: str, directory: files.Directory) -> os.stat_result | None:
-    """What has this name; None when nothing has. Raises OSError."""
+    """The stat result of a name; None if it does not exist. Raises OSError."""
     try:
         return os.stat(name, dir_fd=directory.fd(), follow_symlinks=False)
     except FileNotFoundError:
@@ -129,17 +129,17 @@ def look(name: str, directory: files.Directory) -> os.stat_result | None:
 
 
 def is_old(changed_ns: int, least_ns: int = SAFE_AGE_NS) -> bool:
-    """Whether a time is long past; one in the future is not."""
+    """Whether a time is more than ``least_ns`` ago."""
     return time.time_ns() - changed_ns > least_ns
 
 
 def identity(found: os.stat_result) -> tuple[int, ...]:
-    """A file and its content, as far as its inode can tell."""
+    """Identifies a file and, by size and time, its content."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def unchanged(finding: Finding, directory: files.Directory, name: str) -> os.stat_result:
-    """What has the name, if it is what was found. Raises NotFound, Changed, OSError."""
+    """The stat result of the name, if it is what was found. Raises NotFound, Changed, OSError."""
     now = look(name, directory)
     if now is None:
         raise NotFound("it is gone")
@@ -153,4 +153,4 @@ def set_mode(name: str, directory: files.Directory, seen: os.stat_result, mode: 
     try:
         files.change_mode(name, mode, directory.fd(), expected=seen)
     except FileNotFoundError:
-        raise Changed("another file has its name since") from None
+        raise Changed("it was replaced by another file") from None

@@ -1,25 +1,330 @@
-"""The directory of one ingest, as its writer makes, resumes, keeps and removes it."""
+"""The directory of an ingest, ``ingest/<sha256 of the ref>/``: reading it, and changing it.
+
+`read_status` and `refreshed` read it for listings, without a lock. `IngestDirectory` is used by the
+writer that holds the ref's lock. The files are those of containerd's local store
+(``content/local/store.go``, ``writer.go``), and two of ours that containerd ignores.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from contentui.content.digest import Digest
-from contentui.content.errors import DataLoss, FailedPrecondition, NotFound
-from contentui.content.model import ref_bytes
+from contentui.content.errors import ContentError, DataLoss, FailedPrecondition, NotFound
+from contentui.content.model import IngestId, Status, ingest_id, ref_bytes, split_backend_ref
 from contentui.stores import files
-from contentui.stores.local import ingests
-from contentui.stores.local.timestamps import format_timestamp
+from contentui.stores.files import READ, read_file, write_file
+from contentui.stores.local.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
-    from contentui.content.model import IngestId
+    from collections.abc import Callable
 
-_FACTS = ("ref", "startedat", "updatedat", "total", "expected", "refused")
-"""All that a sound ingest can hold beside ``data``."""
-_DATA = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+REF_LIMIT = 64 * 1024
+"""The longest ref, bytes."""
+
+# The expected digest and the digest of refused bytes are rare. Each is in a file of its own, and a
+# mode bit of ``data``, which is examined anyway, shows whether to open it.
+REFUSED = stat.S_IXUSR
+"""``refused`` contains size and digest of bytes that a commit refused."""
+EXPECTED = stat.S_IXGRP
+"""There is an expected digest: the one in ``expected``, else the one that the ref contains."""
+
+_FILES = ("ref", "startedat", "updatedat", "total", "expected", "refused")
+"""All files of a sound ingest beside ``data``."""
+_OPEN_DATA = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_BOTH_NAMES = 2
+_READS = 3
+_CHANGING = "it was changing"
+_DAMAGE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
+"""The errors of opening a file that is missing, or is not a regular file."""
+_USUAL_REF = 512
+"""Bytes, more than nearly all refs have: a buffer of `REF_LIMIT` costs more than the read."""
+_new_status: Callable[..., Status] = tuple.__new__
+
+
+# -- reading
+
+
+def read_status(name: str, directory: int, *, no_link: bool = False) -> Status | None:
+    """The ingest in ``name`` below the ``ingest`` descriptor; None when it is gone.
+
+    Raises nothing for what is in it: that becomes the Status's ``damage``. ``no_link``: the
+    caller knows that ``name`` is no symbolic link, which could lead out of the store.
+    """
+    try:
+        if not no_link and stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode):
+            return _damaged_status(name, directory)
+        data = os.stat(name + "/data", dir_fd=directory, follow_symlinks=False)
+        ref = _read(name + "/ref", directory, _USUAL_REF)
+        if len(ref) == _USUAL_REF:
+            ref = _read(name + "/ref", directory, REF_LIMIT + 1)
+        raw, names = _read_startedat(name, directory)
+        started = updated = parse_timestamp(raw)
+        # In an ingest that was begun here and not closed since, `updatedat` is the second name
+        # of the same file: one read of the four saved.
+        if names != _BOTH_NAMES:
+            updated = parse_timestamp(_read(name + "/updatedat", directory, 64))
+        try:
+            total = _number(_read(name + "/total", directory, 32))
+        except FileNotFoundError:
+            total = 0
+    except (OSError, ValueError):
+        return _damaged_status(name, directory)
+    if not stat.S_ISREG(data.st_mode) or len(ref) > REF_LIMIT or sha256(ref).hexdigest() != name:
+        return _damaged_status(name, directory)
+    modified = data.st_mtime_ns
+    expected = refused = None
+    text = ref.decode("utf-8", "surrogateescape")
+    if data.st_mode & (REFUSED | EXPECTED):
+        expected, refused = _rare_facts(name, directory, data, text)
+    return _new_status(
+        Status,
+        (
+            text,
+            data.st_size,
+            total,
+            started,
+            max(updated, modified),
+            expected,
+            IngestId(name),
+            "",
+            refused,
+            "",
+        ),
+    )
+
+
+def read_sound_status(name: str, directory: int) -> Status | None:
+    """As `read_status`, for callers that are about to change the ingest.
+
+    Only missing and invalid files count as damage. A file that cannot be read now (EMFILE, EIO)
+    may be intact, and must not be replaced.
+
+    Raises:
+        OSError: a file of the ingest cannot be read.
+    """
+    for _ in range(_READS):
+        found = read_status(name, directory)
+        if found is None or not found.damage:
+            return found
+        for file in ("ref", "startedat", "updatedat", "total", "data"):
+            try:
+                os.close(os.open(f"{name}/{file}", READ, dir_fd=directory))
+            except OSError as error:
+                if error.errno not in _DAMAGE:
+                    raise
+        if found.damage != _CHANGING:
+            return found
+    return found
+
+
+def refreshed(seen: Status, directory: int) -> Status | None:
+    """``seen`` as it is now by one look at its ``data``: the same object when nothing changed."""
+    try:
+        data = os.stat(seen.id + "/data", dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return read_status(seen.id, directory)
+    modified = data.st_mtime_ns
+    if data.st_size == seen.offset and modified <= seen.updated_ns and not seen.damage:
+        marked = bool(data.st_mode & REFUSED)
+        if marked == (seen.refused is not None):
+            return seen
+    if seen.damage or data.st_mode & REFUSED or seen.refused or not stat.S_ISREG(data.st_mode):
+        return read_status(seen.id, directory)
+    return _new_status(
+        Status,
+        (
+            seen.ref,
+            data.st_size,
+            seen.total,
+            seen.started_ns,
+            max(modified, seen.updated_ns),
+            seen.expected,
+            seen.id,
+            "",
+            None,
+            seen.namespace,
+        ),
+    )
+
+
+def client_status(status: Status) -> Status:
+    """An ingest of a containerd's directory with the namespace and ref that its client used.
+
+    The names of directories are digests of backend refs, ``NAMESPACE/NUMBER/REF`` (containerd
+    core/metadata/content.go). A damaged ingest whose ref does not match its name stays as it is.
+    """
+    if status.namespace or (status.damage and ingest_id(str(status.ref)) != status.id):
+        return status
+    namespace, ref = split_backend_ref(status.ref)
+    return status._replace(ref=ref, namespace=namespace) if namespace else status
+
+
+def difference(seen: Status, found: Status, *, held: bool) -> str:
+    """How an ingest differs from the status that was shown, for a message; empty if it does not.
+
+    ``held``: a live writer changes offset and time, so only ref and start are compared.
+    """
+    if (found.id, found.ref, found.started_ns) != (seen.id, seen.ref, seen.started_ns):
+        return "it was begun anew"
+    if held:
+        return ""
+    if found.offset != seen.offset:
+        return f"its offset went from {seen.offset} to {found.offset}"
+    if found.damage != seen.damage:
+        return f"it is {found.damage or 'sound now'}"
+    return "it was opened or written to" if found.updated_ns != seen.updated_ns else ""
+
+
+def mark_refused(
+    data: int, directory: int, size: int, digest: Digest, *, shared: bool = False
+) -> None:
+    """Note, durably, that all ``size`` bytes of ``data`` hash to ``digest``, a wrong one.
+
+    Raises:
+        OSError: that can't be written.
+    """
+    text = b"%d %s" % (size, digest.encode())
+    write_file("refused", text, directory, sync=True, shared=shared)
+    mode = stat.S_IMODE(os.fstat(data).st_mode)
+    os.fchmod(data, mode | REFUSED)
+    os.fsync(data)
+    os.fsync(directory)
+
+
+def _read(path: str, directory: int, limit: int) -> bytes:
+    # read_file, spelled out: this runs four times for each of 10,000 ingests.
+    fd = os.open(path, READ, dir_fd=directory)
+    try:
+        return os.read(fd, limit)
+    finally:
+        os.close(fd)
+
+
+def _read_startedat(name: str, directory: int) -> tuple[bytes, int]:
+    """The file's text, and how many names the file has."""
+    fd = os.open(name + "/startedat", READ, dir_fd=directory)
+    try:
+        return os.read(fd, 64), os.fstat(fd).st_nlink
+    finally:
+        os.close(fd)
+
+
+def _number(text: bytes) -> int:
+    """A plain decimal below 2**63; 0 for anything else, as containerd has it."""
+    number = int(text) if text.isdigit() else 0
+    return number if number < 1 << 63 else 0
+
+
+def _rare_facts(
+    name: str, directory: int, data: os.stat_result, ref: str
+) -> tuple[Digest | None, Digest | None]:
+    expected = refused = None
+    if data.st_mode & EXPECTED:
+        stored = _stored_digest(name + "/expected", directory, b"")
+        expected = stored or Digest.found_in(ref)
+    if data.st_mode & REFUSED:
+        # With its size: the mark must not outlive the bytes it was made for.
+        refused = _stored_digest(name + "/refused", directory, b"%d " % data.st_size)
+    return expected, refused
+
+
+def _stored_digest(path: str, directory: int, prefix: bytes) -> Digest | None:
+    try:
+        text = _read(path, directory, 256)
+        return Digest.parse(text.removeprefix(prefix).decode()) if text.startswith(prefix) else None
+    except (OSError, UnicodeDecodeError, ContentError):
+        return None
+
+
+def _damaged_status(name: str, directory: int) -> Status | None:
+    """The slow way, for an ingest that isn't as it should be: say all that is wrong with it."""
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return None
+    if not stat.S_ISDIR(found.st_mode):
+        what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a file"
+        return _damaged(name, "", 0, 0, 0, found.st_mtime_ns, f"{what}, not a directory")
+    wrong: list[str] = []
+    ref = _examined_ref(name, directory, wrong)
+    times = [_examined_time(name, file, directory, wrong) for file in ("startedat", "updatedat")]
+    size, modified = _examined_data(name, directory, wrong)
+    total = 0
+    try:
+        total = _number(read_file(name + "/total", directory, 32))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        wrong.append(f"'total' {_why(error)}")
+    if not wrong and not _still_there(name, found, directory):
+        return None
+    updated = max(times[1], modified) or found.st_mtime_ns
+    return _damaged(name, ref, size, total, times[0], updated, "; ".join(wrong) or _CHANGING)
+
+
+def _damaged(
+    name: str, ref: str, size: int, total: int, started: int, updated: int, damage: str
+) -> Status:
+    return Status(ref, size, total, started, updated, None, IngestId(name), damage)
+
+
+def _still_there(name: str, found: os.stat_result, directory: int) -> bool:
+    try:
+        now = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return now.st_ino == found.st_ino
+
+
+def _why(error: OSError) -> str:
+    return "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
+
+
+def _examined_ref(name: str, directory: int, wrong: list[str]) -> str:
+    try:
+        ref = read_file(name + "/ref", directory, REF_LIMIT + 1)
+    except OSError as error:
+        wrong.append(f"'ref' {_why(error)}")
+        return ""
+    if not ref:
+        wrong.append("'ref' is empty")
+    elif len(ref) > REF_LIMIT:
+        wrong.append("'ref' is longer than 64 KiB")
+        return ""
+    elif sha256(ref).hexdigest() != name:
+        wrong.append("'ref' belongs to another directory")
+    return ref.decode("utf-8", "surrogateescape")
+
+
+def _examined_time(name: str, file: str, directory: int, wrong: list[str]) -> int:
+    try:
+        return parse_timestamp(read_file(f"{name}/{file}", directory, 64))
+    except OSError as error:
+        wrong.append(f"'{file}' {_why(error)}")
+    except ValueError:
+        wrong.append(f"'{file}' is garbled")
+    return 0
+
+
+def _examined_data(name: str, directory: int, wrong: list[str]) -> tuple[int, int]:
+    try:
+        data = os.stat(name + "/data", dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        wrong.append(f"'data' {_why(error)}")
+        return 0, 0
+    if not stat.S_ISREG(data.st_mode):
+        wrong.append("'data' is not a file")
+        return 0, 0
+    return data.st_size, data.st_mtime_ns
+
+
+# -- changing
 
 
 class IngestDirectory:
@@ -92,7 +397,7 @@ class IngestDirectory:
 
     def clear_facts(self) -> None:
         """Remove everything but ``data``, whatever it is. Raises OSError."""
-        for name in _FACTS:
+        for name in _FILES:
             with contextlib.suppress(FileNotFoundError):
                 files.remove_tree(name, self.fd)
 
@@ -115,13 +420,13 @@ class IngestDirectory:
 
     def _open_data(self, flags: int) -> int:
         try:
-            fd = os.open("data", flags | _DATA, 0o644, dir_fd=self.fd)
+            fd = os.open("data", flags | _OPEN_DATA, 0o644, dir_fd=self.fd)
         except PermissionError:
             if not files.exists("data", self.fd):
                 raise
             # A commit that was cut short had made it read-only already.
             files.change_mode("data", 0o644, self.fd)
-            fd = os.open("data", flags | _DATA, 0o644, dir_fd=self.fd)
+            fd = os.open("data", flags | _OPEN_DATA, 0o644, dir_fd=self.fd)
         if flags & os.O_CREAT and self._parent.shared:
             files.share_file(fd)
         return fd
@@ -145,7 +450,7 @@ class IngestDirectory:
     def _own_copy(self, fd: int, found: os.stat_result) -> int:
         """Another user's bytes in a file of ours: only a file's owner may make it read-only."""
         self.remove_fact("data.tmp")
-        own = os.open("data.tmp", _DATA | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=self.fd)
+        own = os.open("data.tmp", _OPEN_DATA | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=self.fd)
         try:
             files.share_file(own, stat.S_IMODE(found.st_mode) | stat.S_IWUSR)
             files.copy_bytes(fd, own, found.st_size)
@@ -181,14 +486,14 @@ class IngestDirectory:
 
     def sync(self) -> None:
         """Make all but the bytes durable. Raises OSError."""
-        for name in _FACTS:
+        for name in _FILES:
             files.sync_path(name, self.fd)
         os.fsync(self.fd)
         os.fsync(self._parent.fd())
 
     def mark_refused(self, data: int, size: int, digest: Digest) -> None:
-        """See `ingests.mark_refused`. Raises OSError."""
-        ingests.mark_refused(data, self.fd, size, digest, shared=self._parent.shared)
+        """See `mark_refused`. Raises OSError."""
+        mark_refused(data, self.fd, size, digest, shared=self._parent.shared)
 
     def has_data(self) -> bool:
         """Raises OSError."""

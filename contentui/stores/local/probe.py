@@ -10,7 +10,7 @@ from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import Changed, Locked
 from contentui.content.model import Liveness, Probe, Status
 from contentui.stores import files
-from contentui.stores.local import ingests
+from contentui.stores.local import ingest_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def probe_free(found: Status, parent: int) -> Probe:
         if size != found.offset or not _is_unchanged(data, found, parent):
             raise Changed("the ingest was changed while it was read", advice="look again")
         if _is_wrong(found, digest):
-            ingests.mark_refused(data, directory, size, digest)
+            ingest_dir.mark_refused(data, directory, size, digest)
             found = found._replace(refused=digest)
         return Probe(found, Liveness.FREE, None, digest)
     except OSError:

@@ -12,7 +12,7 @@ from contentui.content.errors import Changed, InvalidArgument, Locked, NotFound,
 from contentui.content.model import Info, IngestId, Status, Usage, backend_ref, ingest_id, ref_bytes
 from contentui.content.roles import Roles, Traits
 from contentui.stores import files, forks
-from contentui.stores.local import ingests
+from contentui.stores.local import ingest_dir
 from contentui.stores.local.blobs import Blobs, FileReader, already_exists
 from contentui.stores.local.labels import Labels, checked_labels, masked_changes
 from contentui.stores.local.locks import NamingLock, RefLock, RefLocks
@@ -292,7 +292,7 @@ class LocalStore:
                 directory = self._ingests.fd()
             except FileNotFoundError:
                 return []
-            read = ingests.read_status
+            read = ingest_dir.read_status
             with os.scandir(directory) as entries:
                 names = [(entry.name, not entry.is_symlink()) for entry in entries]
             for name, no_link in names:
@@ -302,7 +302,7 @@ class LocalStore:
                 if status is not None:
                     found.append(status)
         if self._ownership.has_backend_refs:
-            found = [ingests.client_status(status) for status in found]
+            found = [ingest_dir.client_status(status) for status in found]
         if matches is not None:
             return [status for status in found if matches(status)]
         return found
@@ -314,7 +314,7 @@ class LocalStore:
                 directory = self._ingests.fd()
             except FileNotFoundError:
                 return [None] * len(statuses)
-            refreshed = ingests.refreshed
+            refreshed = ingest_dir.refreshed
             found = []
             for status in statuses:
                 now = refreshed(status, directory)
@@ -322,7 +322,7 @@ class LocalStore:
                     now = self._settled(now.id)
                 found.append(now)
             if self._ownership.has_backend_refs:
-                return [now and ingests.client_status(now) for now in found]
+                return [now and ingest_dir.client_status(now) for now in found]
             return found
 
     def ingest_ids(self) -> list[IngestId]:
@@ -504,10 +504,12 @@ class LocalStore:
                 directory = self._ingests.fd()
             except FileNotFoundError:
                 return None
-            found = ingests.read_status(ingest, directory)
+            found = ingest_dir.read_status(ingest, directory)
         if found is not None and found.damage:
             found = self._settled(ingest)
-        return ingests.client_status(found) if found and self._ownership.has_backend_refs else found
+        return (
+            ingest_dir.client_status(found) if found and self._ownership.has_backend_refs else found
+        )
 
     def _client_status(self, ref: str) -> Status | None:
         """The ingest that a client of a daemon knows as ``ref``, in whichever namespace."""
@@ -525,7 +527,7 @@ class LocalStore:
         directory = self._ingests.fd()
         holders = self._locks.holders([ingest])
         # In this order: whoever frees the ref has finished what it did to the directory.
-        found = ingests.read_status(ingest, directory)
+        found = ingest_dir.read_status(ingest, directory)
         if found is None or not found.damage or not holders:
             return found
         try:
@@ -552,14 +554,14 @@ class LocalStore:
 
         A held one moves between any two looks: there only its beginning counts.
         """
-        found = ingests.read_status(ingest, self._ingests.fd())
+        found = ingest_dir.read_status(ingest, self._ingests.fd())
         if found is not None and found.damage and (seen is None or not seen.damage):
-            found = ingests.read_sound_status(ingest, self._ingests.fd())
+            found = ingest_dir.read_sound_status(ingest, self._ingests.fd())
         if found is None:
             raise NotFound(f"ingest {name} is gone already")
         if seen is None:
             return found
-        if difference := ingests.difference(seen, found, held=held):
+        if difference := ingest_dir.difference(seen, found, held=held):
             raise Changed(f"ingest {name} changed since it was shown: {difference}")
         return found
 
@@ -573,7 +575,7 @@ def _check_ref(ref: str) -> None:
         raise InvalidArgument("an ingest is opened by its ref, not by its id")
     if not ref:
         raise InvalidArgument("an ingest must have a ref")
-    if len(ref_bytes(ref)) > ingests.REF_LIMIT:
+    if len(ref_bytes(ref)) > ingest_dir.REF_LIMIT:
         raise InvalidArgument(f"a ref of {len(ref_bytes(ref))} bytes: 64 KiB are the limit")
 
 

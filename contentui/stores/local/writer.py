@@ -18,7 +18,7 @@ from contentui.content.errors import (
 )
 from contentui.content.model import Info, Status
 from contentui.stores import files, forks
-from contentui.stores.local import ingests
+from contentui.stores.local import ingest_dir
 from contentui.stores.local.blobs import already_exists
 from contentui.stores.local.copier import SourceFailed
 from contentui.stores.local.data import IngestData
@@ -192,7 +192,7 @@ class LocalWriter:
         self._data = IngestData(fd, self._algorithm)
 
     def _resume(self) -> None:
-        found = ingests.read_sound_status(self._id, self._parent.fd())
+        found = ingest_dir.read_sound_status(self._id, self._parent.fd())
         if found is None:
             raise NotFound(f"ingest {self._ref} vanished while it was opened")
         if not found.damage:
@@ -238,13 +238,13 @@ class LocalWriter:
     def _drop_refusal(self) -> None:
         """Also a mark that we can't see, as it was made for more bytes: they may come again."""
         self._refused = None
-        self._mark(ingests.REFUSED, on=False)
+        self._mark(ingest_dir.REFUSED, on=False)
         self._directory.remove_fact("refused")
 
     def _write_expected(self) -> None:
         if self._expected is not None:
             self._directory.write_expected(self._expected, self._ref)
-            self._mark(ingests.EXPECTED, on=True)
+            self._mark(ingest_dir.EXPECTED, on=True)
 
     def _mark(self, bit: int, *, on: bool) -> None:
         mode = stat.S_IMODE(os.fstat(self._data.fd).st_mode)

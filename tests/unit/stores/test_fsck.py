@@ -657,27 +657,27 @@ def test_a_directory_that_is_served_is_checked_and_not_repaired(store, root):
 
 
 @pytest.mark.parametrize(
-    ("marks", "words"),
+    ("files", "problem"),
     [
         ({"containerd": b""}, "does not name the root"),
         ({"containerd": b"relative/path\n"}, "does not name the root"),
-        ({"containerd": b"/var/lib/containerd\n", "adopted": b""}, "as well"),
+        ({"containerd": b"/var/lib/containerd\n", "adopted": b""}, "both as adopted"),
         ({"adopted": None}, "not a regular file"),
     ],
 )
-def test_ownership_marks_that_make_no_sense_are_reported(store, root, marks, words):
+def test_invalid_ownership_files_are_reported(store, root, files, problem):
     store.close()
-    for name, data in marks.items():
+    for name, data in files.items():
         path = root / ".contentui" / name
         path.mkdir() if data is None else path.write_bytes(data)
     with LocalStore(str(root)) as again:
         finding = only(fsck.check(again))
     assert finding.kind is Kind.OWNERSHIP
-    assert words in finding.problem
+    assert problem in finding.problem
     assert finding.repair == ""
 
 
-def test_marks_that_are_in_order_are_no_findings(store, root):
+def test_valid_ownership_files_are_no_findings(store, root):
     (root / ".contentui/containerd").write_bytes(b"/var/lib/containerd\n")
     with LocalStore(str(root)) as again:
         assert fsck.check(again) == []

@@ -1,4 +1,4 @@
-"""Checking and repairing the files in ``.contentui``: temporaries, modes, ownership marks."""
+"""Checking and repairing ``.contentui``: databases, temporary files, modes, ownership files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.content.digest import HEX_LENGTHS
-from contentui.content.errors import Changed, NotFound
+from contentui.content.errors import Changed, ContentError, FailedPrecondition, NotFound
 from contentui.stores import files, procfs
 from contentui.stores.local import ownership
 from contentui.stores.local.blob_names import digest_of_renamed, is_file
@@ -27,10 +27,16 @@ from contentui.stores.local.fsck_model import (
     set_mode,
     unchanged,
 )
+from contentui.stores.local.images import IMAGES, count_invalid_images
+from contentui.stores.local.labels import LABELS, count_invalid_labels
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+    from contentui.content.model import Image
+    from contentui.stores.local.database import Database
 
 _LOCKED = ("locks", "naming", ownership.OWNER, "labels.db", "images.db")
 """Files that processes lock; a user who can read one can keep it locked."""
@@ -41,15 +47,112 @@ _TRANSFER = re.compile(r"[0-9]+-[0-9]+\.(json|json\.new|lock)")
 _NOT_LOCKED = ("holders", "uuid")
 _VERY_OLD_NS = 24 * 3600 * 10**9
 """Age of an orphaned temporary file where leases cannot tell whether it is open, nanoseconds."""
-_CUT_SHORT = "it is left over from a write that was cut short"
+_INTERRUPTED = "it is left over from an interrupted write"
 _LEASE_TRIES = 20
+
+
+# -- databases
+
+
+def databases(place: OpenStore) -> list[Finding]:
+    """Damaged databases, and rows of sound ones that refer to no blob. Raises OSError."""
+    found: list[Finding] = []
+    checks = (
+        (LABELS, count_invalid_labels, _orphan_labels),
+        (IMAGES, count_invalid_images, _images),
+    )
+    for schema, bad_rows, dangling in checks:
+        database = schema.below(place.ours)
+        if not database.exists():
+            continue
+        path = f".contentui/{database.name}"
+        try:
+            if problem := _problem(place, database, bad_rows):
+                advice = schema.advice
+                found.append(Finding(Kind.DATABASE_DAMAGED, path, problem, advice=advice))
+            else:
+                found += dangling(place)
+        except ContentError as error:
+            words = visible(error.message)
+            found.append(Finding(Kind.UNCHECKED, path, words, advice=error.advice))
+    return found
+
+
+def _problem(
+    place: OpenStore, database: Database, bad_rows: Callable[[sqlite3.Connection], int]
+) -> str:
+    """What is wrong with a database; empty when nothing is. Raises ContentError if unknown."""
+    try:
+        with database.map_errors(f"checking {database.name}"):
+            return database.read(
+                lambda writable: _problem_within(database, bad_rows, writable=writable),
+                recovers=place.is_writable,
+            )
+    except FailedPrecondition as error:
+        return error.message
+
+
+def _problem_within(
+    database: Database, bad_rows: Callable[[sqlite3.Connection], int], *, writable: bool
+) -> str:
+    with contextlib.closing(database.connect(writable=writable)) as connection:
+        rows = database.retry_while_busy(
+            lambda: connection.execute("PRAGMA quick_check(1)").fetchall()
+        )
+        if rows != [("ok",)]:
+            return visible(str(rows[0][0] if rows else "it can't be checked"), 160)
+        bad = database.retry_while_busy(lambda: bad_rows(connection))
+    return f"{bad} of its rows are invalid" if bad else ""
+
+
+def _orphan_labels(place: OpenStore) -> list[Finding]:
+    """Labels whose blob does not exist. Raises ContentError."""
+    found = place.store.orphan_labels()
+    if found:
+        # Labels are written before their blob gets its name: a read in between is no finding.
+        with place.settled():
+            now = set(place.store.orphan_labels())
+        found = [text for text in found if text in now]
+    problem, repair = "it has labels, but the blob does not exist", "remove its labels"
+    return [Finding(Kind.LABELS_WITHOUT_BLOB, text, problem, repair) for text in found]
+
+
+def _images(place: OpenStore) -> list[Finding]:
+    """Image names whose target does not exist. Raises ContentError."""
+    names = place.store.images
+    found = [image for image in names.list() if not _has_target(place, image)]
+    if found:
+        with place.settled():
+            now = {image.name: image for image in names.list()}
+        found = [
+            image
+            for image in found
+            if now.get(image.name) == image and not _has_target(place, image)
+        ]
+    return [
+        Finding(
+            Kind.IMAGE_WITHOUT_BLOB,
+            image.name,
+            f"its target {image.target.digest} does not exist",
+            advice="pull the image again, or remove the name: contentui images --remove NAME",
+        )
+        for image in found
+    ]
+
+
+def _has_target(place: OpenStore, image: Image) -> bool:
+    digest = image.target.digest
+    try:
+        return look(f"{digest.algorithm}/{digest.encoded}", place.blobs) is not None
+    except FileNotFoundError:
+        return False
 
 
 # -- temporaries
 
 
 def leftovers(place: OpenStore) -> list[Finding]:
-    """Temporary files whose process is gone. Raises OSError."""
+    """Temporary files whose process has ended. Raises OSError."""
     found = []
     for name in names_in(place.ours):
         if not (_TEMPORARY.fullmatch(name) or name in _NEW or name in _REPLACED):
@@ -63,7 +166,7 @@ def leftovers(place: OpenStore) -> list[Finding]:
 
 
 def transfers(place: OpenStore) -> list[Finding]:
-    """What killed pulls and pushes left of their status. Raises OSError."""
+    """Status files of pulls and pushes that were killed. Raises OSError."""
     directory = files.Directory(place.ours, "transfers")
     found = []
     try:
@@ -79,11 +182,11 @@ def transfers(place: OpenStore) -> list[Finding]:
 
 
 def _leftover(name: str, there: os.stat_result) -> Finding:
-    return Finding(Kind.LEFTOVER, name, _CUT_SHORT, "remove it", seen=identity(there))
+    return Finding(Kind.LEFTOVER, name, _INTERRUPTED, "remove it", seen=identity(there))
 
 
 def _is_transfer_live(name: str, directory: files.Directory) -> bool:
-    """Whether the process that a status file is of holds the lock beside it."""
+    """Whether the process that writes a status file runs: it holds the lock beside the file."""
     stem = name.removesuffix(".new").removesuffix(".json").removesuffix(".lock")
     try:
         return procfs.is_flocked(f"{stem}.lock", directory.fd())
@@ -125,7 +228,7 @@ def _remove(finding: Finding, directory: files.Directory, name: str) -> None:
 
 
 def _is_abandoned(name: str, directory: files.Directory, there: os.stat_result) -> bool:
-    """Whether no process has a file open; where that can't be known, whether it is very old."""
+    """Whether no process has a file open; if that is unknown, whether it is older than a day."""
     try:
         with _unopened(name, directory, os.O_RDONLY):
             return True
@@ -137,15 +240,19 @@ def _is_abandoned(name: str, directory: files.Directory, there: os.stat_result) 
 
 @contextlib.contextmanager
 def _unopened(name: str, directory: files.Directory, access: int) -> Iterator[int]:
-    """A file that no other process has open; opening it blocks meanwhile, also in containers.
+    """A file that no other process has open, in any container; opening it blocks meanwhile.
 
-    This takes a lease (fcntl(2)). Raises OSError when another process has
-    it open, and where there are no leases.
+    This takes a lease (``F_SETLEASE``, fcntl(2)).
+
+    Raises:
+        BlockingIOError: another process has it open.
+        OSError: it is another user's, or the file system has no leases.
     """
     flags = access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(name, flags, dir_fd=directory.fd())
     try:
-        # Whoever opens it waits, and we hear of it by a signal: one that is ignored by default.
+        # A process that opens it now waits, and the kernel sends us a signal: one that is ignored
+        # by default.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         try:
@@ -160,25 +267,25 @@ def _unopened(name: str, directory: files.Directory, access: int) -> Iterator[in
 
 
 def lost_names(place: OpenStore) -> list[Finding]:
-    """Blobs that a crash left under another name. Raises ContentError, OSError."""
+    """Blobs that a crash left renamed. Raises ContentError, OSError."""
     names = [name for name in names_in(place.ours) if digest_of_renamed(name)]
     if not names:
         return []
-    with place.settled():  # blobs are renamed under the lock, and only for an instant
+    with place.settled():  # blobs are renamed only while that lock is held
         names = [name for name in names if is_file(name, place.ours.fd())]
     return [
         Finding(
             Kind.BLOB_NAME,
             f".contentui/{name}",
-            f"it is the blob {digest_of_renamed(name)}, which a crash left without its name",
-            "give it its name back",
+            f"it is the blob {digest_of_renamed(name)}, which a crash left renamed",
+            "rename it back",
         )
         for name in names
     ]
 
 
-def give_name_back(place: OpenStore, finding: Finding) -> None:
-    """Undo a renaming that a crash cut short. Raises NotFound, OSError, ContentError."""
+def restore_name(place: OpenStore, finding: Finding) -> None:
+    """Rename a blob back. Raises NotFound, OSError, ContentError."""
     name = finding.name.rpartition("/")[2]
     digest = digest_of_renamed(name)
     assert digest is not None
@@ -201,13 +308,13 @@ def give_name_back(place: OpenStore, finding: Finding) -> None:
 
 
 def modes(place: OpenStore) -> list[Finding]:
-    """Locked files that others can open, and what is no file of ours. Raises OSError."""
+    """Files that others can keep locked, and what is not a regular file. Raises OSError."""
     found: list[Finding] = _unshared(place)
     for name in _NOT_LOCKED:
         with contextlib.suppress(FileNotFoundError):
             there = look(name, place.ours)
             if there is not None and not stat.S_ISREG(there.st_mode):
-                found.append(_no_file(f".contentui/{name}"))
+                found.append(_not_regular(f".contentui/{name}"))
     for name in _LOCKED:
         try:
             there = look(name, place.ours)
@@ -218,7 +325,7 @@ def modes(place: OpenStore) -> list[Finding]:
         path = f".contentui/{name}"
         if not stat.S_ISREG(there.st_mode):
             if not name.endswith(".db"):  # `fsck_content.databases` reports those
-                found.append(_no_file(path))
+                found.append(_not_regular(path))
             continue
         mode, right = stat.S_IMODE(there.st_mode), _private_mode(place)
         if mode != right:
@@ -229,13 +336,13 @@ def modes(place: OpenStore) -> list[Finding]:
     return found
 
 
-def _no_file(path: str) -> Finding:
+def _not_regular(path: str) -> Finding:
     advice = f"stop the store's processes, and remove {path}"
     return Finding(Kind.FILE_TYPE, path, "it is not a regular file", advice=advice)
 
 
 def _unshared(place: OpenStore) -> list[Finding]:
-    """Directories that the members of the group who share the store can't write in."""
+    """Directories that the group that shares the store can't write to."""
     root = os.fstat(place.root.fd())
     if not files.is_shared(root):
         return []
@@ -246,7 +353,7 @@ def _unshared(place: OpenStore) -> list[Finding]:
         if there is None or not stat.S_ISDIR(there.st_mode):
             continue
         if not files.is_shared(there) or there.st_gid != root.st_gid:
-            words = "the group that shares the store can't write in it"
+            words = "the group that shares the store can't write to it"
             advice = f"run 'contentui init --shared {root.st_gid}'"
             found.append(Finding(Kind.FILE_MODE, name, words, advice=advice))
     return found
@@ -259,7 +366,9 @@ def _private_mode(place: OpenStore) -> int:
 def _mode_problem(mode: int, right: int) -> str:
     if mode & ~right & 0o066:
         return "others can keep it locked"
-    return "those who share the store can't open it" if right & ~mode else "it is not needed"
+    return (
+        "the group that shares the store can't open it" if right & ~mode else "more than is needed"
+    )
 
 
 def set_file_mode(place: OpenStore, finding: Finding) -> None:
@@ -276,28 +385,30 @@ def set_file_mode(place: OpenStore, finding: Finding) -> None:
 # -- ownership
 
 
-def _ownership_marks(place: OpenStore) -> Iterator[Finding]:
-    """Marks that can't be read, or that contradict what is there. Raises OSError."""
+def _ownership_files(place: OpenStore) -> Iterator[Finding]:
+    """Ownership files that can't be read, or are contradictory. Raises OSError."""
     root = place.store.name
     adopted, bound = (look(name, place.ours) for name in (ownership.ADOPTED, ownership.BOUND))
     for name, there in ((ownership.ADOPTED, adopted), (ownership.BOUND, bound)):
         if there is not None and not stat.S_ISREG(there.st_mode):
-            advice = f"find out who made it, and remove .contentui/{name}"
+            advice = f"find out which program made it, and remove .contentui/{name}"
             yield _ownership(name, "it is not a regular file", advice)
     if bound is not None and not os.path.isabs(ownership.bound_to(root)):
         advice = "write the absolute path of that containerd's root into it, or remove it"
         yield _ownership(ownership.BOUND, "it does not name the root of a containerd", advice)
     if adopted is not None and bound is not None:
-        words = "the directory is marked as adopted and as the content of a containerd as well"
-        yield _ownership(ownership.ADOPTED, words, "remove the mark that is wrong")
+        words = "the directory is marked both as adopted and as bound to a containerd"
+        yield _ownership(ownership.ADOPTED, words, "remove the file that is wrong")
     if not ownership.is_containerds(root):
         return
     if bound is not None:
-        words = "the directory is a containerd's own, and marked as served to another one"
-        yield _ownership(ownership.BOUND, words, "remove the mark, if it was copied here")
+        words = "the directory is a containerd's own, and marked as bound to another one"
+        yield _ownership(ownership.BOUND, words, "remove the file, if it was copied here")
     if adopted is not None and ownership.daemon_pid(root):
-        words = "the directory is marked as adopted, and its containerd runs"
-        yield _ownership(ownership.ADOPTED, words, "remove the mark while nobody else writes here")
+        words = "the directory is marked as adopted, but its containerd runs"
+        yield _ownership(
+            ownership.ADOPTED, words, "remove the file while no other process writes here"
+        )
 
 
 def _ownership(name: str, problem: str, advice: str) -> Finding:
@@ -305,27 +416,27 @@ def _ownership(name: str, problem: str, advice: str) -> Finding:
 
 
 def ownership_of(place: OpenStore) -> list[Finding]:
-    """Both kinds of marks. Raises OSError."""
+    """All ownership files. Raises OSError."""
     try:
         place.ours.fd()
     except FileNotFoundError:
         return []
-    return [*_ownership_marks(place), *_owner(place)]
+    return [*_ownership_files(place), *_owner(place)]
 
 
 def _owner(place: OpenStore) -> Iterator[Finding]:
-    """What a service that was killed left of its mark, or that a live one's can't be read."""
+    """The file ``owner`` of a service that was killed, or one that can't be read."""
     there = look(ownership.OWNER, place.ours)
     if there is None or not stat.S_ISREG(there.st_mode) or not there.st_size:
         return
     path = f".contentui/{ownership.OWNER}"
     socket = ownership.service_socket(place.store.name)
     if not socket:
-        words = "it names a service that does not run any more"
+        words = "it names a service that has ended"
         yield Finding(Kind.OWNER_STALE, path, words, "empty it", seen=identity(there))
     elif not _names_a_socket(place):
-        words = "a service that runs owns the directory, but its socket can't be read"
-        yield Finding(Kind.OWNERSHIP, path, words, advice="start that service anew")
+        words = "a running service owns the directory, but its socket can't be read"
+        yield Finding(Kind.OWNERSHIP, path, words, advice="restart that service")
 
 
 def _names_a_socket(place: OpenStore) -> bool:
@@ -337,9 +448,9 @@ def _names_a_socket(place: OpenStore) -> bool:
 
 
 def clear_owner(place: OpenStore, finding: Finding) -> None:
-    """Empty the mark of a service that is gone. Raises NotFound, Changed, OSError.
+    """Empty the file of a service that has ended. Raises NotFound, Changed, OSError.
 
-    Not under the mark's own lock, which other processes would take for a running service's.
+    Without locking the file: other processes would take the lock for that of a running service.
     """
     for _ in range(_LEASE_TRIES):
         unchanged(finding, place.ours, ownership.OWNER)
