@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DELETES = "its collector deletes every blob that it doesn't know"
+DELETES = "its garbage collector deletes every blob that it doesn't know"
 
 
 @pytest.fixture
