@@ -30,18 +30,18 @@ STATE_DIR = ".contentui"
 """The directory of contentui inside a store's root; containerd ignores it."""
 
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-"""Never follows a link, never waits for the other end of a FIFO."""
+"""Follows no symbolic link, and does not block on a FIFO."""
 DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What a disk without a free block or inode answers."""
+"""The errors of a disk without a free block or inode."""
 _COPY_PIECE = 1 << 20
 _REMOVAL_ROUNDS = 20
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
 _NOT_A_WRITEBACK_ERROR = frozenset({errno.EINVAL, errno.ENOSYS, errno.ESPIPE, errno.EBADF})
-"""What sync_file_range answers where it isn't implemented: nothing failed to reach the disk."""
+"""Errors of sync_file_range(2) that do not mean that a write failed."""
 _RECENT_NS = 120 * 10**9
 """A directory entry younger than this may not be durable: its creator may not have synced it."""
 _SHARED = stat.S_ISGID | stat.S_IWGRP
@@ -56,10 +56,10 @@ _ADVICE: dict[int, tuple[type[ContentError], str]] = {
     errno.EPERM: (PermissionDenied, "run as the owner of the store, or with sudo"),
     errno.EROFS: (ReadOnly, "the file system is mounted read-only"),
     errno.ENOENT: (NotFound, ""),
-    errno.ENOTDIR: (FailedPrecondition, "something else stands where a directory should be"),
-    errno.EISDIR: (FailedPrecondition, "a directory stands where a file should be"),
-    errno.ELOOP: (FailedPrecondition, "a symbolic link stands where none is allowed"),
-    # Not DataLoss: a network's or a cable's error passes, and the bytes may be all right.
+    errno.ENOTDIR: (FailedPrecondition, "remove what is in the place of a directory"),
+    errno.EISDIR: (FailedPrecondition, "remove the directory that is in the place of a file"),
+    errno.ELOOP: (FailedPrecondition, "remove the symbolic link: none is followed here"),
+    # Not DataLoss: an error of a network or a cable is temporary, and the bytes may be intact.
     errno.EIO: (Unavailable, "the disk reports errors: see 'dmesg'"),
     errno.ENAMETOOLONG: (FailedPrecondition, ""),
     errno.ENOLCK: (
@@ -120,7 +120,7 @@ def is_shared(found: os.stat_result) -> bool:
 
 
 def open_private(name: str, flags: int, directory: int) -> int:
-    """Open a file of ours that is locked, made where it is missing; see `private_mode`.
+    """Open a file that is used for locks, and make it if missing; see `private_mode`.
 
     The mode of an existing file is corrected: a user who can read it can hold a read lock, which
     blocks every writer. Raises OSError.
@@ -154,7 +154,7 @@ def read_file(path: str, directory: int, limit: int) -> bytes:
 def write_file(
     name: str, data: bytes, directory: int, *, sync: bool = False, shared: bool = False
 ) -> None:
-    """Create or overwrite a small file, ``shared``: for the group too. Raises OSError."""
+    """Create or overwrite a small file. ``shared``: writable for the group. Raises OSError."""
     fd = os.open(name, CREATE, 0o644, dir_fd=directory)
     try:
         if shared:
@@ -167,14 +167,14 @@ def write_file(
 
 
 def close(fd: int) -> None:
-    """Close a descriptor of which nothing unsynced counts; -1 is none."""
+    """Close a descriptor, and ignore errors of unsynced writes; -1: none."""
     if fd >= 0:
         with contextlib.suppress(OSError):
             os.close(fd)
 
 
 def share_file(fd: int, mode: int = 0o664) -> None:
-    """Open a file that we own to the group, whatever the umask is. Raises OSError."""
+    """Set the mode of a file that we own, whatever the umask is. Raises OSError."""
     found = os.fstat(fd)
     if stat.S_IMODE(found.st_mode) != mode and os.geteuid() in {0, found.st_uid}:
         os.fchmod(fd, mode)
@@ -188,10 +188,10 @@ def change_mode(
     kind: int = stat.S_IFREG,
     expected: os.stat_result | None = None,
 ) -> None:
-    """Chmod without following a link, which another user may just have put there.
+    """chmod(2) that follows no symbolic link, which another user may have put there.
 
-    Nor is the file opened: closing it would drop SQLite's locks on a database. ``expected``: the
-    file that is meant; else any of this ``kind``.
+    The file is not opened: closing it would drop SQLite's locks on a database. ``expected``: the
+    file that is changed; None: any of this ``kind``.
 
     Raises:
         OSError: ENOENT when another file, or one of another kind, has the name.
@@ -203,7 +203,7 @@ def change_mode(
 
 
 def change_group(name: str, group: int, directory: int, expected: os.stat_result) -> None:
-    """Chgrp of the file that is meant, as `change_mode`. Raises OSError."""
+    """Chgrp of the ``expected`` file, as `change_mode`. Raises OSError."""
     with _named_file(name, directory) as (path, found):
         if not same_file(found, expected):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
@@ -212,7 +212,7 @@ def change_group(name: str, group: int, directory: int, expected: os.stat_result
 
 @contextlib.contextmanager
 def _named_file(name: str, directory: int | None) -> Iterator[tuple[str, os.stat_result]]:
-    """A path that stays this very file's, and the look at it. No link is followed."""
+    """A path that refers to this file even if it is renamed, and its stat result."""
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         yield f"/proc/self/fd/{fd}", os.fstat(fd)
@@ -221,7 +221,7 @@ def _named_file(name: str, directory: int | None) -> Iterator[tuple[str, os.stat
 
 
 def share_as_parent(path: str) -> None:
-    """Open a directory of ours to the group where the one above is. Raises OSError."""
+    """Share a directory that we own if its parent is shared. Raises OSError."""
     found = os.stat(path)
     is_ours = os.geteuid() in {0, found.st_uid}
     if is_ours and is_shared(os.stat(os.path.dirname(path))) and not is_shared(found):
@@ -229,7 +229,7 @@ def share_as_parent(path: str) -> None:
 
 
 def make_directory(name: str, directory: int, *, shared: bool = False) -> None:
-    """mkdir, ``shared``: for the group too. Raises OSError."""
+    """mkdir(2). ``shared``: writable for the group. Raises OSError."""
     os.mkdir(name, 0o775 if shared else 0o755, dir_fd=directory)
     if shared:
         with contextlib.suppress(FileNotFoundError):
@@ -237,7 +237,7 @@ def make_directory(name: str, directory: int, *, shared: bool = False) -> None:
 
 
 def replace_file(name: str, data: bytes, directory: int) -> None:
-    """Put a small file in place whole or not at all, its content synced. Raises OSError."""
+    """Replace a small file atomically, its content synced. Raises OSError."""
     temporary = name + ".tmp"
     write_file(temporary, data, directory, sync=True)
     os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -262,7 +262,7 @@ def copy_bytes(source: int, target: int, size: int) -> None:
 
 
 def sync_path(name: str, directory: int) -> None:
-    """Sync one file below ``directory``; one that isn't there has nothing to lose."""
+    """Fsync a file below ``directory``, if it exists. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(name, READ, dir_fd=directory)
         try:
@@ -272,10 +272,10 @@ def sync_path(name: str, directory: int) -> None:
 
 
 def start_writeback(fd: int, offset: int = 0, size: int = 0) -> None:
-    """Let the kernel begin to write a range out, which shortens the fsync to come.
+    """Start writeback of a range, which shortens the next fsync (sync_file_range(2)).
 
     Raises:
-        OSError: some of it could not be written: what was not synced before is not to be trusted.
+        OSError: some of it could not be written; what was not synced before must be dropped.
     """
     import ctypes
 
@@ -289,7 +289,7 @@ def start_writeback(fd: int, offset: int = 0, size: int = 0) -> None:
 
 
 def rename_new(source: str, source_dir: int, target: str, target_dir: int) -> None:
-    """Rename without ever replacing: FileExistsError when ``target`` is there. Raises OSError."""
+    """Rename without replacing. Raises FileExistsError if ``target`` exists, OSError."""
     code = _rename_noreplace(source, source_dir, target, target_dir)
     if code == 0:
         return
@@ -301,7 +301,7 @@ def rename_new(source: str, source_dir: int, target: str, target_dir: int) -> No
 
 
 def _rename_noreplace(source: str, source_dir: int, target: str, target_dir: int) -> int:
-    """renameat2(2), which Python lacks; returns the errno, 0 when done."""
+    """renameat2(2), which Python lacks; returns the errno, 0 for success."""
     call = _libc_function("renameat2")
     if call is None:
         return errno.ENOSYS
@@ -314,27 +314,27 @@ def _rename_noreplace(source: str, source_dir: int, target: str, target_dir: int
 
 @functools.cache
 def _libc_function(name: str) -> Any:
-    """A function of the C library; None where it lacks it."""
+    """A function of the C library; None if it does not exist."""
     import ctypes
 
     return getattr(ctypes.CDLL(None, use_errno=True), name, None)
 
 
 def link_open_file(fd: int, target: str, target_dir: int) -> None:
-    """Give an unnamed file its name; FileExistsError when it is taken. Raises OSError."""
+    """Link a file without a name (O_TMPFILE). Raises FileExistsError if it exists, OSError."""
     os.link(f"/proc/self/fd/{fd}", target, dst_dir_fd=target_dir, follow_symlinks=True)
 
 
 def same_file(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two looks were at one and the same file."""
+    """Whether two stat results are of the same file."""
     return one.st_ino == other.st_ino and one.st_dev == other.st_dev
 
 
 class Directory:
-    """A directory kept open, and checked to be still the one at its path at each use.
+    """An open directory; each use checks that it is still the one at its path.
 
-    ``parent`` None: ``name`` is a path that a person gave, whose links are followed. Below it
-    no link is.
+    ``parent`` None: ``name`` is the path of the store, whose symbolic links are followed. Below it
+    none are.
     """
 
     def __init__(self, parent: Directory | None, name: str) -> None:
@@ -342,7 +342,7 @@ class Directory:
         self.name = name
         self.path: str = name if parent is None else f"{parent.path}/{name}"
         self.shared = False
-        """Whether what is made here is for the group too; known once it was opened."""
+        """Whether it is shared in its group; known after it was opened."""
         self._fd = -1
         self._identity = (0, 0)
         self._durable = False
@@ -356,12 +356,12 @@ class Directory:
         self._mutex = threading.Lock()
 
     def pin(self) -> None:
-        """From now on only the directory that is here now will do. Raises OSError."""
+        """Fail from now on if another directory is at the path. Raises OSError."""
         self.fd_or_make()
         self._is_pinned = True
 
     def fd(self) -> int:
-        """A descriptor of what stands at the path now. Raises OSError."""
+        """A descriptor of the directory that is at the path now. Raises OSError."""
         if self._is_current():
             return self._fd
         above = None if self.parent is None else self.parent.fd()
@@ -369,7 +369,7 @@ class Directory:
             return self._reopen(above)
 
     def fd_or_make(self) -> int:
-        """As `fd`; makes the directory, and durably so, where it is missing. Raises OSError."""
+        """As `fd`; makes the directory, and syncs its name, if it is missing. Raises OSError."""
         if self._is_current() and self._durable:
             return self._fd
         above = None if self.parent is None else self.parent.fd_or_make()
@@ -379,7 +379,7 @@ class Directory:
             except FileNotFoundError:
                 self._make(above)
                 fd = self._reopen(above)
-            # Its creator may have been killed before the sync.
+            # The process that made it may have been killed before the sync.
             if is_recent(os.fstat(fd)):
                 _sync_parent(self.path, above)
             self._durable = True
@@ -396,8 +396,9 @@ class Directory:
             self.close()
 
     def _is_current(self) -> bool:
-        """Whether our descriptor is what stands at the path. Whatever links that path has got
-        since, we were opened without following any, and identity is all that is compared.
+        """Whether the descriptor is of the directory at the path.
+
+        It was opened without following links; comparing inode and device is enough here.
         """
         if self._fd < 0:
             return False
@@ -412,7 +413,7 @@ class Directory:
         if self._is_pinned:
             raise Unavailable(
                 f"{visible(self.path)} was moved, removed or unmounted while it was in use",
-                advice="put it back, or start the service anew",
+                advice="put it back, or restart the service",
             )
         flags = DIRECTORY if above is not None else DIRECTORY & ~os.O_NOFOLLOW
         fd = os.open(self.name, flags, dir_fd=above)
@@ -422,7 +423,7 @@ class Directory:
             os.close(fd)
             raise
         if self._fd >= 0:
-            # Another thread may be using it: closed now, its number could become another file.
+            # Another thread may be using it: if closed now, its number could become another file.
             self._replaced.append(self._fd)
         self._fd, self._identity = fd, (found.st_ino, found.st_dev)
         self._durable = False
@@ -430,7 +431,7 @@ class Directory:
         return fd
 
     def _make(self, above: int | None) -> None:
-        """Make the directory and sync its name; without the sync it is not made."""
+        """Make the directory and sync its name; if the sync fails, remove it again."""
         if above is None or self.parent is None:
             _make_path(self.path)
             return
@@ -439,7 +440,7 @@ class Directory:
         try:
             os.fsync(above)
         except OSError:
-            # The error is reported once: a later sync would succeed, and prove nothing.
+            # The kernel reports an error once: a later fsync would succeed without this entry.
             with contextlib.suppress(OSError):
                 os.rmdir(self.name, dir_fd=above)
             raise
@@ -459,13 +460,13 @@ def _sync_parent(path: str, above: int | None) -> None:
 
 
 def _make_path(path: str) -> None:
-    """``mkdir -p``, each new directory's name synced, or it is removed again."""
+    """``mkdir -p`` that syncs the name of each new directory, or removes it again."""
     parent = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(parent):
         _make_path(parent)
     try:
         os.mkdir(path, 0o755)
-    except FileExistsError:  # another process was quicker
+    except FileExistsError:  # made by another process meanwhile
         if not os.path.isdir(path):
             raise
     try:
@@ -481,9 +482,9 @@ def _make_path(path: str) -> None:
 
 
 def remove_tree(name: str, directory: int) -> None:
-    """Remove what stands at ``name``, a directory with all that is in it. Raises OSError.
+    """Remove a file, or a directory with its content. Raises OSError.
 
-    Others may be writing in it, or removing it too: what is gone is fine, what is new goes.
+    Other processes may write to it or remove it at the same time.
     """
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if not stat.S_ISDIR(found.st_mode):
@@ -520,7 +521,7 @@ def _empty_directory(fd: int) -> None:
 
 
 def _open_for_removal(name: str, directory: int) -> int:
-    """Open a directory, made ours to empty where its mode forbids that and we own it."""
+    """Open a directory; change its mode if that forbids to empty it and we own it."""
     try:
         fd = os.open(name, DIRECTORY, dir_fd=directory)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""What a forked child must not share with its parent."""
+"""Resetting what a forked child must not share with its parent (`os.register_at_fork`)."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Any, Protocol
 
 
 class Resettable(Protocol):
-    """An object with a mutex or another resource that belongs to one process."""
+    """An object with a mutex or another resource of one process."""
 
     def after_fork(self) -> None:
         """Called in the child, where no other thread runs. Must not raise."""
 
 
 class Pausable(Resettable, Protocol):
-    """One that a fork must not interrupt."""
+    """An object that is not in use during a fork."""
 
     def before_fork(self) -> None:
-        """Called in the parent: wait until no thread is at work. Must not raise."""
+        """Called in the parent: wait until no thread uses it. Must not raise."""
 
     def after_fork_in_parent(self) -> None:
-        """Called in the parent: let threads go on."""
+        """Called in the parent: let threads use it again."""
 
 
 generation = 0
-"""How many forks lie between this process and the one that imported this module first."""
+"""The number of forks between the process that imported this module and this one."""
 _resettable: weakref.WeakSet[Any] = weakref.WeakSet()
 _pausable: weakref.WeakSet[Any] = weakref.WeakSet()
 _paused: list[Pausable] = []
 
 
 def reset_in_child(resource: Resettable) -> None:
-    """Call ``resource.after_fork()`` in every forked child, as long as it lives."""
+    """Call ``resource.after_fork()`` in every forked child, as long as the object exists."""
     _resettable.add(resource)
 
 
 def pause_for_forks(resource: Pausable) -> None:
-    """Let every fork wait until ``resource`` is not at work, and reset it in the child."""
+    """Let every fork wait until ``resource`` is not in use, and reset it in the child."""
     _pausable.add(resource)
 
 

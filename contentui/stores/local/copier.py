@@ -26,9 +26,9 @@ _COPY = 8 << 20
 _RING = 8
 """Buffers between reading and hashing."""
 _LEAD = 16 << 20
-"""Bytes that copying may be ahead of hashing: what an interruption has to wait for."""
+"""Bytes that copying may be ahead of hashing; an interruption waits until they are hashed."""
 _SYNC_FROM = 8 << 20
-"""From this size on, syncing is begun while the last pieces are still being hashed."""
+"""The smallest size, in bytes, that is synced while the last pieces are still being hashed."""
 _PIPE_SIZE = 1 << 20
 
 
@@ -41,7 +41,7 @@ class SourceFailed(Exception):
 
 
 class CopyFailed(Exception):
-    """copy_file_range(2) failed with ``error``: not between these file systems, perhaps."""
+    """copy_file_range(2) failed with ``error``, as it does between some file systems."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -54,13 +54,13 @@ class StreamCopier:
     def __init__(
         self, data: IngestData, hash_: _Hash, offset: int, progress: Progress | None
     ) -> None:
-        """``hash_``: of the first ``offset`` bytes; it is this run's own."""
+        """``hash_``: of the first ``offset`` bytes; it is changed."""
         self._data = data
         self._hash = hash_
         self._progress = progress
         self._hasher: _Hasher | None = None
         self.offset = offset
-        """Bytes stored and hashed; what is behind it in the file doesn't count."""
+        """Bytes that are stored and hashed; later ones in the file are not valid."""
 
     @property
     def state(self) -> tuple[_Hash, int]:
@@ -75,7 +75,7 @@ class StreamCopier:
     def run(self, source: BinaryIO) -> None:
         """Append all that ``source`` yields. Raises OSError, DataLoss, whatever the source raises.
 
-        However it ends, `state` agrees after `join`.
+        In every case `state` is consistent after `join`.
         """
         fd = _descriptor(source)
         if fd is not None and stat.S_ISREG(os.fstat(fd).st_mode) and _is_plain(source):
@@ -102,7 +102,7 @@ class StreamCopier:
                 except CopyFailed as failed:
                     if copied:
                         raise failed.error from None
-                    return 0  # not between these file systems: the other way will do
+                    return 0  # not supported between these file systems: read and write instead
                 if not count:
                     break
                 copied += count
@@ -127,21 +127,21 @@ class StreamCopier:
             while self.offset < end:
                 count = os.preadv(self._data.fd, [buffer[: end - self.offset]], self.offset)
                 if not count:
-                    self._data.check_size(end)  # it was truncated while it was written
+                    self._data.check_size(end)  # it was truncated by another program
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
                 self._hash.update(buffer[:count])
                 self.offset += count
             lead.release()
 
     def _stream(self, source: BinaryIO, fd: int | None) -> None:
-        """Read piece by piece; small sources need no second thread."""
+        """Read piece by piece; a source of up to one piece needs no second thread."""
         read_into = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
         reader = _PieceReader(source, fd, read_into)
         first = memoryview(bytearray(PIECE))
         count = reader.fill(first)
         if not count:
             return
-        # Stored before more is waited for: the next byte of a stalled source may never come.
+        # Stored before waiting for more: a stalled source may never send another byte.
         self._append(first[:count])
         if count < PIECE and not reader.is_stream:
             return
@@ -154,7 +154,7 @@ class StreamCopier:
         self._hash.update(piece[:written])
         self.offset += written
         if written < len(piece):
-            self._data.write_at(piece[written:], self.offset)  # says why
+            self._data.write_at(piece[written:], self.offset)  # raises the error
         if self._progress:
             self._progress(self.offset)
 
@@ -178,7 +178,7 @@ class StreamCopier:
                 self._data.start_writeback(stored, written)
                 stored += written
                 if written < count:
-                    self._data.write_at(buffer[written:count], stored)  # says why
+                    self._data.write_at(buffer[written:count], stored)  # raises the error
                 hasher.check()
                 if self._progress:
                     self._progress(self.offset)
@@ -201,7 +201,7 @@ class StreamCopier:
 
 
 class _PieceReader:
-    """Fills buffers from a source, waiting for a pipe's next bytes only when it has none."""
+    """Fills buffers from a source; waits for a pipe only if it has no bytes yet."""
 
     def __init__(self, source: BinaryIO, fd: int | None, read_into: Any) -> None:
         self._source = source
@@ -217,7 +217,7 @@ class _PieceReader:
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
     def fill(self, buffer: memoryview) -> int:
-        """Bytes read into ``buffer``; 0 only at the end."""
+        """The number of bytes read into ``buffer``; 0 only at the end."""
         count = 0
         while count < len(buffer):
             got = self._read(buffer[count:])
@@ -236,7 +236,7 @@ class _PieceReader:
         return [(buffer, count)] if count else []
 
     def _read(self, view: memoryview) -> int:
-        """Wait for some bytes; 0 only at the end, which a source that has none yet is not at."""
+        """Wait for some bytes; 0 only at the end of the source."""
         while (count := self._read_some(view)) is None:
             if self._poll is None:
                 raise BlockingIOError(errno.EAGAIN, "the source has no bytes yet and can't wait")
@@ -260,10 +260,10 @@ class _PieceReader:
 
 
 class _Hasher:
-    """The second thread; an error in it is raised in the first one by `check`."""
+    """The thread that hashes; `check` raises an error of it in the calling thread."""
 
     def __init__(self, work: Callable[[], None], end: Callable[[], None]) -> None:
-        """``work`` ends after ``end`` was called, once it has done what came before."""
+        """``work`` runs in the thread, and returns after ``end`` was called."""
         self._error: BaseException | None = None
         self._work = work
         self._end = end
@@ -275,7 +275,7 @@ class _Hasher:
             raise self._error
 
     def join(self) -> None:
-        """Wait until all that was handed over is hashed. Twice is fine."""
+        """Wait until all that was passed is hashed; a second call has no effect."""
         self._end()
         self._thread.join()
 
@@ -287,7 +287,7 @@ class _Hasher:
 
 
 def _is_plain(source: BinaryIO) -> bool:
-    """Whether the bytes of ``source`` are those behind its descriptor: a decoder's are not."""
+    """Whether ``source`` yields the bytes of its descriptor, unlike a decompressor."""
     raw = source.raw if isinstance(source, (io.BufferedReader, io.BufferedRandom)) else source
     return type(raw) is io.FileIO and source.seekable()
 

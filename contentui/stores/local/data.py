@@ -1,4 +1,4 @@
-"""An ingest's open ``data`` file: its bytes, their running hash, and what is surely on the disk."""
+"""The open ``data`` file of an ingest: its bytes, their running hash, and what has been synced."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 """Bytes that are read and hashed at once."""
 _WRITEBACK_FROM = 64 << 10
-"""Bytes that are worth sending to the disk while they are hashed."""
+"""The smallest write, in bytes, for which writeback is started at once."""
 _SYNCED = "user.contentui.synced"
-"""Extended attribute with the size and time of a file that was synced as it is.
+"""Extended attribute with the size and mtime that the file had when it was synced.
 
-A hint, bound to both: without it, or where the file differs, a resumed ingest is synced, dropped
-from the page cache and read from the disk again.
+Without it, or if the file has another size or mtime, a resumed ingest is synced, dropped from the
+page cache and read from the disk again.
 """
 
 
 class IngestData:
     """One open file, written by one thread at a time.
 
-    Hash and offset change together, in one assignment, when the bytes are stored: so an
-    interruption (KeyboardInterrupt at any point) leaves them true, and what was stored beyond
-    the offset is cut off before the file is used again.
+    Hash and offset change together, in one assignment, after the bytes were written. So an
+    exception at any point, KeyboardInterrupt included, leaves them correct, and bytes behind the
+    offset are cut off before the file is used again.
 
-    After an error of fsync or of writeback nothing written since the last good sync is trusted:
-    the kernel reports such an error once, and counts the pages as clean from then on.
+    After an error of fsync or writeback, what was written since the last good sync is dropped: the
+    kernel reports such an error once and then marks the pages clean (fsync(2)).
     """
 
     def __init__(self, fd: int, algorithm: str) -> None:
-        """Of a new, empty file; `load` for one that has bytes. The caller closes ``fd``."""
+        """For a new, empty file; call `load` if it has bytes. The caller closes ``fd``."""
         self._fd = fd
         self._state: tuple[_Hash, int] = (new_hash(algorithm), 0)
         self._synced = self._state
-        """The last state that a sync has brought to the disk."""
+        """The state of the last good sync."""
         self._unfinished = False
-        """A change began and was interrupted: the file may be longer than the offset."""
+        """A change was interrupted: the file may be longer than the offset."""
         self._copier: StreamCopier | None = None
         self._lost = False
         """A sync or writeback failed; the bytes behind the last good sync must be dropped."""
@@ -79,9 +79,9 @@ class IngestData:
     # -- reading what is there
 
     def load(self, algorithm: str) -> None:
-        """Hash the bytes that are there, as they are on the disk.
+        """Hash the bytes of the file as they are on the disk.
 
-        What cannot be synced is dropped: the ingest then starts over. Raises OSError.
+        If they cannot be synced they are dropped, and the ingest starts over. Raises OSError.
         """
         found = os.fstat(self._fd)
         self._recorded = self._is_known_synced(found)
@@ -105,10 +105,11 @@ class IngestData:
 
         Another size is a foreign change. Another time may be one: `verify_if_doubted` hashes the
         file then, since some file systems change times on their own. A foreign change of the same
-        size between two writes of this writer cannot be detected (docs/architecture.md 3).
+        size between two writes of this writer cannot be detected (docs/internals/
+        local-store.md, The committed bytes are the hashed bytes).
 
         Raises:
-            DataLoss: something else has changed it.
+            DataLoss: another program has changed it.
             OSError: what an interrupted or failed write left cannot be removed.
         """
         self._reconcile()
@@ -136,7 +137,7 @@ class IngestData:
     # -- changing it
 
     def append(self, view: memoryview) -> None:
-        """Append all of it; on a full disk as much as fits stays. Raises OSError, DataLoss."""
+        """Append all of ``view``; on a full disk, what fits. Raises OSError, DataLoss."""
         self.check()
         self._clear_sync_record()
         hash_, offset = self._state
@@ -199,7 +200,7 @@ class IngestData:
         self._synced = self._state
 
     def record_sync(self) -> None:
-        """Remember with the file that it was synced as it is now."""
+        """Record in an extended attribute that the file is synced with this size and time."""
         found = os.fstat(self._fd)
         if found.st_size == self._synced[1] == self.offset:
             with contextlib.suppress(OSError):
@@ -208,7 +209,7 @@ class IngestData:
             self._remember_times()
 
     def set_time(self, now_ns: int) -> None:
-        """Set the modification time exactly: the kernel's own is up to a tick (4 ms) early."""
+        """Set the modification time exactly: the kernel's is up to a clock tick (4 ms) earlier."""
         with contextlib.suppress(OSError):
             os.utime(self._fd, ns=(now_ns, now_ns))
         self._remember_times()
@@ -230,7 +231,7 @@ class IngestData:
         self._remember_times()
         self.sync()
 
-    # -- for `StreamCopier`, which appends piece by piece
+    # -- for `StreamCopier`
 
     def write_at(self, piece: memoryview, at: int) -> int:
         """Write as many bytes as possible. Raises OSError when none can be written, DataLoss."""
@@ -245,7 +246,7 @@ class IngestData:
         return done
 
     def copy_in(self, source: int, start: int, at: int, count: int) -> int:
-        """copy_file_range(2) from a file. Raises CopyFailed when it can't be, OSError."""
+        """copy_file_range(2) from a file; returns the byte count. Raises CopyFailed, OSError."""
         self.check_size(at)
         try:
             copied = os.copy_file_range(source, self._fd, count, start, at)
@@ -255,7 +256,7 @@ class IngestData:
         return copied
 
     def check_size(self, size: int) -> None:
-        """Raises DataLoss when the file has another size; remembers a changed time."""
+        """Raises DataLoss if the file has another size; notes a changed time."""
         found = os.fstat(self._fd)
         if found.st_size != size:
             raise altered(f"it has {found.st_size} bytes where {size} were written")
@@ -263,7 +264,7 @@ class IngestData:
             self._doubted = True
 
     def start_writeback(self, offset: int, size: int) -> None:
-        """Let the kernel begin to write a range out. Raises OSError as `sync` does."""
+        """Start writeback of a range. Raises OSError as `sync` does."""
         try:
             files.start_writeback(self._fd, offset, size)
         except OSError:
@@ -281,7 +282,7 @@ class IngestData:
     # -- inside
 
     def _reconcile(self) -> None:
-        """Bring file and state together after an interruption or a failure. Raises OSError."""
+        """Make file and state agree after an interruption or a failure. Raises OSError."""
         self._stop_copier()
         if self._lost:
             self._state = self._synced
@@ -300,7 +301,7 @@ class IngestData:
             self._copier = None
 
     def _remember_times(self) -> None:
-        """Remember the file's times. To be called after each change by this writer."""
+        """Record the file's times; called after each change by this writer."""
         found = os.fstat(self._fd)
         self._times = (found.st_mtime_ns, found.st_ctime_ns)
 
@@ -330,8 +331,8 @@ def _record(found: os.stat_result) -> bytes:
 
 
 def altered(how: str) -> DataLoss:
-    """The error for an ingest whose bytes are not those that were written."""
+    """The error for ``data`` that does not contain the written bytes; ``how``: the difference."""
     return DataLoss(
-        f"something else has changed the ingest's data: {how}",
+        f"another program has changed the ingest's data: {how}",
         advice="abort the ingest and start over",
     )

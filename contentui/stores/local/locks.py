@@ -78,7 +78,7 @@ def locked_length(fd: int, start: int = 0, length: int = 0) -> int | None:
 
 
 def _base(ingest: IngestId) -> int:
-    """Where the ref's range starts. Two refs that shared 40 bits would only lock each other out."""
+    """The start of a ref's range. Two refs with the same 40 bits would exclude each other."""
     try:
         prefix = int(ingest[:10], 16) if len(ingest) == 64 else -1
     except ValueError:
@@ -94,7 +94,7 @@ def _slot(base: int) -> int:
 
 
 class _Self:
-    """What a holder writes down about itself; the same for all its locks."""
+    """What a holder records about itself; the same for all its locks."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -129,10 +129,10 @@ class RefLocks:
         forks.reset_in_child(self)
 
     def acquire(self, ingest: IngestId) -> RefLock:
-        """Take the ref's lock, now or not at all.
+        """Take the ref's lock without waiting.
 
         Raises:
-            Locked: with the holder.
+            Locked: another writer has it; the error has the holder.
             OSError: the lock file can't be made or opened.
         """
         base = _base(ingest)
@@ -141,7 +141,7 @@ class RefLocks:
                 raise _locked(self._own_holder(base))
             if self._fd < 0 or not self._writable:
                 self._open(for_writing=True)
-            # Both exist before the kernel's lock, so that it is released after an interruption.
+            # Made before the kernel's lock is taken, so that it is released after an interruption.
             lock = RefLock(self, base)
             self._held[base] = time.time_ns()
             try:
@@ -161,10 +161,10 @@ class RefLocks:
                 raise _locked(self._look(base)) from None
             if self._is_current():
                 return
-            self._open(for_writing=True)  # it was replaced between opening and locking
+            self._open(for_writing=True)  # the file was replaced between opening and locking
 
     def unlocked(self) -> RefLock:
-        """No lock, where none can be made."""
+        """A `RefLock` that locks nothing, for a disk without room for the lock file."""
         return RefLock(self, -1)
 
     def release(self, base: int) -> None:
@@ -176,15 +176,15 @@ class RefLocks:
                     unlock_range(self._fd, base, 1 << _PID_BITS)
                 except OSError:
                     if len(self._held) == 1:
-                        self._close_locks()  # which frees it as well
-                except BaseException:  # interrupted, perhaps before it was done
+                        self._close_locks()  # which releases it as well
+                except BaseException:  # interrupted, perhaps before the call
                     unlock_range(self._fd, base, 1 << _PID_BITS)
                     self._held.pop(base, None)
                     raise
             self._held.pop(base, None)
 
     def holders(self, ids: Iterable[IngestId]) -> dict[IngestId, Holder] | None:
-        """Who holds which; looking never takes a lock. None where no lock table was ever made."""
+        """The holders of those that are held. Takes no lock. None if there is no lock file yet."""
         with self._mutex:
             look: Callable[[int], Holder | None] = self._look
             try:
@@ -206,7 +206,7 @@ class RefLocks:
             return found
 
     def _listed(self) -> dict[int, Holder] | None:
-        """All holders as /proc/locks lists them, for those who may not open the lock file."""
+        """All holders in /proc/locks, for users who may not open the lock file."""
         try:
             locks = procfs.locks_on(os.stat(self._path))
         except OSError:
@@ -225,7 +225,7 @@ class RefLocks:
             self.close()
 
     def after_fork(self) -> None:
-        """In a forked child: the parent's locks must not outlive the parent in us."""
+        """In a forked child: drop the parent's descriptor, which would keep its locks."""
         self._mutex = threading.RLock()
         self._self = None
         self._held = {}
@@ -237,7 +237,7 @@ class RefLocks:
         return self._self
 
     def _open(self, *, for_writing: bool) -> int:
-        """The lock file's descriptor, -1 when it isn't there and nothing is to be written."""
+        """The descriptor of the lock file; -1 if it does not exist and is only read."""
         if self._fd >= 0 and (self._writable or not for_writing) and self._is_current():
             return self._fd
         if for_writing:
@@ -254,7 +254,7 @@ class RefLocks:
             os.close(fd)
             raise
         if self._held and self._fd >= 0:
-            # Locks we hold live on the old description: it must stay open until we end.
+            # Our locks are on the old open file description, which must stay open.
             _orphans.append(self._fd)
             self._fd = -1
         self._close_locks()
@@ -304,7 +304,7 @@ class RefLocks:
         return self._records
 
     def _record(self, base: int, me: _Self, since_ns: int) -> None:
-        """Write down who we are. Only an explanation: the lock holds without it."""
+        """Record the holder for messages; the lock does not depend on it."""
         fd = self._open_records(for_writing=True)
         identity = base.to_bytes(16, "big")
         head = _RECORD.pack(
@@ -335,7 +335,7 @@ class RefLocks:
 
 
 class RefLock:
-    """A held lock; releasing twice is fine, and dropping it releases it."""
+    """A lock that is held until `release` or garbage collection."""
 
     def __init__(self, locks: RefLocks, base: int) -> None:
         self._locks: RefLocks | None = locks
@@ -358,24 +358,25 @@ class RefLock:
 
 
 def describe(holder: Holder, now_ns: int) -> str:
-    """A holder in words: ``pid 12 (contentui ingest x), for 3m``."""
-    words = f"pid {holder.pid}" if holder.pid else "another process"
+    """A holder for messages: ``pid 12 (contentui ingest x), for 3m``."""
+    text = f"pid {holder.pid}" if holder.pid else "another process"
     if holder.foreign:
-        words += " of another container"
+        text += " of another container"
     if holder.command:
-        words += f" ({visible(holder.command, 120)})"
+        text += f" ({visible(holder.command, 120)})"
     if holder.since_ns and now_ns >= holder.since_ns:
-        words += f", for {human_duration((now_ns - holder.since_ns) / 1e9)}"
-    return words
+        text += f", for {human_duration((now_ns - holder.since_ns) / 1e9)}"
+    return text
 
 
 def _locked(holder: Holder | None) -> Locked:
-    if holder is None:  # it was freed between the refusal and the look
+    if holder is None:  # it was released before it could be read
         return Locked("the ref was locked by a writer that has just ended", advice="try again")
     return Locked(f"the ref is locked by {describe(holder, time.time_ns())}", holder=holder)
 
 
 _orphans: list[int] = []
+"""Descriptors of replaced lock files on which locks are held; never closed."""
 
 
 # -- the naming lock
@@ -406,7 +407,7 @@ class NamingLock:
             try:
                 self._take(fd)
                 if not self._is_current(fd, directory):
-                    continue  # it was replaced between opening and locking
+                    continue  # the file was replaced between opening and locking
                 yield
                 return
             finally:
@@ -456,15 +457,15 @@ class _Waiter:
             raise
 
     def abandon(self) -> None:
-        """Release the lock when it is granted; one that was granted already is the caller's.
+        """Release the lock if it is granted later; the caller releases one that it has already.
 
-        Both have descriptors of the same open file, and either of them can release it.
+        Both descriptors are of the same open file description, so either can release it.
         """
         with self._mutex:
             self._abandoned = True
 
     def check(self) -> None:
-        """Raise the error of flock(2), if there was one."""
+        """Raises the error of flock(2), if there was one."""
         if self._error is not None:
             raise self._error
 
@@ -485,7 +486,7 @@ class LockWait:
     """Time limits for waiting for a locked file, and the error that names the holder."""
 
     def __init__(self, found: os.stat_result, path: str, stopped_s: float | None = None) -> None:
-        """``stopped_s``: how long to wait for one that is stopped; None: `STOPPED_S`."""
+        """``stopped_s``: how long to wait for a stopped holder, seconds; None: `STOPPED_S`."""
         self._found = found
         self._path = path
         self._stopped_s = STOPPED_S if stopped_s is None else stopped_s
@@ -493,7 +494,7 @@ class LockWait:
         self._stopped_since: float | None = None
 
     def check(self) -> None:
-        """Raises Unavailable, with the holder in its message, when the limit is reached."""
+        """Raises Unavailable, which names the holder, when the limit is reached."""
         now = time.monotonic()
         pid = self._holder()
         stopped = pid > 0 and procfs.is_stopped(pid)
@@ -511,14 +512,14 @@ class LockWait:
         path = visible(self._path)
         if not pid:
             return Unavailable(
-                f"another process, perhaps of another container, keeps {path} locked",
+                f"another process, perhaps in another container, has {path} locked",
                 advice=f"run 'fuser -v {path}' on that machine, and end or continue that process",
             )
         command = visible(procfs.process_command(pid), 120)
         who = f"pid {pid} ({command})" if command else f"pid {pid}"
         if stopped:
             return HolderStopped(
-                f"{who} keeps {path} locked, and is stopped",
+                f"{who} has {path} locked and is stopped",
                 advice=f"continue it with 'kill -CONT {pid}', or end it with 'kill -KILL {pid}'",
             )
         return Unavailable(
@@ -527,7 +528,7 @@ class LockWait:
         )
 
     def _holder(self) -> int:
-        """The pid of a process that has a lock on the file, another one first; 0 if unknown."""
+        """The pid of a process that has a lock on the file, preferably another one; 0: unknown."""
         pids: set[int] = set()
         with contextlib.suppress(OSError):
             pids = {lock.pid for lock in procfs.locks_on(self._found)} - {0}

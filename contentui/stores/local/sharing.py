@@ -1,7 +1,7 @@
-"""A store that the members of a group share: docs/sharing.md.
+"""Making a store that the members of a group share (docs/sharing.md).
 
-Its directories are setgid and writable for the group; that is also how it is known
-(`files.is_shared`), so a directory that was prepared so with chmod and chgrp is one as well.
+Its directories are setgid and writable for the group. `files.is_shared` checks just that, so chmod
+and chgrp make a shared store as well.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DIRECTORY = 0o2070
-"""Bits that a directory gets; what others may do there stays as it is."""
+"""Mode bits that are added to a directory; those for others are not changed."""
 _FILE = 0o060
-"""Bits that a file gets; two others on ``data`` have a meaning (docs/architecture.md)."""
+"""Mode bits that are added to a file; u+x and g+x of ``data`` mean something (`ingest_dir`)."""
 _BLOB = 0
 _PRIVATE = frozenset({"locks", "naming", "owner"})
 _DATABASES = (".db", ".db-journal")
 
 
 def make(root: str, group: int | None) -> None:
-    """Make the store ``root`` where it is missing, and share it with a group, by its id.
+    """Make the store ``root`` if it does not exist, and share it with the group of that id.
 
-    One that exists is opened to the group as it is, with all that is in it. Live writers go on.
+    An existing one is shared with all its content. Running writers are not disturbed.
 
     Raises:
         PermissionDenied: it, or a part of it, is another user's.
-        FailedPrecondition, ReadOnly, ResourceExhausted, Unavailable: as the file system refuses.
+        FailedPrecondition, ReadOnly, ResourceExhausted, Unavailable: as the file system reports.
     """
     with files.map_errors(f"making {root}"):
         top = files.Directory(None, root)
@@ -60,7 +60,7 @@ def _share(root: int, group: int) -> None:
 
 
 def _folders(name: str, above: int, group: int) -> Iterator[tuple[int, list[str]]]:
-    """A directory and those in it, each shared, open, and with the names of its files."""
+    """Share a directory and those below it; yields the descriptor and file names of each."""
     try:
         fd = os.open(name, files.DIRECTORY, dir_fd=above)
     except FileNotFoundError:
@@ -81,22 +81,22 @@ def _folders(name: str, above: int, group: int) -> Iterator[tuple[int, list[str]
 
 
 def _share_file(name: str, above: int, group: int, bits: int, *, without: int = 0) -> None:
-    # By its name: a database must not be opened by anything but SQLite (see `database`).
+    # By its name: only SQLite may open a database (see `database`).
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=above, follow_symlinks=False)
         if found.st_nlink > 1 and found.st_uid != os.fstat(above).st_uid:
             return  # a hard link to a file from elsewhere
-        wanted = (stat.S_IMODE(found.st_mode) | bits) & ~without
+        new = (stat.S_IMODE(found.st_mode) | bits) & ~without
         if found.st_gid != group:
             files.change_group(name, group, above, found)
-        if stat.S_IMODE(found.st_mode) != wanted:
-            files.change_mode(name, wanted, above, expected=found)
+        if stat.S_IMODE(found.st_mode) != new:
+            files.change_mode(name, new, above, expected=found)
 
 
 def _share_directory(fd: int, group: int, bits: int) -> None:
     found = os.fstat(fd)
     if found.st_gid != group:
         os.fchown(fd, -1, group)
-    wanted = stat.S_IMODE(found.st_mode) | bits
-    if stat.S_IMODE(os.fstat(fd).st_mode) != wanted:
-        os.fchmod(fd, wanted)
+    new = stat.S_IMODE(found.st_mode) | bits
+    if stat.S_IMODE(os.fstat(fd).st_mode) != new:
+        os.fchmod(fd, new)

@@ -1,4 +1,4 @@
-"""The one live transaction on a ref of a directory."""
+"""The writer of an ingest: open or resume, append, commit or close (see `LocalWriter`)."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 class LocalWriter:
     """See `contentui.content.store.Writer`. Made by `LocalStore.writer` with its ref locked.
 
-    Without `close`, garbage collection releases its ref and descriptors; its bytes stay. In a
-    forked child only `close` can be called, which has no effect on the ingest.
+    It does what containerd's ``content/local/writer.go`` does, and syncs. Without `close`, garbage
+    collection releases its ref and descriptors; its bytes stay. In a forked child only `close` may
+    be called, which does not change the ingest.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class LocalWriter:
         expected: Digest | None,
         labels: Mapping[str, str] | None,
     ) -> None:
-        """Raises OSError, FailedPrecondition; the lock is released then as well."""
+        """Raises OSError, FailedPrecondition, and releases the lock then."""
         self._closed = False
         self._generation = forks.generation
         self._resources = contextlib.ExitStack()
@@ -65,7 +66,7 @@ class LocalWriter:
         self._blobs = blobs
         self._expected = expected
         self._declared = expected
-        """The last digest that any session wanted: shown, but binding only for its own."""
+        """The expected digest that status shows: an earlier session's, if this one has none."""
         self._labels = labels or {}
         self._algorithm = expected.algorithm if expected else "sha256"
         self._refused: Digest | None = None
@@ -144,13 +145,13 @@ class LocalWriter:
             raise
         except ContentError as error:
             try:
-                self._keep()
+                self._sync()
             except (OSError, ContentError) as failure:
                 why = getattr(failure, "strerror", None) or failure
-                error.advice += f"; the ingest could not be brought to the disk ({why})"
+                error.advice += f"; the ingest could not be synced ({why})"
             raise
         except BaseException:
-            self._tidy_after_interruption()
+            self._clean_up_after_interruption()
             raise
         finally:
             self._end()
@@ -161,7 +162,7 @@ class LocalWriter:
         try:
             if self._generation == forks.generation:
                 with files.map_errors(f"closing ingest {self._ref}"):
-                    self._keep()
+                    self._sync()
         finally:
             self._end()
 
@@ -181,13 +182,13 @@ class LocalWriter:
         self._directory = IngestDirectory(self._id, self._parent)
         self._resources.callback(self._directory.close)
         if self._directory.is_new:
-            self._take(self._directory.make(self._ref, self._started_ns, self._total))
+            self._use_data(self._directory.make(self._ref, self._started_ns, self._total))
             self._data.set_time(self._started_ns)
             self._write_expected()
         else:
             self._resume()
 
-    def _take(self, fd: int) -> None:
+    def _use_data(self, fd: int) -> None:
         self._resources.callback(files.close, fd)
         self._data = IngestData(fd, self._algorithm)
 
@@ -196,7 +197,7 @@ class LocalWriter:
         if found is None:
             raise NotFound(f"ingest {self._ref} vanished while it was opened")
         if not found.damage:
-            self._take(self._directory.open_data())
+            self._use_data(self._directory.open_data())
             self._started_ns = found.started_ns or self._started_ns
             self._updated_ns = found.updated_ns
             self._declared = self._expected or found.expected
@@ -204,20 +205,20 @@ class LocalWriter:
             self._total = self._total or found.total
             self._refused = found.refused
             if contradicted:
-                self._restart()  # another total is another content
+                self._restart()  # another total: another content
             else:
                 self._data.load(self._algorithm)
             if self._total != found.total:
                 self._directory.write_total(self._total)
         else:
-            self._heal(found)
+            self._repair(found)
         if self._declared != found.expected:
             self._write_expected()
 
-    def _heal(self, found: Status) -> None:
-        """Make a damaged ingest sound again. Bytes stay only when they surely are this ref's."""
+    def _repair(self, found: Status) -> None:
+        """Repair a damaged ingest. Its bytes are kept only if ``ref`` proves to be its own."""
         data = self._directory.open_data(makes=True)
-        self._take(data)
+        self._use_data(data)
         self._directory.clear_facts()
         if found.ref == self._ref:
             self._data.load(self._algorithm)
@@ -231,12 +232,12 @@ class LocalWriter:
         self._drop_refusal()
 
     def _forget_refusal(self) -> None:
-        """The mark was for the bytes as they were."""
+        """Remove the mark: it is valid for the bytes before this change only."""
         if self._refused is not None:
             self._drop_refusal()
 
     def _drop_refusal(self) -> None:
-        """Also a mark that we can't see, as it was made for more bytes: they may come again."""
+        """Also a mark that was not read because it is for more bytes: they may be written again."""
         self._refused = None
         self._mark(ingest_dir.REFUSED, on=False)
         self._directory.remove_fact("refused")
@@ -269,12 +270,12 @@ class LocalWriter:
             with contextlib.suppress(OSError):
                 self._data.set_mode(mode)
             raise
-        with contextlib.suppress(OSError):  # the blob is there: a leftover is no failure
+        with contextlib.suppress(OSError):  # the blob exists: leftover files are no failure
             self._remove(committed=True)
         return Info(digest, offset, committed_ns, committed_ns, dict(labels))
 
     def _adopt(self, digest: Digest, labels: Mapping[str, str], committed_ns: int) -> None:
-        """Make ``data`` the blob. Raises AlreadyExists, the ingest is removed then."""
+        """Make ``data`` the blob. Raises AlreadyExists after removing the ingest."""
         while True:
             try:
                 self._blobs.adopt_file(digest, "data", self._directory.fd, labels, committed_ns)
@@ -282,7 +283,7 @@ class LocalWriter:
             except FileExistsError:
                 if self._blobs.is_there(digest, self._data.offset):
                     break
-                # deleted meanwhile: then these bytes are the blob
+                # deleted meanwhile: try again
         self._remove()
         raise already_exists(digest)
 
@@ -298,9 +299,9 @@ class LocalWriter:
         return digest
 
     def _refuse(self, digest: Digest) -> str:
-        """Mark a complete ingest as refused; returns the result as a part of a message."""
+        """Mark a complete ingest as refused; returns the result for the error message."""
         if self.offset < self._total:
-            return ""  # not complete: more bytes may yet make it right
+            return ""  # incomplete: more bytes may lead to the expected digest
         try:
             self._data.sync()
             self._directory.mark_refused(self._data.fd, self.offset, digest)
@@ -309,20 +310,20 @@ class LocalWriter:
         self._refused = digest
         return " and marked as poisoned"
 
-    def _keep(self) -> None:
-        """Make what is there durable, so that the ingest can be resumed after anything.
+    def _sync(self) -> None:
+        """Sync the ingest, so that it can be resumed after a crash.
 
-        ``updatedat`` stays as it was made: the time of ``data`` tells when bytes arrived, and
-        counts where it is the later one (content-store.md 1).
+        ``updatedat`` is not changed: the mtime of ``data`` records when bytes arrived, and the
+        later of both is the time of the update (containerd ``content/local/store.go``, status).
         """
-        with contextlib.suppress(NotFound):  # aborted under us: nothing to keep
+        with contextlib.suppress(NotFound):  # aborted meanwhile: nothing to sync
             self._directory.check_place(self._data.check())
             self._data.sync()
             self._data.record_sync()
             self._directory.sync()
 
-    def _tidy_after_interruption(self) -> None:
-        """Remove the rest of the ingest if the interrupted commit had created the blob."""
+    def _clean_up_after_interruption(self) -> None:
+        """Remove the ingest if the interrupted commit had created the blob."""
         with contextlib.suppress(OSError):
             if not self._directory.has_data():
                 self._remove(committed=True)
@@ -337,9 +338,9 @@ class LocalWriter:
         if self._generation != forks.generation:
             raise FailedPrecondition(
                 f"can't {doing} a writer of the parent process",
-                advice="close it here, and open one in the process that is to write",
+                advice="close it here, and open a writer in the process that writes",
             )
 
     def _end(self) -> None:
-        self._closed = True  # first: after an interruption `__del__` closes what is left open
+        self._closed = True  # first: after an interruption `__del__` closes what is still open
         self._resources.close()

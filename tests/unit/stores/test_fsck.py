@@ -632,7 +632,8 @@ def test_the_mark_of_a_killed_service_is_emptied(store, root):
     assert fsck.check(store) == []
 
 
-def test_the_mark_of_a_service_that_came_since_stays(store, root):
+def test_the_owner_file_of_a_service_that_started_since_stays(store, root, monkeypatch):
+    monkeypatch.setattr(ownership, "MAX_AGE_S", 60.0)
     with service(root) as process:
         process.kill()
         process.wait()
@@ -640,7 +641,7 @@ def test_the_mark_of_a_service_that_came_since_stays(store, root):
     with service(root):
         with LocalStore(str(root)) as again, pytest.raises(ReadOnly):
             list(fsck.repair(again, [finding]))
-        # One whose look at the owner is a second old goes on, and must skip it all the same.
+        # This one has read the owner before, and must skip the file all the same.
         outcome = only(fsck.repair(store, [finding]))
         assert outcome.result in ("skipped", "failed")
         assert json.loads((root / ".contentui/owner").read_bytes())["socket"]
