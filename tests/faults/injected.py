@@ -306,7 +306,10 @@ def _store_modules() -> list[Any]:
     for module in pkgutil.iter_modules(contentui.stores.local.__path__):
         importlib.import_module(f"contentui.stores.local.{module.name}")
     importlib.import_module("contentui.stores.daemon")
-    return [sys.modules[name] for name in sys.modules if name.startswith("contentui.stores.local.")]
+    shared = [importlib.import_module(f"contentui.stores.{name}") for name in ("files", "procfs")]
+    return shared + [
+        sys.modules[name] for name in sys.modules if name.startswith("contentui.stores.local.")
+    ]
 
 
 def _replace(stack: contextlib.ExitStack, place: Any, name: str, new: Any) -> None:
