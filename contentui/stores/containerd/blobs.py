@@ -13,8 +13,8 @@ from contentui.protocol import content_pb2 as pb
 from contentui.protocol import names, wire
 from contentui.protocol.times import to_ns
 from contentui.stores.containerd.messages import decoded, digest_or_none
+from contentui.stores.containerd.namespaces import ambiguous
 from contentui.stores.containerd.reader import ContainerdReader
-from contentui.stores.containerd.scope import several
 from contentui.stores.containerd.transport import Metadata
 from contentui.stores.memory import checked_labels
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from contentui.content.digest import Digest
-    from contentui.stores.containerd.link import Link
+    from contentui.stores.containerd.client import Client
 
 MAX_BLOBS = 5_000_000
 """Blobs, and messages, that one listing may have."""
@@ -33,8 +33,8 @@ MAX_LISTED = 4 << 30
 class Blobs:
     """What a daemon's Content service knows of committed content."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     def info(self, digest: Digest) -> Info:
         """Raises NotFound."""
@@ -47,7 +47,7 @@ class Blobs:
             NotFound: none has it.
         """
         found = []
-        for namespace in self._link.scope.all():
+        for namespace in self._client.namespaces.all():
             try:
                 found.append(self._info(digest, namespace))
             except NotFound:
@@ -66,7 +66,7 @@ class Blobs:
         """Raises NotFound."""
         first = self.each(digest)[0]
         namespace = first.namespaces[0] if first.namespaces else ""
-        return ContainerdReader(self._link.connection, Metadata(namespace), digest, first.size)
+        return ContainerdReader(self._client.connection, Metadata(namespace), digest, first.size)
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str]) -> Info:
         """Change labels by mask; nothing but a mask of labels ever leaves here.
@@ -78,11 +78,13 @@ class Blobs:
         given = checked_labels(labels)
         found = self.each(digest)
         if len(found) > 1:
-            raise several(str(digest), [info.namespaces[0] for info in found])
+            raise ambiguous(str(digest), [info.namespaces[0] for info in found])
         namespace = found[0].namespaces[0] if found[0].namespaces else ""
         request = pb.UpdateRequest(info=pb.Info(digest=digest, labels=given))
         request.update_mask.paths.extend(paths)
-        answer = self._link.ask(names.CONTENT, "Update", request, pb.UpdateResponse, namespace)
+        answer = self._client.request(
+            names.CONTENT, "Update", request, pb.UpdateResponse, namespace
+        )
         return _info(answer.info, namespace) or found[0]
 
     def delete(self, digest: Digest, seen: Info | None) -> None:
@@ -98,21 +100,21 @@ class Blobs:
         for info in found:
             namespace = info.namespaces[0] if info.namespaces else ""
             try:
-                self._link.call(names.CONTENT, "Delete", request, namespace)
+                self._client.call(names.CONTENT, "Delete", request, namespace)
             except NotFound:
                 if len(found) == 1:
                     raise
 
     def _info(self, digest: Digest, namespace: str) -> Info:
         request = pb.InfoRequest(digest=digest)
-        answer = self._link.ask(names.CONTENT, "Info", request, pb.InfoResponse, namespace)
+        answer = self._client.request(names.CONTENT, "Info", request, pb.InfoResponse, namespace)
         info = _info(answer.info, namespace)
         if info is None or info.digest != digest:
             raise NotFound(f"content {digest}: the service told of other content")
         return info
 
     def _all(self) -> Iterator[Info]:
-        namespaces = self._link.scope.all()
+        namespaces = self._client.namespaces.all()
         if len(namespaces) == 1:
             yield from self._listed(namespaces[0])
             return
@@ -124,7 +126,7 @@ class Blobs:
         yield from found.values()
 
     def _listed(self, namespace: str) -> Iterator[Info]:
-        stream = self._link.stream(names.CONTENT, "List", b"", namespace)
+        stream = self._client.stream(names.CONTENT, "List", b"", namespace)
         count = size = 0
         try:
             while (message := stream.next()) is not None:

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from contentui.content.model import IngestId
-    from contentui.stores.containerd.link import Link
+    from contentui.stores.containerd.client import Client
     from contentui.stores.daemon import OpenIngests
 
 
 class Holding:
     """Looks into the daemon's open files, where that is the process with the files."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, client: Client) -> None:
+        self._client = client
         self._mutex = threading.Lock()
         self._generation = -1
         self._holder = Holder(0, 0, "", 0)
@@ -62,20 +62,20 @@ class Holding:
 
     def _look(self) -> None:
         """Find the daemon's process, once for each connection."""
-        if self._generation == self._link.generation:
+        if self._generation == self._client.generation:
             return
         from contentui.stores.daemon import OpenIngests, peer_pid
 
-        pid = peer_pid(self._link.socket)
-        trusted = pid > 0 and self._link.identity.local and self._is_the_daemon(pid)
+        pid = peer_pid(self._client.socket)
+        trusted = pid > 0 and self._client.server.local and self._is_the_daemon(pid)
         self._open = OpenIngests(pid) if trusted else None
-        name = "a contentui service" if self._link.identity.flat else "containerd"
+        name = "a contentui service" if self._client.server.flat else "containerd"
         self._holder = Holder(pid, 0, f"{name} (one of its clients)", 0)
-        self._generation = self._link.generation
+        self._generation = self._client.generation
 
     def _is_the_daemon(self, pid: int) -> bool:
         """Whether the process behind the socket is the one with the files, not a tunnel's end."""
-        identity = self._link.identity
+        identity = self._client.server
         root = identity.root if identity.flat else os.path.dirname(identity.root)
         if root.strip("/") == "":
             return False

@@ -10,16 +10,16 @@ from contentui.content.model import Descriptor, Image, Root
 from contentui.protocol import images_pb2 as pb
 from contentui.protocol import leases_pb2, names
 from contentui.protocol.times import to_ns
+from contentui.stores.containerd.errors import Unimplemented
 from contentui.stores.containerd.messages import digest_or_none
-from contentui.stores.containerd.refusals import Unimplemented
-from contentui.stores.containerd.scope import several
+from contentui.stores.containerd.namespaces import ambiguous
 from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.memory import checked_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sized
 
-    from contentui.stores.containerd.link import Link
+    from contentui.stores.containerd.client import Client
 
 MAX_IMAGES = 100_000
 MAX_LEASES = 10_000
@@ -31,14 +31,14 @@ MAX_LEASED = 1_000_000
 class ContainerdImages:
     """See `contentui.content.store.ImageNames`."""
 
-    def __init__(self, link: Link, refuse: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, refuse: Callable[[str], None]) -> None:
         """``refuse`` raises ReadOnly where nothing may be changed."""
-        self._link = link
+        self._client = client
         self._refuse = refuse
 
     def list(self) -> list[Image]:
         """All names in all namespaces."""
-        found = [image for name in self._link.scope.all() for image in self._listed(name)]
+        found = [image for name in self._client.namespaces.all() for image in self._listed(name)]
         return sorted(found, key=lambda image: (image.namespace, image.name))
 
     def get(self, name: str) -> Image:
@@ -47,7 +47,7 @@ class ContainerdImages:
         if not found:
             raise no_image(name)
         if len(found) > 1:
-            raise several(f"image {name}", [image.namespace for image in found])
+            raise ambiguous(f"image {name}", [image.namespace for image in found])
         return found[0]
 
     def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
@@ -58,7 +58,7 @@ class ContainerdImages:
         try:
             namespace = self.get(name).namespace
         except NotFound:
-            namespace = self._link.scope.to_write()
+            namespace = self._client.namespaces.for_writing()
         image = pb.Image(name=name, labels=given or {})
         image.target.media_type = target.media_type
         image.target.digest = target.digest
@@ -74,28 +74,32 @@ class ContainerdImages:
         found = self.get(name)
         check_unchanged(found, seen)
         request = pb.DeleteImageRequest(name=name).SerializeToString()
-        self._link.call(names.IMAGES, "Delete", request, found.namespace)
+        self._client.call(names.IMAGES, "Delete", request, found.namespace)
 
     def _created(self, image: pb.Image, namespace: str) -> Image:
         request = pb.CreateImageRequest(image=image)
-        answer = self._link.ask(names.IMAGES, "Create", request, pb.CreateImageResponse, namespace)
+        answer = self._client.request(
+            names.IMAGES, "Create", request, pb.CreateImageResponse, namespace
+        )
         return _image(answer.image, namespace) or self.get(image.name)
 
     def _updated(self, image: pb.Image, namespace: str, *, with_labels: bool) -> Image:
         request = pb.UpdateImageRequest(image=image)
         request.update_mask.paths.extend(["target", "labels"] if with_labels else ["target"])
-        answer = self._link.ask(names.IMAGES, "Update", request, pb.UpdateImageResponse, namespace)
+        answer = self._client.request(
+            names.IMAGES, "Update", request, pb.UpdateImageResponse, namespace
+        )
         return _image(answer.image, namespace) or self.get(image.name)
 
     def _found(self, name: str) -> Iterator[Image]:
-        for namespace in self._link.scope.all():
+        for namespace in self._client.namespaces.all():
             request = pb.GetImageRequest()
             try:
                 request.name = name
             except ValueError:  # no text: then it is no image's name
                 return
             try:
-                answer = self._link.ask(
+                answer = self._client.request(
                     names.IMAGES, "Get", request, pb.GetImageResponse, namespace
                 )
             except NotFound:
@@ -105,14 +109,16 @@ class ContainerdImages:
 
     def _listed(self, namespace: str) -> Iterator[Image]:
         request = pb.ListImagesRequest()
-        answer = self._link.ask(names.IMAGES, "List", request, pb.ListImagesResponse, namespace)
+        answer = self._client.request(
+            names.IMAGES, "List", request, pb.ListImagesResponse, namespace
+        )
         _check_count(answer.images, MAX_IMAGES, f"images in {namespace}")
         for each in answer.images:
             if image := _image(each, namespace):
                 yield image
 
 
-def roots(link: Link, images: ContainerdImages, own: Collection[str]) -> list[Root]:
+def roots(client: Client, images: ContainerdImages, own: Collection[str]) -> list[Root]:
     """All image names and all leased content, but for leases of our ``own``.
 
     What a flat service doesn't know keeps nothing; behind a daemon that collects, something may.
@@ -121,27 +127,27 @@ def roots(link: Link, images: ContainerdImages, own: Collection[str]) -> list[Ro
         ResourceExhausted: there is more than is kept in mind; a part would look like all.
         Unimplemented: a daemon doesn't tell of its images or leases.
     """
-    unknown = suppress(Unimplemented) if link.identity.flat else nullcontext()
+    unknown = suppress(Unimplemented) if client.server.flat else nullcontext()
     found = []
     with unknown:
         found += [Root("image", i.name, i.target.digest, i.namespace) for i in images.list()]
     with unknown:
-        for namespace in link.scope.all():
-            for root in _leased(link, namespace):
+        for namespace in client.namespaces.all():
+            for root in _leased(client, namespace):
                 if root.name not in own:
                     found.append(root)
                     _check_count(found, MAX_IMAGES + MAX_LEASED, "leased blobs")
     return found
 
 
-def _leased(link: Link, namespace: str) -> Iterator[Root]:
+def _leased(client: Client, namespace: str) -> Iterator[Root]:
     listing = leases_pb2.ListRequest()
-    answer = link.ask(names.LEASES, "List", listing, leases_pb2.ListResponse, namespace)
+    answer = client.request(names.LEASES, "List", listing, leases_pb2.ListResponse, namespace)
     _check_count(answer.leases, MAX_LEASES, f"leases in {namespace}")
     for lease in answer.leases:
         request = leases_pb2.ListResourcesRequest(id=lease.id)
         try:
-            kept = link.ask(
+            kept = client.request(
                 names.LEASES, "ListResources", request, leases_pb2.ListResourcesResponse, namespace
             )
         except NotFound:  # it ended meanwhile

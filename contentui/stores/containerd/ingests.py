@@ -11,10 +11,10 @@ from contentui.content.filters import status_filter
 from contentui.content.model import IngestId, Liveness, Probe, backend_ref, ingest_id, ref_bytes
 from contentui.protocol import names, wire
 from contentui.stores.containerd.messages import digest_or_none
-from contentui.stores.containerd.scope import several
-from contentui.stores.containerd.session import SLOW_S, Session
-from contentui.stores.containerd.statuses import Listing
+from contentui.stores.containerd.namespaces import ambiguous
+from contentui.stores.containerd.statuses import StatusDecoder
 from contentui.stores.containerd.transport import Metadata
+from contentui.stores.containerd.write_stream import HASHING_TIMEOUT_S, WriteStream
 from contentui.stores.memory import checked_ref
 from contentui.text import visible
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Status
+    from contentui.stores.containerd.client import Client
     from contentui.stores.containerd.holding import Holding
-    from contentui.stores.containerd.link import Link
 
 _MAX_REFUSED = 10_000
 _MAX_ENDED = 1000
@@ -34,11 +34,11 @@ _ENDING_S = 1.0
 class Ingests:
     """What a daemon's Content service knows of ingests, and what we found out about them."""
 
-    def __init__(self, link: Link, holding: Holding) -> None:
-        self._link = link
+    def __init__(self, client: Client, holding: Holding) -> None:
+        self._client = client
         self._holding = holding
         self._mutex = threading.Lock()
-        self._listings: dict[str, Listing] = {}
+        self._decoders: dict[str, StatusDecoder] = {}
         self._places: dict[IngestId, tuple[str, str]] = {}
         self._refused: dict[IngestId, tuple[int, int, Digest]] = {}
         self._ended_at: dict[IngestId, float] = {}
@@ -49,7 +49,7 @@ class Ingests:
     def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
         """All ingests that any filter matches."""
         matches = status_filter(filters)
-        found = [status for name in self._link.scope.all() for status in self._listed(name)]
+        found = [status for name in self._client.namespaces.all() for status in self._listed(name)]
         self._places = {status.id: (status.namespace, status.ref) for status in found}
         found = self._marked(found)
         return [status for status in found if matches(status)] if matches else found
@@ -69,7 +69,7 @@ class Ingests:
         if isinstance(ref, IngestId):
             return self._by_id(ref)
         found = []
-        for namespace in self._link.scope.all():
+        for namespace in self._client.namespaces.all():
             try:
                 found.append(self._one(namespace, ref))
             except NotFound:
@@ -77,7 +77,7 @@ class Ingests:
         if not found:
             raise _not_found(ref)
         if len(found) > 1:
-            raise several(f"ingest {ref}", [status.namespace for status in found])
+            raise ambiguous(f"ingest {ref}", [status.namespace for status in found])
         return found[0]
 
     def status_in(self, namespace: str, ref: str) -> Status:
@@ -96,7 +96,7 @@ class Ingests:
 
     def remove(self, namespace: str, ref: str) -> None:
         """Abort without looking."""
-        self._link.call(names.CONTENT, "Abort", wire.encode_name(ref_bytes(ref)), namespace)
+        self._client.call(names.CONTENT, "Abort", wire.encode_name(ref_bytes(ref)), namespace)
         self._holding.forget(ingest_id(backend_ref(namespace, ref)))
 
     def truncate(self, ref: str, seen: Status | None) -> None:
@@ -117,7 +117,7 @@ class Ingests:
             self.forget(now.id)
             session.send(wire.encode_write_request(wire.WRITE))
             session.send(wire.encode_write_request(wire.STAT))  # only this tells what became of it
-            left = session.drain(SLOW_S).offset
+            left = session.drain(HASHING_TIMEOUT_S).offset
         finally:
             session.finish()
             self.ended(now.id)
@@ -191,22 +191,22 @@ class Ingests:
 
     # Inside
 
-    def _listed(self, namespace: str) -> list[Status]:
-        message = self._link.call(names.CONTENT, "ListStatuses", b"", namespace)
+    def _listed(self, namespace: str) -> Sequence[Status]:
+        message = self._client.call(names.CONTENT, "ListStatuses", b"", namespace)
         with self._mutex:
-            return self._listing(namespace).read(message)
+            return self._decoder(namespace).list(message)
 
     def _one(self, namespace: str, ref: str) -> Status:
         request = wire.encode_name(ref_bytes(ref))
-        message = self._link.call(names.CONTENT, "Status", request, namespace)
+        message = self._client.call(names.CONTENT, "Status", request, namespace)
         with self._mutex:
-            return self._mark(self._listing(namespace).one(message))
+            return self._mark(self._decoder(namespace).one(message))
 
-    def _listing(self, namespace: str) -> Listing:
-        if self._generation != self._link.generation:
-            self._listings.clear()
-            self._generation = self._link.generation
-        return self._listings.setdefault(namespace, Listing(namespace))
+    def _decoder(self, namespace: str) -> StatusDecoder:
+        if self._generation != self._client.generation:
+            self._decoders.clear()
+            self._generation = self._client.generation
+        return self._decoders.setdefault(namespace, StatusDecoder(namespace))
 
     def _by_id(self, ident: IngestId) -> Status:
         place = self._places.get(ident)
@@ -235,15 +235,15 @@ class Ingests:
                 advice="wait for that writer, or end it",
             )
 
-    def _opened(self, status: Status) -> Session:
+    def _opened(self, status: Status) -> WriteStream:
         """A Write stream at the ref, asked with one STAT."""
         checked_ref(status.ref)
         delay = 0.005
         while True:
-            session = Session(self._link.connection, Metadata(status.namespace))
+            session = WriteStream(self._client.connection, Metadata(status.namespace))
             try:
                 session.send(wire.encode_write_request(wire.STAT, ref=ref_bytes(status.ref)))
-                session.drain(SLOW_S)
+                session.drain(HASHING_TIMEOUT_S)
             except Locked as error:
                 if not self.is_ending(status.id):
                     raise self.locked(error, status.ref, status.id) from None

@@ -15,7 +15,7 @@ from contentui.protocol import names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from contentui.stores.containerd.link import Link
+    from contentui.stores.containerd.client import Client
 
 EXPIRE = "containerd.io/gc.expire"
 """A lease's label: when it ends by itself."""
@@ -34,18 +34,18 @@ class Keeping:
     after `LIFE`, as long as a daemon keeps an ingest that has no lease (content-store.md 6.2).
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, client: Client) -> None:
+        self._client = client
         self._mutex = threading.Lock()
         self._leases: dict[str, tuple[str, float, int]] = {}
         self._needed: set[str] = set()
 
     def lease(self, namespace: str) -> str:
         """The lease to store under; empty where nothing is collected."""
-        if self._link.identity.flat:
+        if self._client.server.flat:
             return ""
         with self._mutex:
-            now, generation = time.monotonic(), self._link.generation
+            now, generation = time.monotonic(), self._client.generation
             known = self._leases.get(namespace)
             if known and now - known[1] < _RENEW_S and known[2] == generation:
                 return known[0]
@@ -72,7 +72,7 @@ class Keeping:
 
         Content that names its registry is a part of an image, and goes with it.
         """
-        if self._link.identity.flat or any(key.startswith((_GC, _SOURCE)) for key in given):
+        if self._client.server.flat or any(key.startswith((_GC, _SOURCE)) for key in given):
             return dict(given)
         return {**given, ROOT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
@@ -81,11 +81,11 @@ class Keeping:
         with self._mutex:
             leases, self._leases = self._leases, {}
         for namespace, (lease, _, generation) in leases.items():
-            if namespace in self._needed or generation != self._link.generation:
+            if namespace in self._needed or generation != self._client.generation:
                 continue
             try:
                 request = pb.DeleteRequest(id=lease).SerializeToString()
-                self._link.call(names.LEASES, "Delete", request, namespace)
+                self._client.call(names.LEASES, "Delete", request, namespace)
             except ContentError:
                 continue  # it ends by itself
 
@@ -95,5 +95,5 @@ class Keeping:
             id=f"contentui-{secrets.token_hex(8)}",
             labels={EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ")},
         )
-        answer = self._link.ask(names.LEASES, "Create", request, pb.CreateResponse, namespace)
+        answer = self._client.request(names.LEASES, "Create", request, pb.CreateResponse, namespace)
         return answer.lease.id or request.id

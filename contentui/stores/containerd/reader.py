@@ -1,4 +1,4 @@
-"""A blob's bytes over a stream that goes on while it is read in order."""
+"""A blob's reader over Read calls; sequential reads share one call."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import DataLoss, OutOfRange
 from contentui.protocol import names, wire
-from contentui.stores.containerd.ahead import Ahead
 from contentui.stores.containerd.messages import decoded
-from contentui.stores.containerd.transport import Incoming
+from contentui.stores.containerd.transport import Prefetcher, ResponseStream
 
 if TYPE_CHECKING:
     from typing import Self
@@ -17,28 +16,28 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.stores.containerd.transport import Connection, Metadata
 
-_LONG = 4 << 20
-"""Bytes after which a stream is worth a thread."""
+_PREFETCH_AFTER = 4 << 20
+"""Bytes of a stream after which the rest is received on a thread of its own."""
 _MAX_EMPTY = 100
-"""Messages without bytes that may come in a row."""
+"""Consecutive messages without data after which reading fails."""
 _READ = names.method(names.CONTENT, "Read")
 
 
 class ContainerdReader:
     """Random access to a blob.
 
-    Reading from the beginning, or on from where the last read ended, is one Read call however
-    long it goes on; anything else asks for just the bytes that are wanted.
+    Reads from the beginning, or from where the last read ended, share one Read call; any other
+    read is a call for its range.
     """
 
     def __init__(self, connection: Connection, meta: Metadata, digest: Digest, size: int) -> None:
-        """Raises NotFound. From now on the blob may be deleted."""
+        """Opens the blob, which may be deleted from then on. Raises NotFound."""
         self.size = size
         self._connection = connection
         self._meta = meta
         self._digest = digest
         self._mutex = threading.Lock()
-        self._stream: Incoming | Ahead | None = None
+        self._stream: ResponseStream | Prefetcher | None = None
         self._received = 0
         self._at = 0
         self._rest = memoryview(b"")
@@ -49,21 +48,21 @@ class ContainerdReader:
     def read_at(self, size: int, offset: int) -> bytes:
         """Raises OutOfRange for a negative offset, Unavailable when the connection is lost."""
         if offset < 0:
-            raise OutOfRange(f"there is no byte at {offset}")
+            raise OutOfRange(f"negative offset {offset}")
         with self._mutex:
-            size = min(size, self.size - offset)  # a service may send more, and without an end
+            size = min(size, self.size - offset)  # a server may send more, without an end
             if size <= 0:
                 return b""
             if offset != self._at:
                 self._request(offset, size)
             data = self._take(size)
             if len(data) < size and self._partial and self._at < self.size:
-                self._request(self._at, 0)  # read on in order: from now on one call does it
+                self._request(self._at, 0)  # sequential from now on: one call for the rest
                 data += self._take(size - len(data))
             return data
 
     def close(self) -> None:
-        """Let go of the stream. Twice is fine."""
+        """End the call. May be called twice."""
         stream, self._stream = self._stream, None
         self._rest = memoryview(b"")
         if stream is not None:
@@ -84,12 +83,12 @@ class ContainerdReader:
         self._stream = self._connection.stream(_READ, request, self._meta)
 
     def _fill(self) -> bool:
-        """Get the stream's next bytes; False at its end."""
+        """Receive the stream's next bytes; False at its end."""
         empty = 0
         while self._stream is not None and not self._rest:
             try:
                 message = self._stream.next()
-            except OutOfRange:  # the blob is shorter than was said: its end, for a reader
+            except OutOfRange:  # the blob is shorter than Info reported: its end, for a reader
                 message = None
             if message is None:
                 self._stream = None
@@ -98,15 +97,15 @@ class ContainerdReader:
                 empty += not self._rest
                 if empty > _MAX_EMPTY:
                     self.close()
-                    raise DataLoss(f"the service sends messages without bytes of {self._digest}")
-                self._look_ahead(len(message))
+                    raise DataLoss(f"the server sends messages without data for {self._digest}")
+                self._prefetch(len(message))
         return bool(self._rest)
 
-    def _look_ahead(self, received: int) -> None:
-        """Receive on another thread once it is clear that the stream is long."""
+    def _prefetch(self, received: int) -> None:
+        """Receive on another thread once the stream is long."""
         self._received += received
-        if self._received > _LONG and isinstance(self._stream, Incoming):
-            self._stream = Ahead(self._stream)
+        if self._received > _PREFETCH_AFTER and isinstance(self._stream, ResponseStream):
+            self._stream = Prefetcher(self._stream)
 
     def _take(self, size: int) -> bytes:
         pieces, left = [], size

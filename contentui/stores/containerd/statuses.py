@@ -1,4 +1,4 @@
-"""Lists of ingests from the wire, with what didn't change since the last one not read again."""
+"""Decodes lists of ingests; entries that have not changed since the last list are reused."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from contentui.protocol import wire
 from contentui.stores.containerd.messages import decoded, digest_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _MAX_KNOWN = 100_000
 
 
-class Listing:
-    """The ingests of one namespace as the daemon told them last."""
+class StatusDecoder:
+    """Decodes the statuses of one namespace."""
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self._message: bytes | None = None
-        self._list: list[Status] = []
-        self._entries: dict[bytes, Status] = {}
+        self._last: Sequence[Status] = ()
+        self._by_message: dict[bytes, Status] = {}
         self._refs: dict[bytes, tuple[str, IngestId, Digest | None]] = {}
 
-    def read(self, message: bytes) -> list[Status]:
-        """The statuses in an answer to ListStatuses. Not to be changed by the caller.
+    def list(self, message: bytes) -> Sequence[Status]:
+        """The statuses of a ListStatusesResponse.
 
         Raises:
-            DataLoss: the answer can't be read.
+            DataLoss: it cannot be decoded.
         """
         if message != self._message:
-            self._list = list(self._changed(message))
+            self._last = tuple(self._statuses(message))
             self._message = message
-        return self._list
+        return self._last
 
     def one(self, message: bytes) -> Status:
-        """The status in an answer to Status.
+        """The status of a StatusResponse.
 
         Raises:
-            DataLoss: there is none in it.
+            DataLoss: it cannot be decoded, or is empty.
         """
         for each in decoded(wire.submessages, message, "ListStatuses"):
             return self._status(each)
-        raise DataLoss("the service's answer tells of no ingest")
+        raise DataLoss("the response to Status is empty")
 
-    def _changed(self, message: bytes) -> Iterator[Status]:
-        before, now = self._entries, {}
+    def _statuses(self, message: bytes) -> Iterator[Status]:
+        before, now = self._by_message, {}
         for each in decoded(wire.submessages, message, "ListStatuses"):
             status = before.get(each) or self._status(each)
             now[each] = status
             yield status
-        self._entries = now
+        self._by_message = now
 
     def _status(self, message: bytes) -> Status:
         entry = decoded(wire.decode_status, message, "ListStatuses")
         known = self._refs.get(entry.ref)
         if known is None:
-            known = self._known(entry.ref)
-        ref, ident, wanted = known
+            known = self._parsed_ref(entry.ref)
+        ref, ident, named = known
         expected = digest_or_none(entry.expected) if entry.expected else None
         return Status(
             ref,
@@ -68,13 +68,13 @@ class Listing:
             entry.total,
             entry.started_ns,
             entry.updated_ns,
-            expected or wanted,
+            expected or named,
             ident,
             namespace=self.namespace,
         )
 
-    def _known(self, data: bytes) -> tuple[str, IngestId, Digest | None]:
-        """What a ref alone tells, kept because hashing it each time would cost the most."""
+    def _parsed_ref(self, data: bytes) -> tuple[str, IngestId, Digest | None]:
+        """A ref, its ingest's id and the digest in it; cached, because hashing costs the most."""
         ref = data.decode("utf-8", "surrogateescape")
         ident = ingest_id(backend_ref(self.namespace, ref))
         if len(self._refs) >= _MAX_KNOWN:

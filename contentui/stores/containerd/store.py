@@ -21,13 +21,13 @@ from contentui.content.model import Status, Usage, backend_ref, ingest_id
 from contentui.content.roles import Roles, Traits
 from contentui.protocol import wire
 from contentui.stores.containerd.blobs import Blobs
+from contentui.stores.containerd.client import Client
 from contentui.stores.containerd.holding import Holding
 from contentui.stores.containerd.images import ContainerdImages, roots
 from contentui.stores.containerd.ingests import Ingests
 from contentui.stores.containerd.keeping import Keeping
-from contentui.stores.containerd.link import Link
-from contentui.stores.containerd.session import Session, write_once
-from contentui.stores.containerd.transport import UNARY_S, Metadata
+from contentui.stores.containerd.transport import UNARY_TIMEOUT_S, Metadata
+from contentui.stores.containerd.write_stream import WriteStream, write_once
 from contentui.stores.containerd.writer import ContainerdWriter
 from contentui.stores.memory import checked_labels, checked_ref
 from contentui.stores.source import UNIX, Source
@@ -60,26 +60,26 @@ class ContainerdStore:
         *,
         namespaces: Sequence[str] | None = None,
         read_only: bool = False,
-        timeout_s: float = UNARY_S,
+        timeout_s: float = UNARY_TIMEOUT_S,
         roots_new: bool = True,
     ) -> None:
         """Raises Unavailable, PermissionDenied, InvalidArgument."""
         self.name = Source(socket, UNIX, socket, tuple(namespaces or ())).address
         self._read_only = read_only
         self._roots_new = roots_new
-        self._link = Link(socket, namespaces, timeout_s)
-        self._holding = Holding(self._link)
-        self._blobs = Blobs(self._link)
-        self._ingests = Ingests(self._link, self._holding)
-        self._keeping = Keeping(self._link)
-        self._images = ContainerdImages(self._link, self._check_writable)
+        self._client = Client(socket, namespaces, timeout_s)
+        self._holding = Holding(self._client)
+        self._blobs = Blobs(self._client)
+        self._ingests = Ingests(self._client, self._holding)
+        self._keeping = Keeping(self._client)
+        self._images = ContainerdImages(self._client, self._check_writable)
         self._mutex = threading.Lock()
-        self._link.open()
+        self._client.open()
 
     @property
     def traits(self) -> Traits:
         """A containerd collects garbage and has namespaces; a contentui service neither."""
-        flat = self._link.identity.flat
+        flat = self._client.server.flat
         return Traits(
             garbage_collected=not flat,
             buffered_writes=True,
@@ -106,12 +106,12 @@ class ContainerdStore:
     def _read_only_reason(self) -> str:
         if self._read_only:
             return "it was opened read-only (--read-only)"
-        return self._link.identity.read_only_reason
+        return self._client.server.read_only_reason
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Those that are looked at, sorted; one without a name where there are none."""
-        return self._link.scope.all()
+        return self._client.namespaces.all()
 
     @property
     def images(self) -> ContainerdImages:
@@ -120,7 +120,7 @@ class ContainerdStore:
 
     def notifications(self) -> list[str]:
         """What the user must learn once, one sentence each."""
-        return self._link.news()
+        return self._client.notifications()
 
     def info(self, digest: Digest) -> Info:
         """Raises NotFound."""
@@ -177,11 +177,11 @@ class ContainerdStore:
 
     def roots(self) -> list[Root]:
         """Image names and leases."""
-        return roots(self._link, self._images, self._keeping.own())
+        return roots(self._client, self._images, self._keeping.own())
 
     def usage(self) -> Usage | None:
         """Space where the content lies, if that directory can be seen from here."""
-        root = self._link.identity.root
+        root = self._client.server.root
         try:
             if not root or not {"blobs", "ingest"} & set(os.listdir(root)):
                 return None
@@ -193,7 +193,7 @@ class ContainerdStore:
         """Twice is fine."""
         with self._mutex:
             self._keeping.close()
-            self._link.connection.close()
+            self._client.connection.close()
 
     # Bringing in
 
@@ -216,7 +216,7 @@ class ContainerdStore:
             raise InvalidArgument(f"a total of {total} bytes can't be")
         checked_ref(ref)
         checked_labels(labels or {})
-        namespace = self._link.scope.to_write()
+        namespace = self._client.namespaces.for_writing()
         ident = ingest_id(backend_ref(namespace, ref))
         delay = 0.005
         while True:
@@ -247,7 +247,7 @@ class ContainerdStore:
         if expected not in {None, digest}:
             raise FailedPrecondition(f"unexpected digest {digest}, expected {expected}")
         given = self.labels(checked_labels(labels or {}))
-        namespace = self._link.scope.to_write()
+        namespace = self._client.namespaces.for_writing()
         ref = f"put-{secrets.token_hex(8)}-{digest}"
         try:
             if len(data) > _MAX_PUT:
@@ -354,10 +354,10 @@ class ContainerdStore:
                 raise
         return work()
 
-    def _session(self, namespace: str) -> Session:
+    def _session(self, namespace: str) -> WriteStream:
         """A Write stream under a lease of ours."""
         lease = self._keeping.lease(namespace)
-        return Session(self._link.connection, Metadata(namespace, lease))
+        return WriteStream(self._client.connection, Metadata(namespace, lease))
 
     def _has_bytes(self, writer: ContainerdWriter) -> bool:
         """Whether a fresh session lies over bytes of an older one."""
@@ -378,7 +378,7 @@ class ContainerdStore:
             labels=labels,
         )
         meta = Metadata(namespace, self._keeping.lease(namespace))
-        write_once(self._link.connection, request, meta)
+        write_once(self._client.connection, request, meta)
 
     def _drop(self, namespace: str, ref: str) -> None:
         """Remove what a `put` that failed may have left."""

@@ -1,4 +1,4 @@
-"""What a daemon says, in our words; what a person types for a socket."""
+"""A daemon's errors as ours, and the parsing of socket URLs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ from contentui.content.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from contentui.stores.containerd.refusals import MAX_TEXT, Lost, Unimplemented, told
+from contentui.stores.containerd.errors import (
+    MAX_TEXT,
+    ConnectionLost,
+    Unimplemented,
+    from_rpc_error,
+)
 from contentui.stores.containerd.transport import socket_problem
 from contentui.stores.open import open_store
 
@@ -39,7 +44,7 @@ def short_tmp():
 
 
 def refusal(code, text):
-    return told(SimpleNamespace(code=lambda: code, details=lambda: text), "gone", "do")
+    return from_rpc_error(SimpleNamespace(code=lambda: code, details=lambda: text), "gone", "do")
 
 
 @pytest.mark.parametrize(
@@ -52,9 +57,9 @@ def refusal(code, text):
             "namespace is required: failed precondition",
             FailedPrecondition,
         ),
-        (Code.UNAVAILABLE, "failed to connect to all addresses", Lost),
-        (Code.UNAVAILABLE, "", Lost),
-        (Code.DEADLINE_EXCEEDED, "Deadline Exceeded", Lost),
+        (Code.UNAVAILABLE, "failed to connect to all addresses", ConnectionLost),
+        (Code.UNAVAILABLE, "", ConnectionLost),
+        (Code.DEADLINE_EXCEEDED, "Deadline Exceeded", ConnectionLost),
         (Code.UNIMPLEMENTED, "unknown service a.B", Unimplemented),
         (Code.UNKNOWN, "write /x: no space left on device", ResourceExhausted),
         (Code.UNKNOWN, "key too large", InvalidArgument),
@@ -91,7 +96,7 @@ def test_a_locked_ref_is_told_apart_from_a_lost_connection(since, ns):
 def test_a_socket_that_nobody_serves_any_more():
     text = "failed to connect to all addresses; last error: X: unix:/s: Connection refused"
     assert refusal(Code.UNAVAILABLE, text).message == (
-        "gone: nobody listens there (connection refused)"
+        "gone: nothing listens there (connection refused)"
     )
 
 
@@ -109,7 +114,7 @@ def test_a_long_message_is_cut_and_a_long_ref_is_still_locked():
 
 @pytest.mark.parametrize("name", ["a/b", "é", "x" * 77, ".."])
 def test_what_is_no_namespace_is_refused(tmp_path, name):
-    with pytest.raises(InvalidArgument, match="not a namespace"):
+    with pytest.raises(InvalidArgument, match="not a valid namespace"):
         open_store(f"unix://{tmp_path}/s?namespace={name}")
 
 
@@ -130,7 +135,7 @@ def test_a_socket_that_nobody_listens_on(short_tmp):
         left.bind(str(short_tmp / "s"))
     with pytest.raises(Unavailable, match="no answer on") as caught:
         open_store(str(short_tmp / "s"))
-    assert "look whether the daemon runs" in caught.value.advice
+    assert "check that the daemon runs" in caught.value.advice
 
 
 def test_a_socket_that_is_not_for_us_is_told_with_owner_and_mode(short_tmp):

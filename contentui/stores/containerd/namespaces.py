@@ -1,4 +1,4 @@
-"""The namespaces that a store looks at, and the one in which it writes."""
+"""The namespaces that a store shows, and the one that it writes to."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 REFRESH_S = 5.0
-"""Seconds for which a list of namespaces counts as current."""
+"""Seconds for which a list of namespaces is used."""
 EMPTY_S = 0.5
-"""Seconds for which a daemon counts as having none: its first one comes with the first content."""
+"""Seconds for which an empty list is used: the first namespace comes with the first content."""
 MAX_NAMESPACES = 1000
 
 
-class Scope:
-    """Namespaces chosen by a person, or else all that the daemon has."""
+class Namespaces:
+    """The namespaces that were chosen, else all that the daemon has."""
 
     def __init__(self, chosen: Sequence[str] | None, unary: Callable[[str, bytes], bytes]) -> None:
-        """Raises InvalidArgument: no namespace's name."""
+        """Raises InvalidArgument for an invalid name."""
         for name in chosen or ():
             if not is_namespace(name):
                 raise InvalidArgument(
-                    f"{name[:80]!r} is not a namespace",
-                    advice="name one as 'ctr namespaces ls' shows it: ?namespace=k8s.io",
+                    f"{name[:80]!r} is not a valid namespace",
+                    advice="use a name that 'ctr namespaces ls' lists: ?namespace=k8s.io",
                 )
         self._chosen = tuple(sorted(set(chosen or ())))
         self._unary = unary
@@ -40,11 +40,11 @@ class Scope:
         self.flat = False
 
     def forget(self) -> None:
-        """Ask anew: another daemon may answer."""
+        """List them again at the next call, because another daemon may respond."""
         self._at = float("-inf")
 
     def all(self) -> tuple[str, ...]:
-        """Sorted; of a flat service the one without a name."""
+        """Sorted; an empty name for a server without namespaces."""
         if self.flat:
             return ("",)
         if self._chosen:
@@ -55,19 +55,19 @@ class Scope:
             self._at = now
         return self._found
 
-    def to_write(self) -> str:
-        """The namespace for what has none yet.
+    def for_writing(self) -> str:
+        """The namespace for new content.
 
         Raises:
-            InvalidArgument: there are several, or none.
+            InvalidArgument: there is not exactly one.
         """
         found = self.all()
         if len(found) == 1:
             return found[0]
-        shown = ", ".join(found[:5]) or "none yet"
+        shown = f"several namespaces ({', '.join(found[:5])})" if found else "no namespaces yet"
         raise InvalidArgument(
-            f"a containerd keeps content in namespaces (here: {shown}): which is meant?",
-            advice="name one: --store 'unix:///PATH?namespace=default'",
+            f"no namespace to write to was given, and this containerd has {shown}",
+            advice="choose one: --store 'unix:///PATH?namespace=default'",
         )
 
     def _listed(self) -> tuple[str, ...]:
@@ -77,10 +77,10 @@ class Scope:
         return tuple(valid[:MAX_NAMESPACES])
 
 
-def several(what: str, found: Sequence[str]) -> InvalidArgument:
-    """The refusal of something that exists in more than one namespace."""
+def ambiguous(what: str, found: Sequence[str]) -> InvalidArgument:
+    """The error for something that exists in several namespaces."""
     shown = ", ".join(found[:5])
     return InvalidArgument(
-        f"{visible(what[:160])} exists in several namespaces ({shown}): which is meant?",
-        advice=f"name one: --store 'unix:///PATH?namespace={found[0]}'",
+        f"{visible(what[:160])} exists in several namespaces ({shown})",
+        advice=f"choose one: --store 'unix:///PATH?namespace={found[0]}'",
     )

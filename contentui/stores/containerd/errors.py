@@ -1,4 +1,7 @@
-"""What a service refuses, as our errors."""
+"""gRPC status codes and texts as errors of the store.
+
+Source of the codes: containerd's ``errdefs``; see ``docs/internals/content-service.md``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     import grpc
 
 MAX_TEXT = 1000
-"""Characters of a service's message that are kept."""
+"""Characters of a server's text that are kept."""
 
 _LOCKED = re.compile(
     r"ref .* locked for (?P<age>an unknown time|\S+)(?: \(since (?P<since>[^)]{1,80})\))?",
@@ -56,53 +59,53 @@ _ERRORS: dict[str, type[ContentError]] = {
 }
 
 
-class Lost(Unavailable):
-    """No connection, or no answer in time: another call may work."""
+class ConnectionLost(Unavailable):
+    """No connection, or no response in time: another call may succeed."""
 
 
 class Unimplemented(FailedPrecondition):
-    """The service doesn't know this call."""
+    """The server does not implement this method."""
 
 
-def told(error: grpc.RpcError, lost: str, advice: str) -> ContentError:
-    """The error for people; ``lost`` and ``advice`` are what a lost connection is told with."""
+def from_rpc_error(error: grpc.RpcError, lost: str, advice: str) -> ContentError:
+    """The error of a failed call. ``lost``, ``advice``: the texts for a lost connection."""
     code, text = error.code().name, shortened(error.details() or "")
     if code == "UNAVAILABLE":
-        if (held := _LOCKED.search(text)) is not None:
-            return _locked(held)
+        if (match := _LOCKED.search(text)) is not None:
+            return _locked(match)
         if "Connection refused" in text:
-            text = "nobody listens there (connection refused)"
-        return Lost(f"{lost}: {text}" if text else lost, advice=advice)
+            text = "nothing listens there (connection refused)"
+        return ConnectionLost(f"{lost}: {text}" if text else lost, advice=advice)
     if code in {"DEADLINE_EXCEEDED", "CANCELLED"}:
-        return Lost(f"{lost}: no answer in time", advice=advice)
+        return ConnectionLost(f"{lost}: no response in time", advice=advice)
     if code == "UNIMPLEMENTED":
         return Unimplemented(text)
     if text.startswith("key too large"):
-        return InvalidArgument("the name is longer than this daemon takes (32 KiB)")
+        return InvalidArgument("the name is longer than the daemon's limit of 32 KiB")
     if code == "UNKNOWN" and "no space left" in text:
-        return ResourceExhausted(text, advice="free some space where the service keeps its content")
+        return ResourceExhausted(text, advice="free disk space on the server's content directory")
     return _ERRORS.get(code, FailedPrecondition)(text or code.lower().replace("_", " "))
 
 
 def shortened(text: str) -> str:
-    """A service's message, bounded, without the code's name that Go appends."""
+    """A server's text, bounded, without the suffix that repeats the code."""
     text = text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]}…{text[-MAX_TEXT // 2 :]}"
     for suffix in _DUPLICATE_SUFFIXES:
         text = text.removesuffix(suffix) if len(text) > len(suffix) else text
     return text
 
 
-def _locked(held: re.Match[str]) -> Locked:
-    holder = Holder(0, 0, "", _since_ns(held["since"] or ""))
+def _locked(match: re.Match[str]) -> Locked:
+    holder = Holder(0, 0, "", _since_ns(match["since"] or ""))
     return Locked(
-        f"a live writer has held this ref for {held['age'][:20]}",
+        f"a writer has held this ref for {match['age'][:20]}",
         holder=holder,
-        advice="wait for that writer, or end it",
+        advice="wait for that writer, or stop it",
     )
 
 
 def _since_ns(text: str) -> int:
-    """A time as Go prints it, ``2026-11-21 01:58:55.1 +0000 UTC m=+336.8``; 0 when it isn't one."""
+    """A time as Go prints it, ``2026-11-21 01:58:55.1 +0000 UTC m=+336.8``; 0 if it is not one."""
     found = _SINCE.match(text + " ")
     if found is None:
         return 0
