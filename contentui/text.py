@@ -5,8 +5,14 @@ from __future__ import annotations
 import functools
 import re
 import time
+from typing import TYPE_CHECKING
 
 from contentui.content.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from contentui.content.model import Holder
 
 _HOSTILE = (
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e"
@@ -16,6 +22,7 @@ _HOSTILE = (
 """C0, C1, DEL, bidi and other invisible controls, line separators, lone surrogates."""
 
 _SIZE_UNITS = "kMGTPE"
+_MAX_NAMESPACES = 5
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -73,6 +80,36 @@ def human_age(then_ns: int, now_ns: int) -> str:
     if age < -2:
         return "future"
     return "now" if age < 1 else human_duration(age)
+
+
+def holder_text(holder: Holder | None, now_ns: int = 0) -> str:
+    """Who holds a ref: ``pid 4711 (curl …), since 3m``, ``a client of containerd (pid 1)``.
+
+    ``now_ns``: the time from which the age of the lock is counted; 0 leaves the age out.
+    """
+    if holder is None or not holder.pid:
+        who = "an unknown process"
+    else:
+        who = f"pid {holder.pid}{' of another pid namespace' if holder.foreign else ''}"
+    if holder is None:
+        return who
+    if holder.serves:
+        who = f"a client of {visible(holder.service, 200)} ({who})"
+    elif holder.command:
+        who += f" ({visible(holder.command, 200)})"
+    if holder.since_ns and now_ns:
+        age = human_age(holder.since_ns, now_ns)
+        if age not in ("?", "future"):
+            who += f", since {'just now' if age == 'now' else age}"
+    return who
+
+
+def namespaces_text(namespaces: Sequence[str]) -> str:
+    """``namespace k8s.io``; ``namespaces default, k8s.io``; at most five, the rest is counted."""
+    names = ", ".join(visible(name, 80) for name in namespaces[:_MAX_NAMESPACES])
+    more = len(namespaces) - _MAX_NAMESPACES
+    rest = f" and {more} more" if more > 0 else ""
+    return f"namespace{'' if len(namespaces) == 1 else 's'} {names}{rest}"
 
 
 def rfc3339(time_ns: int) -> str | None:

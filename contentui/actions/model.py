@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from contentui.content.model import Status, ref_argument
+from contentui.content.model import Image, Status, ref_argument
 
 if TYPE_CHECKING:
     from contentui.content.digest import Digest
@@ -21,6 +21,8 @@ class Verb(StrEnum):
     ABORT = "abort"
     TRUNCATE = "truncate"
     DELETE = "delete"
+    UNTAG = "untag"
+    """Remove the name of an image."""
 
 
 class Concern(StrEnum):
@@ -28,7 +30,7 @@ class Concern(StrEnum):
 
     LIVE_WRITER = "live writer"
     MOVING = "moving"
-    UNKNOWN = "holder unknown"
+    HOLDER_UNKNOWN = "holder unknown"
     NEEDED = "needed"
     NEEDS_UNKNOWN = "needs unknown"
 
@@ -38,32 +40,34 @@ class Step:
     """One item of a plan."""
 
     verb: Verb
-    target: Status | Info
+    target: Status | Info | Image
     """The item as it was shown: what it is compared with before anything happens."""
     lost_bytes: int
     """Bytes that will be gone."""
-    effect: str
-    """What will happen, in sentences, the live writer included; names in it are made visible."""
     holder: Holder | None = None
     needs: tuple[Referrer, ...] | None = ()
     """Who needs the blob after this plan has run; None: unknown."""
     freed_by: tuple[Digest, ...] = ()
     """Blobs that need this one as well, but go in the same plan: it may only go after them."""
+    unreferenced: tuple[Info, ...] = ()
+    """Blobs that no image refers to once this plan has removed its names."""
     concerns: frozenset[Concern] = frozenset()
     refusal: str = ""
     """Why it will not be done at all; empty when it will."""
 
     @property
     def name(self) -> str:
-        """The ref, ``id:…`` or the digest; hostile text."""
+        """The ref, ``id:…``, the digest or the image's name; hostile text."""
         if isinstance(self.target, Status):
             return ref_argument(self.target)
+        if isinstance(self.target, Image):
+            return self.target.name
         return str(self.target.digest)
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Where the target lives, or is known; empty where a store has none. Hostile text."""
-        if isinstance(self.target, Status):
+        if isinstance(self.target, Status | Image):
             return (self.target.namespace,) if self.target.namespace else ()
         return self.target.namespaces
 
@@ -75,8 +79,9 @@ class Plan:
     verb: Verb
     source: str
     steps: tuple[Step, ...]
-    notes: tuple[str, ...] = ()
-    """What holds for all of it, as sentences; no text from the store."""
+    garbage_collected: bool = False
+    """Whether a garbage collector frees the space, as in containerd (core/metadata/gc.go): a
+    deleted blob's file and what nothing refers to go at its next run."""
 
     @property
     def lost_bytes(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contentui.actions import words
+from contentui.actions import reasons
 from contentui.actions.model import Concern, Plan, Step, Verb
 from contentui.content.model import Liveness
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from contentui.actions.facts import IngestFacts
     from contentui.content.digest import Digest
-    from contentui.content.model import Info
+    from contentui.content.model import Image, Info
     from contentui.index.model import Referrer
 
 
@@ -22,25 +22,21 @@ def plan_abort(
     facts: Iterable[IngestFacts],
     *,
     read_only_reason: str = "",
-    collects: bool = False,
+    garbage_collected: bool = False,
 ) -> Plan:
-    """Remove ingests. Held ones as well, which is a concern.
-
-    ``collects``: `Traits.garbage_collected`.
-    """
+    """Remove ingests. One with a live writer is a concern. For ``garbage_collected`` see `Plan`."""
     steps = tuple(
         Step(
             Verb.ABORT,
             fact.status,
             fact.status.offset,
-            words.abort_effect(fact, collects=collects),
             holder=fact.holder,
             concerns=_writer_concerns(fact),
             refusal=read_only_reason,
         )
         for fact in _once(facts)
     )
-    return Plan(Verb.ABORT, source, steps, _notes(source, steps, collects=collects))
+    return Plan(Verb.ABORT, source, steps, garbage_collected)
 
 
 def plan_truncate(
@@ -48,28 +44,21 @@ def plan_truncate(
     facts: Iterable[IngestFacts],
     *,
     read_only_reason: str = "",
-    collects: bool = False,
+    garbage_collected: bool = False,
 ) -> Plan:
-    """Drop the bytes of ingests and keep them. Held ones are refused."""
+    """Drop the bytes of ingests and keep the ingests. One with a live writer is refused."""
     steps = tuple(
         Step(
             Verb.TRUNCATE,
             fact.status,
             fact.status.offset,
-            words.truncate_effect(fact, collects=collects),
             holder=fact.holder,
             concerns=_writer_concerns(fact),
-            refusal=read_only_reason or words.truncate_refusal(fact),
+            refusal=read_only_reason or reasons.truncate_refusal(fact),
         )
         for fact in _once(facts)
     )
-    return Plan(Verb.TRUNCATE, source, steps, _notes(source, steps, collects=collects))
-
-
-def _notes(source: str, steps: Iterable[Step], *, collects: bool) -> tuple[str, ...]:
-    """What holds for every item: over a socket nothing can be compared under a lock."""
-    remote = collects or "://" in source
-    return (words.GAP,) if remote and any(not step.refusal for step in steps) else ()
+    return Plan(Verb.TRUNCATE, source, steps, garbage_collected)
 
 
 def _once(facts: Iterable[IngestFacts]) -> Iterable[IngestFacts]:
@@ -82,7 +71,7 @@ def _writer_concerns(facts: IngestFacts) -> frozenset[Concern]:
     if facts.liveness is Liveness.HELD:
         found.add(Concern.LIVE_WRITER)
     if facts.liveness is Liveness.UNKNOWN:
-        found.add(Concern.UNKNOWN)
+        found.add(Concern.HOLDER_UNKNOWN)
     if facts.moving:
         found.add(Concern.MOVING)
     return frozenset(found)
@@ -95,7 +84,7 @@ def plan_delete(
     *,
     certain: Callable[[Digest], bool] | None = None,
     read_only_reason: str = "",
-    collects: bool = False,
+    garbage_collected: bool = False,
 ) -> Plan:
     """Delete blobs, those first that need others of the same plan.
 
@@ -110,7 +99,6 @@ def plan_delete(
             chosen,
             needs(digest),
             certain=certain is None or certain(digest),
-            collects=collects,
         )
         for digest, info in chosen.items()
     }
@@ -118,7 +106,7 @@ def plan_delete(
         ordered = tuple(_refused(steps, read_only_reason))
     else:
         ordered = tuple(steps[digest] for digest in _parents_first(steps))
-    return Plan(Verb.DELETE, source, ordered, _notes(source, ordered, collects=collects))
+    return Plan(Verb.DELETE, source, ordered, garbage_collected)
 
 
 def _refused(steps: Mapping[Digest, Step], reason: str) -> Iterable[Step]:
@@ -133,7 +121,6 @@ def _delete_step(
     found: tuple[Referrer, ...] | None,
     *,
     certain: bool,
-    collects: bool,
 ) -> Step:
     """The plan for one blob among the ``chosen`` ones."""
     known = certain and found is not None
@@ -148,18 +135,38 @@ def _delete_step(
         concerns.add(Concern.NEEDED)
     if not known:
         concerns.add(Concern.NEEDS_UNKNOWN)
-    effect = words.delete_effect(
-        info, needed=bool(remaining), known=known, freed=bool(freed_by), collects=collects
-    )
     return Step(
         Verb.DELETE,
         info,
         info.size,
-        effect,
         needs=remaining if remaining or known else None,
         freed_by=tuple(freed_by),
         concerns=frozenset(concerns),
     )
+
+
+def plan_untag(
+    source: str,
+    unreferenced: Iterable[tuple[Image, tuple[Info, ...]]],
+    *,
+    read_only_reason: str = "",
+    garbage_collected: bool = False,
+) -> Plan:
+    """Remove names of images, each with the blobs that no image refers to afterwards.
+
+    A directory keeps those blobs. The garbage collector of a daemon deletes them.
+    """
+    steps = tuple(
+        Step(
+            Verb.UNTAG,
+            image,
+            sum(info.size for info in blobs) if garbage_collected else 0,
+            unreferenced=blobs,
+            refusal=read_only_reason,
+        )
+        for image, blobs in unreferenced
+    )
+    return Plan(Verb.UNTAG, source, steps, garbage_collected)
 
 
 def _parents_first(steps: Mapping[Digest, Step]) -> list[Digest]:

@@ -1,4 +1,4 @@
-"""Plans for one store: what abort, truncate and delete would do, with everything known now."""
+"""Plans for one store: what abort, truncate, delete and untag would do now."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from contentui.actions import plan
 from contentui.actions.facts import ingest_facts
+from contentui.content.helpers import image_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from contentui.actions.facts import IngestFacts
     from contentui.actions.model import Plan
-    from contentui.content.model import Info, IngestId, Status
+    from contentui.content.model import Image, Info, IngestId, Status
     from contentui.content.store import Store
     from contentui.index.content_index import ContentIndex
     from contentui.index.refresher import ReferrerRefresher
@@ -52,7 +53,7 @@ class Planner:
             store.name,
             facts,
             read_only_reason=store.traits.read_only_reason,
-            collects=store.traits.garbage_collected,
+            garbage_collected=store.traits.garbage_collected,
         )
 
     def truncate(self, facts: Iterable[IngestFacts]) -> Plan:
@@ -62,24 +63,24 @@ class Planner:
             store.name,
             facts,
             read_only_reason=store.traits.read_only_reason,
-            collects=store.traits.garbage_collected,
+            garbage_collected=store.traits.garbage_collected,
         )
 
     def delete(
         self,
         infos: Sequence[Info],
         *,
-        present: Iterable[Info] | None = None,
+        listed: Iterable[Info] | None = None,
         budget_s: float = math.inf,
     ) -> Plan:
         """Delete blobs.
 
-        ``present``: all blobs of the store, where the caller has just listed them. ``budget_s``:
+        ``listed``: all blobs of the store, where the caller has just listed them. ``budget_s``:
         seconds to spend on reading documents; what is unknown after that is a concern.
         """
         store = self._store
         if infos:
-            self._index.update(store.walk() if present is None else present)
+            self._index.update(store.walk() if listed is None else listed)
             self._index.scan(budget_s)
         return plan.plan_delete(
             store.name,
@@ -87,7 +88,20 @@ class Planner:
             self._index.referrers,
             certain=self._index.referrers_complete,
             read_only_reason=store.traits.read_only_reason,
-            collects=store.traits.garbage_collected,
+            garbage_collected=store.traits.garbage_collected,
+        )
+
+    def untag(self, images: Sequence[Image]) -> Plan:
+        """Remove names of images."""
+        from contentui.index.image_sizes import unreferenced
+
+        store = self._store
+        blobs = unreferenced(store, image_names(store).list(), images) if images else []
+        return plan.plan_untag(
+            store.name,
+            zip(images, blobs, strict=True),
+            read_only_reason=store.traits.read_only_reason,
+            garbage_collected=store.traits.garbage_collected,
         )
 
     def fresh_needs(self) -> ReferrerRefresher:

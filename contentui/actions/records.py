@@ -1,23 +1,22 @@
-"""Plans and outcomes as JSON values with stable names: for ``--json``, ``--dry-run``, the journal.
+"""Items of plans, holders and referrers as JSON values with stable names, as in the journal.
 
-A step has: ``verb``; ``name``, the ref, id:HEX or digest as it can be typed; ``ref`` and ``id``,
-or ``digest``; ``before``, the item as it was shown; ``lost_bytes``; ``effect``; ``holder``;
-``needs`` and ``needs_total``, null when unknown; ``freed_by``; ``concerns``; ``refusal``; an
-ingest's ``namespace`` (null without one) or a blob's ``namespaces``. A ref or command that is no
-text is given as ``ref_b64``, ``command_b64`` instead; other texts are cut at 4096 characters. An
-outcome adds ``result`` and ``reason``. Times are RFC 3339 in UTC, null when unknown.
+A ref or command that is not valid text is given as ``ref_b64``, ``command_b64`` instead; other
+texts are cut at 4096 characters. Times are RFC 3339 in UTC, null when unknown. For the fields see
+docs/json.md.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from contentui.content.model import Status, ref_bytes, ref_is_text
+from contentui.content.model import Image, Status, ref_bytes, ref_is_text
 from contentui.text import rfc3339
 
 if TYPE_CHECKING:
-    from contentui.actions.model import Outcome, Plan, Step
-    from contentui.content.model import Holder
+    from collections.abc import Sequence
+
+    from contentui.actions.model import Step
+    from contentui.content.model import Holder, Info
     from contentui.index.model import Referrer
 
 MAX_NEEDS = 100
@@ -26,43 +25,11 @@ MAX_NEEDS = 100
 _MAX_TEXT = 4096
 
 
-def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """A plan: ``verb``, ``source``, ``lost_bytes``, ``concerns``, ``notes`` and ``steps``."""
-    return {
-        "verb": str(plan.verb),
-        "source": text_value(plan.source),
-        "lost_bytes": plan.lost_bytes,
-        "concerns": sorted(map(str, plan.concerns)),
-        "notes": list(plan.notes),
-        "steps": [step_to_json(step) for step in plan.steps],
-    }
-
-
-def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    """A step, its ``result`` and the ``reason`` for it (empty when done)."""
-    reason = text_value(outcome.reason)
-    return {**step_to_json(outcome.step), "result": str(outcome.result), "reason": reason}
-
-
-def step_to_json(step: Step) -> dict[str, Any]:
-    """One step of a plan."""
-    return {
-        "verb": str(step.verb),
-        "name": text_value(step.name),
-        **target_to_json(step),
-        "lost_bytes": step.lost_bytes,
-        "effect": step.effect,
-        "holder": holder_to_json(step.holder),
-        **needs_to_json(step.needs),
-        "freed_by": [str(digest) for digest in step.freed_by[:MAX_NEEDS]],
-        "concerns": sorted(map(str, step.concerns)),
-        "refusal": text_value(step.refusal),
-    }
-
-
 def target_to_json(step: Step) -> dict[str, Any]:
     """What a step is about, and how it was shown (``before``)."""
     target = step.target
+    if isinstance(target, Image):
+        return _image_to_json(target, step.unreferenced)
     if not isinstance(target, Status):
         before = {"size_bytes": target.size, "committed_at": rfc3339(target.committed_ns)}
         namespaces = [text_value(name) for name in target.namespaces[:MAX_NEEDS]]
@@ -80,6 +47,22 @@ def target_to_json(step: Step) -> dict[str, Any]:
             "refused": None if target.refused is None else str(target.refused),
             "damage": text_value(target.damage),
         },
+    }
+
+
+def _image_to_json(image: Image, unreferenced: Sequence[Info]) -> dict[str, Any]:
+    return {
+        "digest": str(image.target.digest),
+        "namespace": text_value(image.namespace) or None,
+        "before": {
+            "media_type": text_value(image.target.media_type),
+            "size_bytes": image.target.size,
+            "created_at": rfc3339(image.created_ns),
+            "updated_at": rfc3339(image.updated_ns),
+        },
+        "unreferenced": [str(info.digest) for info in unreferenced[:MAX_NEEDS]],
+        "unreferenced_total": len(unreferenced),
+        "unreferenced_bytes": sum(info.size for info in unreferenced),
     }
 
 

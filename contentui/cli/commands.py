@@ -60,7 +60,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "registries": {
         "pull": Command("pull", "get an image from a registry, resuming, under its name"),
         "push": Command("push", "send an image to a registry"),
-        "images": Command("images", "list the images with their sizes; forget names"),
+        "images": Command("images", "list the images with their sizes; remove names"),
         "import": Command("import_", "take images from an OCI layout or a docker archive"),
         "export": Command("export", "write images as an OCI archive, verified"),
         "fetch": Command("fetch", "get an image's content without a name"),
@@ -70,7 +70,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "around them": {
         "serve": Command("serve", "serve a directory over gRPC, as containerd's content service"),
         "journal": Command(
-            "journal", "what was aborted, truncated, deleted and repaired from here"
+            "journal", "what was aborted, truncated, deleted, untagged and repaired from here"
         ),
         "fsck": Command("fsck", "check a directory, and repair what crashes left in it"),
         "init": Command("init", "make a store, also one that a group of users shares"),

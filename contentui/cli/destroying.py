@@ -1,4 +1,4 @@
-"""What abort, truncate and delete share: show the plan, ask, act, tell each outcome."""
+"""What abort, truncate, delete and ``images --remove`` share: plan, confirmation, run, outcomes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from contentui.actions.describe import describe_outcome, describe_plan
-from contentui.actions.model import Concern, Result
-from contentui.actions.run import run
 from contentui.cli.exits import Exit, exit_for
 from contentui.cli.output import print_error, print_note
 from contentui.content.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from contentui.actions.model import Outcome, Plan
     from contentui.cli.context import Context
@@ -24,10 +21,12 @@ if TYPE_CHECKING:
     from contentui.index.model import Referrer
 
 _SHOWN = 50
+"""Items that are listed before a question."""
+_FORCE_HINT = "what is held, needed or unknown is refused without --force"
 
 
 def add_destroying(parser: ArgumentParser, forced: str, *, selects: bool = True) -> None:
-    """``--dry-run``, ``--force``, ``--json``, and ``--yes`` where selections are."""
+    """``--dry-run``, ``--force``, ``--json``, and ``--yes`` for verbs that take selections."""
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="print the plan and do nothing"
     )
@@ -38,7 +37,7 @@ def add_destroying(parser: ArgumentParser, forced: str, *, selects: bool = True)
 
 
 def check_choice(names: Sequence[object], selecting: bool, what: str) -> None:
-    """Arguments or a selection, one of them.
+    """Check that there are either arguments or a selection.
 
     Raises:
         InvalidArgument: neither, or both.
@@ -55,24 +54,45 @@ def carry_out(
     store: Store,
     plan: Plan,
     *,
-    selected: bool = False,
+    confirm: bool = False,
     needs: Callable[[Digest], tuple[Referrer, ...] | None] | None = None,
 ) -> int:
-    """Show the plan, or do it: at once for what was named, after a yes for a selection.
+    """Print the plan (``--dry-run``) or run it, with ``confirm`` only after a question.
 
     Returns:
-        The code of the first thing that was not done.
+        The exit code of the first item that was not done.
+
+    Raises:
+        InvalidArgument: a question is necessary and there is no terminal.
     """
     if args.dry_run:
         return _show(args, context, plan)
     if not plan.steps:
-        if selected:
+        if confirm:
             print_note("nothing matches: nothing was done")
         return Exit.DONE
-    if selected and not args.yes and not _agreed(args, plan):
+    if confirm and not args.yes and not _plan_confirmed(args, plan):
         print_error("nothing was done")
         return Exit.FAILED
     return _run(args, context, store, plan, needs)
+
+
+def is_confirmed(action: str, lines: Iterable[str], *, preview: str = "--dry-run") -> bool:
+    """Print ``lines`` and ask on the terminal whether to do ``action`` (``delete 3 blobs``).
+
+    Raises:
+        InvalidArgument: there is no terminal; the advice names ``preview`` and ``--yes``.
+    """
+    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidArgument(
+            f"{action}: this needs a confirmation, and there is no terminal to ask on",
+            advice=f"look at {preview}, then give --yes",
+        )
+    for line in lines:
+        print_note(line)
+    sys.stderr.write(f"{action[0].upper()}{action[1:]}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _run(
@@ -82,83 +102,79 @@ def _run(
     plan: Plan,
     needs: Callable[[Digest], tuple[Referrer, ...] | None] | None,
 ) -> int:
-    """Do the plan; a signal ends it once the item at hand is noted and told."""
+    """Run the plan; a signal ends it after the current item is recorded and printed."""
     from contentui.actions.journal import Journal
+    from contentui.actions.model import Concern
+    from contentui.actions.run import run
     from contentui.cli.signals import Signalled, interruptible
 
     journal = Journal()
     allow = frozenset(Concern) if args.force else frozenset[Concern]()
-    teller = _Teller(args, context)
+    printer = _OutcomePrinter(args, context, plan)
     try:
         with interruptible():
-            run(store, plan, allow=allow, journal=journal, report=teller, needs=needs)
+            run(store, plan, allow=allow, journal=journal, report=printer, needs=needs)
     except Signalled:
-        untold = len(plan.steps) - len(teller.told)
-        print_error(f"interrupted: {untold} more of {len(plan.steps)} are left alone")
+        left = len(plan.steps) - printer.count
+        print_error(f"interrupted: {left} more of {len(plan.steps)} were not touched")
         raise
     finally:
         if journal.problem:
-            print_error(f"the outcome is not noted: {journal.problem}")
-    return teller.code
+            print_error(f"the outcome is not recorded: {journal.problem}")
+    return printer.code
 
 
 def _show(args: Namespace, context: Context, plan: Plan) -> int:
+    from contentui.present import plans
+
     if args.json:
-        from contentui.actions.records import step_to_json
         from contentui.present.records import json_line
 
-        context.out.lines(json_line(step_to_json(step)) for step in plan.steps)
+        context.out.lines(json_line(plans.step_record(step, plan)) for step in plan.steps)
     else:
-        context.out.lines(line.text for line in describe_plan(plan, time.time_ns()))
+        context.out.lines(line.text for line in plans.plan_lines(plan, time.time_ns()))
         if plan.concerns and not args.force:
-            print_note("what is held, needed or unknown is refused without --force")
+            print_note(_FORCE_HINT)
     return Exit.DONE
 
 
-def _agreed(args: Namespace, plan: Plan) -> bool:
-    """Whether a person at the terminal says yes.
+def _plan_confirmed(args: Namespace, plan: Plan) -> bool:
+    """Whether a person at the terminal confirms. Raises InvalidArgument without a terminal."""
+    from contentui.present import plans
 
-    Raises:
-        InvalidArgument: nobody is there to ask.
-    """
-    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InvalidArgument(
-            f"{plan.verb} {len(plan.steps)} selected ones? Nobody can answer",
-            advice="look at --dry-run, then give --yes",
-        )
-    for line in describe_plan(plan, time.time_ns(), limit=_SHOWN):
-        print_note(line.text)
+    lines = [line.text for line in plans.plan_lines(plan, time.time_ns(), limit=_SHOWN)]
     if plan.concerns and not args.force:
-        print_note("What is held, needed or unknown is refused without --force.")
-    sys.stderr.write(f"{str(plan.verb).capitalize()} {len(plan.steps)}? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        lines.append(_FORCE_HINT)
+    return is_confirmed(f"{plan.verb} {plans.count_text(plan.verb, len(plan.steps))}", lines)
 
 
-class _Teller:
-    """Prints each outcome as it comes; keeps the code of the first thing not done."""
+class _OutcomePrinter:
+    """Prints each outcome when it is known; remembers the exit code of the first not done."""
 
-    def __init__(self, args: Namespace, context: Context) -> None:
+    def __init__(self, args: Namespace, context: Context, plan: Plan) -> None:
         self._json = args.json
         self._out = context.out
+        self._plan = plan
         self.code: int = Exit.DONE
-        self.told: set[str] = set()
+        self.count = 0
 
     def __call__(self, outcome: Outcome) -> None:
-        self.told.add(outcome.step.name)
+        from contentui.actions.model import Result
+        from contentui.present import plans
+
+        self.count += 1
         if outcome.result is not Result.DONE:
             self.code = self.code or _code(outcome)
         if self._json:
-            from contentui.actions.records import outcome_to_json
             from contentui.present.records import json_line
 
-            self._out.lines((json_line(outcome_to_json(outcome)),))
+            self._out.lines((json_line(plans.outcome_record(outcome, self._plan)),))
         elif outcome.result is Result.DONE:
             from contentui.text import visible
 
             self._out.lines((visible(outcome.step.name),))
         else:
-            print_error(describe_outcome(outcome).text)
+            print_error(plans.outcome_line(outcome).text)
 
 
 def _code(outcome: Outcome) -> Exit:

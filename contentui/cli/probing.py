@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from contentui.actions.probe import Finding, describe_probe, finding, probe_cost
+from contentui.actions.probe import Finding, finding
 from contentui.cli.exits import Exit, exit_for
 from contentui.cli.naming import statuses_named
 from contentui.cli.output import print_error, print_note
 from contentui.content.errors import ContentError
 from contentui.content.helpers import probe_ingest
+from contentui.present.probes import probe_cost, probe_lines
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -36,7 +37,7 @@ def probe_all(args: Namespace, context: Context, store: Store, refs: Iterable[st
     statuses, code = statuses_named(store, refs)
     poisoned = False
     for status in statuses:
-        if cost := probe_cost(status, collects=store.traits.garbage_collected):
+        if cost := probe_cost(status, garbage_collected=store.traits.garbage_collected):
             print_note(cost)
         try:
             probe = probe_ingest(store, status.id, seen=status)
@@ -57,7 +58,7 @@ def _print(args: Namespace, context: Context, probe: Probe, found: Finding) -> N
 
         context.out.line(json_line(probe_record(probe, str(found))))
     elif not args.quiet:
-        name, *lines = (line.text for line in describe_probe(probe, time.time_ns()))
+        name, *lines = (line.text for line in probe_lines(probe, time.time_ns()))
         context.out.line("\n".join([name, *(f"  {line}" for line in lines)]))
     elif found is Finding.POISONED:
         from contentui.present.texts import ref_for_pipes

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Descriptor, Holder, Image, Info, IngestId, Probe, Status
+    from contentui.index.image_sizes import Sizes
     from contentui.monitor.model import BlobRow, Health, IngestRow, StoreView
     from contentui.transfers.model import Part, Transfer
-    from contentui.transfers.sizes import Sizes
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 

@@ -12,8 +12,8 @@ from contentui.text import human_size, visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contentui.actions.describe import Line
     from contentui.content.model import Probe, Status
+    from contentui.present.plans import Line
 
 AT_ONCE = 50
 """Ingests that one key press asks for at most."""
@@ -36,11 +36,11 @@ class Answer(NamedTuple):
 
     def lines(self, now_ns: int) -> list[Line]:
         """What there is to say about it, without its name."""
-        from contentui.actions.describe import Line
-        from contentui.actions.probe import describe_probe
+        from contentui.present.plans import Line
+        from contentui.present.probes import probe_lines
 
         if self.probe is not None:
-            return [each for each in describe_probe(self.probe, now_ns) if each.style != "name"]
+            return [each for each in probe_lines(self.probe, now_ns) if each.style != "name"]
         error = self.error or ContentError("it was not asked for")
         lines = [Line("danger", visible(error.message, 600))]
         return [*lines, Line("text", visible(error.advice, 300))] if error.advice else lines

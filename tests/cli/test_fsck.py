@@ -116,7 +116,7 @@ def test_the_outcomes_as_json(sound):
 def test_on_a_terminal_the_plan_is_shown_and_a_question_asked(sound, answer, code, left):
     names = spoil(sound)
     with on_terminal(sound, "fsck", "--repair") as terminal:
-        terminal.expect(b"Repair 3? [y/N] ")
+        terminal.expect(b"Repair 3 findings? [y/N] ")
         assert all(name.encode() in terminal.seen for name in names)
         assert b"remove the ingest, with 5 bytes" in terminal.seen
         terminal.type(answer)
@@ -127,7 +127,7 @@ def test_on_a_terminal_the_plan_is_shown_and_a_question_asked(sound, answer, cod
 def test_what_changed_since_the_question_is_skipped(sound):
     spoil(sound)
     with on_terminal(sound, "fsck", "--repair") as terminal:
-        terminal.expect(b"Repair 3? [y/N] ")
+        terminal.expect(b"Repair 3 findings? [y/N] ")
         sound.ok("delete", ONE)
         sound.ok("ingest", "half", stdin=b"whole")
         terminal.type(b"y\n")

@@ -28,7 +28,7 @@ def test_a_poisoned_one_is_a_finding_and_shows_so_from_then_on(ingests):
     ran = ingests("verify", "--ingest", WRONG)
     assert ran.code == 3
     assert ran.lines[0] == WRONG
-    assert f"They are {Digest.of(b'evil')}, not {Digest.of(b'good')}" in ran.out
+    assert f"wrong digest: {Digest.of(b'evil')}, not {Digest.of(b'good')}" in ran.out
     assert "abort it, then pull or ingest again" in ran.out
     assert "poisoned" in ingests.ok("active", "--match", f'ref=="{WRONG}"')
 
@@ -37,7 +37,7 @@ def test_free_ones_are_told_what_they_are(ingests):
     ran = ingests("verify", "--ingest", "half", "--ingest", RIGHT)
     assert ran.code == 0
     assert "5 B of 10 B are there" in ran.out
-    assert "the right ones" in ran.out
+    assert "with the expected digest" in ran.out
 
 
 def test_blobs_are_not_read_unless_they_are_named(ingests):
@@ -65,7 +65,7 @@ def test_a_held_one_is_told_with_its_holder(program):
         ran = program("verify", "--ingest", "mine")
         record = json.loads(program("verify", "--ingest", "mine", "--json").out)
     assert ran.code == 4
-    assert f"A live writer holds it, since just now: pid {os.getpid()}" in ran.out
+    assert f"Held by a live writer: pid {os.getpid()}" in ran.out
     assert (record["held"], record["holder"]["pid"]) == (True, os.getpid())
 
 

@@ -85,7 +85,7 @@ def on_terminal(program, *args, columns=80, **more):
 def test_a_selection_shows_its_plan_and_asks(program, answer, code, left):
     program.ok("ingest", "a", "--label", "team=web", stdin=b"1")
     with on_terminal(program, "delete", "--match", "labels.team==web") as terminal:
-        terminal.expect(b"Delete 1? [y/N] ")
+        terminal.expect(b"Delete 1 blob? [y/N] ")
         assert b"Delete 1 blob in .content: 1 B lost" in terminal.seen
         terminal.type(answer)
         assert terminal.end() == code
@@ -100,7 +100,7 @@ def test_what_a_manifest_needs_since_the_question_stays(program):
         program.ok("ingest", "m", stdin=json.dumps(manifest).encode())
         terminal.type(b"y\n")
         assert terminal.end() == 1
-    assert b"needed since" in terminal.seen
+    assert b"something needs it since" in terminal.seen
     assert layer in program("list", "-q").lines
 
 

@@ -23,6 +23,7 @@ from contentui.content.model import (
     Usage,
     ingest_id,
 )
+from contentui.index.image_sizes import Sizes
 from contentui.index.model import Referrer
 from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, IngestState, StoreView
 from contentui.oci.kinds import Kind
@@ -30,7 +31,6 @@ from contentui.present import records
 from contentui.stores.local.fsck import Finding, Repaired
 from contentui.stores.local.fsck_model import Kind as Damage
 from contentui.transfers.model import Part, Phase, Transfer
-from contentui.transfers.sizes import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -121,7 +121,7 @@ def test_into_a_containerd_and_out_of_it(daemon: Live, exported: Path, tmp_path:
     assert _there(daemon) >= BLOBS.keys()
     assert ours(socket, "export", NAME) == exported.read_bytes()
     told = ours(socket, "images", "--remove", NAME, "--dry-run").decode()
-    assert "2.53 MB that nothing else named here needs go at the next collection" in told
+    assert "2.53 MB of its blobs: the daemon's next garbage collection deletes them" in told
     assert ours(socket, "images", "--remove", NAME, "--yes").decode() == f"{NAME}\n"
     await_true(lambda: not _there(daemon) & BLOBS.keys())
 
@@ -143,5 +143,5 @@ def test_nobody_to_ask_is_told(daemon: Live, exported: Path) -> None:
     words = ["-m", "contentui", "--store", socket, "images", "--remove", NAME]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "nobody can be asked" in done.stderr
+    assert "there is no terminal to ask on" in done.stderr
     assert _there(daemon) >= BLOBS.keys()

@@ -19,6 +19,7 @@ from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
 from contentui.monitor.model import IngestState, Thresholds
 from contentui.monitor.monitor import Monitor
+from contentui.present.plans import effect
 from contentui.stores.open import open_store
 
 if TYPE_CHECKING:
@@ -147,9 +148,9 @@ def test_a_stalled_pull_is_aborted_and_the_retry_succeeds(store: Store, pulls: P
     await_true(silent)
     plan = abort_plan(store, found(store, REF))
     (step,) = plan.steps
-    assert step.concerns & {Concern.LIVE_WRITER, Concern.UNKNOWN}
-    assert "until its commit, which fails" in step.effect
-    assert "start it anew" in step.effect
+    assert step.concerns & {Concern.LIVE_WRITER, Concern.HOLDER_UNKNOWN}
+    assert "until its commit fails" in effect(step, plan)
+    assert "start it again" in effect(step, plan)
     assert refused(run(store, plan))
     assert found(store, REF).offset == 2 * MIB
     force(store, plan)

@@ -284,13 +284,13 @@ class FrozenSession(Session):
         collects = self._collects
         if verb is Verb.DELETE:
             needs = {row.info.digest: row.referrers for row in (*BLOBS, *DAEMON_BLOBS)}
-            return plan_delete(source, targets, needs.__getitem__, collects=collects)
+            return plan_delete(source, targets, needs.__getitem__, garbage_collected=collects)
         rows = self._rows
         facts = [
             IngestFacts(t, rows[t.id].liveness, rows[t.id].holder, t.id in moving) for t in targets
         ]
         make = plan_abort if verb is Verb.ABORT else plan_truncate
-        return make(source, facts, collects=collects)
+        return make(source, facts, garbage_collected=collects)
 
     def run(self, plan: Plan, allow: Collection[Concern]) -> tuple[Outcome, ...]:
         self.ran.append((plan, allow))

@@ -97,9 +97,9 @@ def test_a_long_command_is_counted_for_the_eye():
 
 def test_each_concern_is_counted():
     lines = concern_lines(plan_abort("s", facts(INGESTS[0], INGESTS[6])))
-    assert lines == ["1 of 2 is held by a live writer.", "1 of 2 is moving right now."]
+    assert lines == ["1 of 2 is held by a live writer.", "1 of 2 is receiving bytes now."]
     unknown = facts(INGESTS[6])[0]._replace(liveness=Liveness.UNKNOWN)
-    assert concern_lines(plan_abort("s", [unknown]))[0].startswith("It is perhaps held")
+    assert concern_lines(plan_abort("s", [unknown]))[0].startswith("It is possibly held")
 
 
 def test_what_this_machine_has_is_found_with_what_may_be_done(tmp_path):

@@ -67,7 +67,7 @@ def run(args: Namespace, context: Context) -> int:
         planner = Planner(store)
         statuses, missing = statuses_named(store, args.refs)
         facts = planner.facts(statuses)
-    code = carry_out(args, context, store, planner.abort(facts), selected=selected)
+    code = carry_out(args, context, store, planner.abort(facts), confirm=selected)
     return missing or code
 
 

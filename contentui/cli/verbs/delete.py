@@ -52,8 +52,8 @@ def run(args: Namespace, context: Context) -> int:
     else:
         chosen, missing = _named(there, args.digests)
     planner = Planner(store)
-    plan = planner.delete(chosen, present=there.values())
-    code = carry_out(args, context, store, plan, selected=selected, needs=planner.fresh_needs())
+    plan = planner.delete(chosen, listed=there.values())
+    code = carry_out(args, context, store, plan, confirm=selected, needs=planner.fresh_needs())
     return missing or code
 
 

@@ -7,10 +7,10 @@ ownership marks, damaged databases and image names without content. Checking cha
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, add_wide
+from contentui.cli.destroying import is_confirmed
 from contentui.cli.exits import Exit
 from contentui.cli.output import print_error, print_note
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
@@ -132,25 +132,16 @@ def _table(findings: Iterable[Finding], width: int | None) -> Iterator[str]:
 
 
 def _agreed(findings: Sequence[Finding]) -> bool:
-    """Whether a person at the terminal says yes.
-
-    Raises:
-        InvalidArgument: nobody is there to ask.
-    """
+    """Whether a person at the terminal confirms. Raises InvalidArgument without a terminal."""
     able = [finding for finding in findings if finding.repair]
-    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InvalidArgument(
-            f"repair {len(able)} findings? Nobody can answer",
-            advice="look at --repair --dry-run, then give --yes",
-        )
+    lines = []
     for finding in able[:_SHOWN]:
-        print_note(f"  {visible(finding.name, 400)}: {finding.problem}")
-        print_note(f"    {finding.repair}")
+        lines.append(f"  {visible(finding.name, 400)}: {finding.problem}")
+        lines.append(f"    {finding.repair}")
     if len(able) > _SHOWN:
-        print_note(f"  and {len(able) - _SHOWN} more")
-    sys.stderr.write(f"Repair {len(able)}? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        lines.append(f"  and {len(able) - _SHOWN} more")
+    findings_text = f"{len(able)} finding{'' if len(able) == 1 else 's'}"
+    return is_confirmed(f"repair {findings_text}", lines, preview="--repair --dry-run")
 
 
 def _repair(

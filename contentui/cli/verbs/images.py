@@ -1,7 +1,7 @@
-"""List the images of the store, with what each keeps alone and shares; or forget names.
+"""List the images of the store, with the sizes of their own and shared blobs; or remove names.
 
-A directory keeps the blobs of a forgotten name. A daemon's collector takes what nobody needs then:
-there it is told beforehand how much that is, and asked about.
+A directory keeps the blobs of a removed name. The garbage collector of a daemon deletes blobs that
+nothing refers to: there --remove shows how much that is and asks first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, add_wide
-from contentui.cli.exits import Exit
+from contentui.cli.exits import Exit, exit_for
+from contentui.cli.output import print_error
+from contentui.content.errors import ContentError
 from contentui.content.helpers import image_names
 from contentui.text import human_age, human_size, visible
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
     from contentui.cli.context import Context
     from contentui.content.model import Image
-    from contentui.transfers.sizes import Sizes
+    from contentui.content.store import Store
+    from contentui.index.image_sizes import Sizes
 
 EXAMPLES = """
   contentui images
@@ -34,29 +37,31 @@ def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_format(parser, quiet="names only, one a line")
     parser.add_argument(
-        "--remove", metavar="NAME", action="append", help="forget a name; repeatable"
+        "--remove", metavar="NAME", action="append", help="remove a name; repeatable"
     )
     parser.add_argument(
-        "-n", "--dry-run", action="store_true", help="tell what --remove would do, and do nothing"
+        "-n", "--dry-run", action="store_true", help="with --remove: print the plan and do nothing"
     )
     parser.add_argument(
-        "-y", "--yes", action="store_true", help="don't ask about names that keep bytes"
+        "-y",
+        "--yes",
+        action="store_true",
+        help="with --remove: don't ask, even if blobs go too",
     )
+    parser.set_defaults(force=False)
     add_wide(parser)
 
 
 def run(args: Namespace, context: Context) -> int:
-    """List, or remove names; the code is that of the first name that wasn't."""
+    """List, or remove names; returns the exit code of the first name that was not removed."""
     store = context.store()
     if args.remove:
-        from contentui.cli.unnaming import remove
-
-        return remove(args, context, store)
+        return _remove(args, context, store)
     images = image_names(store).list()
     if args.quiet:
         context.out.lines(image.name for image in images)
         return Exit.DONE
-    from contentui.transfers.sizes import sizes_of
+    from contentui.index.image_sizes import sizes_of
 
     sizes = sizes_of(store, images)
     if args.json:
@@ -67,6 +72,27 @@ def run(args: Namespace, context: Context) -> int:
         return Exit.DONE
     _print(args, context, images, sizes)
     return Exit.DONE
+
+
+def _remove(args: Namespace, context: Context, store: Store) -> int:
+    """Remove the names in ``args.remove``; asks first where that deletes blobs."""
+    from contentui.actions.planner import Planner
+    from contentui.cli.destroying import carry_out
+    from contentui.cli.image_names import find_image
+
+    images: dict[tuple[str, str], Image] = {}
+    missing: int = Exit.DONE
+    for name in args.remove:
+        try:
+            image = find_image(store, name)
+        except ContentError as error:
+            print_error(error.message, error.advice)
+            missing = missing or exit_for(error)
+        else:
+            images[image.namespace, image.name] = image
+    plan = Planner(store).untag(list(images.values()))
+    code = carry_out(args, context, store, plan, confirm=plan.lost_bytes > 0)
+    return missing or code
 
 
 def _print(args: Namespace, context: Context, images: list[Image], sizes: list[Sizes]) -> None:

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from contentui.actions.words import namespace_words
+from contentui.text import namespaces_text
 from contentui.tui.messages import CopyRequested
 from contentui.tui.probing import summary
 from contentui.tui.text_view import Line, TextView, spaced
@@ -35,7 +35,7 @@ def answer_lines(answers: Sequence[Answer], now_ns: int) -> list[Line]:
         ]
         name = [Line(answer.name, "title")]
         if answer.seen.namespace:
-            name.append(Line(namespace_words((answer.seen.namespace,)), "dim", indent=2))
+            name.append(Line(namespaces_text((answer.seen.namespace,)), "dim", indent=2))
         groups.append([*name, *told])
     return spaced(groups)
 

@@ -1,8 +1,7 @@
-"""What is about to be destroyed, item by item, and the question whether it shall be."""
+"""A plan, item by item, and the confirmation that it needs."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -11,11 +10,11 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from contentui.actions.model import Concern, Plan, Step, Verb
-from contentui.actions.words import holder_words, namespace_words
+from contentui.actions.model import Concern, Plan, Step
 from contentui.content.model import Status
+from contentui.present.plans import concern_lines, count_text, plan_notes, step_facts
 from contentui.stores.source import of_store
-from contentui.text import human_duration, human_size, visible
+from contentui.text import human_size, visible
 from contentui.tui.messages import CopyRequested
 from contentui.tui.text_view import Line, TextView
 
@@ -25,26 +24,14 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.events import Key
 
-    from contentui.content.model import Holder
-
 Decision = frozenset[Concern] | None
 """The concerns that were confirmed, or None for no."""
 
-_CONCERNS = {
-    Concern.LIVE_WRITER: "held by a live writer",
-    Concern.MOVING: "moving right now",
-    Concern.UNKNOWN: "perhaps held: whether a writer lives can't be seen from here",
-    Concern.NEEDED: "needed by something in this store",
-    Concern.NEEDS_UNKNOWN: "perhaps needed: who needs it can't be known from here",
-}
-
 _SHOWN_IN_COMMAND = 600
-
-
-def noun(verb: Verb, count: int) -> str:
-    """``3 ingests``, ``1 blob``."""
-    word = "blob" if verb is Verb.DELETE else "ingest"
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+"""Characters of arguments that the command for a shell shows."""
+_MAX_NEEDS = 20
+"""Referrers of one item that are listed by name."""
+_STYLES = {"text": "plain", "muted": "dim", "warning": "warn", "danger": "bad"}
 
 
 def command_line(plan: Plan, *, limit: int | None = None) -> str:
@@ -77,14 +64,7 @@ def _command_source(plan: Plan, steps: Sequence[Step]) -> str:
     return source.narrowed(namespaces.pop()).text if len(namespaces) == 1 else source.text
 
 
-def _holder(holder: Holder, now_ns: int) -> str:
-    since = ""
-    if holder.since_ns and now_ns > holder.since_ns:
-        since = f", for {human_duration((now_ns - holder.since_ns) / 1e9)}"
-    return holder_words(holder) + since
-
-
-def step_lines(step: Step, now_ns: int = 0) -> list[Line]:
+def step_lines(step: Step, plan: Plan, now_ns: int = 0) -> list[Line]:
     """One item: name, what is lost, what happens, who holds or needs it, what is refused."""
     name = visible(step.name)
     if isinstance(step.target, Status) and name.startswith("id:") and step.target.ref:
@@ -92,41 +72,13 @@ def step_lines(step: Step, now_ns: int = 0) -> list[Line]:
     mark = "✗" if step.refusal else "!" if step.concerns else "•"
     style = "warn" if step.concerns and not step.refusal else "plain"
     lines = [Line(name, style, mark, "bad" if step.refusal else style, hang=2)]
-
-    def tell(label: str, text: str, kind: str = "dim") -> None:
-        lines.append(Line(text, kind, label, "dim", indent=2, hang=9))
-
-    if step.namespaces:
-        tell("in", namespace_words(step.namespaces), "plain")
-    if step.refusal:
-        tell("refused", visible(step.refusal), "bad")
-        return lines
-    tell("loses", f"{human_size(step.lost_bytes)} ({step.lost_bytes:,} bytes)", "plain")
-    tell("effect", visible(step.effect), "plain")
-    if step.holder:
-        tell("held by", _holder(step.holder, now_ns), "warn")
-    if step.needs is None:
-        tell("needed", "unknown", "warn")
-    for need in (step.needs or ())[:20]:
-        tell("needed", f"by {need.by} {visible(need.name, 300)}", "warn")
-    if step.needs and len(step.needs) > 20:
-        tell("", f"and by {len(step.needs) - 20:,} more", "warn")
-    return lines
-
-
-def concern_lines(plan: Plan) -> list[str]:
-    """Each concern with the number of items it touches, in words."""
-    touched = Counter(c for step in plan.steps if not step.refusal for c in step.concerns)
-    total = sum(1 for step in plan.steps if not step.refusal)
-    lines = []
-    for concern in Concern:
-        if count := touched[concern]:
-            who = (
-                ("It is" if total == 1 else "All are")
-                if count == total
-                else (f"{count:,} of {total:,} {'is' if count == 1 else 'are'}")
-            )
-            lines.append(f"{who} {_CONCERNS[concern]}.")
+    lines += [
+        Line(fact.text, _STYLES[fact.style], fact.label, "dim", indent=2, hang=9)
+        for fact in step_facts(step, plan, now_ns, max_needs=_MAX_NEEDS)
+        if fact.label not in ("item", "concern")
+    ]
+    if step.needs is None and not step.refusal:
+        lines.append(Line("unknown", "warn", "needed", "dim", indent=2, hang=9))
     return lines
 
 
@@ -153,7 +105,7 @@ class PlanScreen(ModalScreen[Decision]):
         self._refused = len(plan.steps) - self._able
 
     @property
-    def needs_word(self) -> bool:
+    def needs_typing(self) -> bool:
         """Whether confirming takes more than Enter."""
         return bool(self._able and self.plan.concerns)
 
@@ -162,7 +114,7 @@ class PlanScreen(ModalScreen[Decision]):
             box.border_title = self._title()
             yield Static(self._summary(), id="plan-summary", markup=False)
             yield TextView(self._lines(), id="plan-items")
-            if self.needs_word:
+            if self.needs_typing:
                 yield Static("\n".join(concern_lines(self.plan)), id="plan-concerns", markup=False)
                 with Horizontal(id="plan-word"):
                     yield Static(f"Type {self.word} to confirm: ", id="plan-ask", markup=False)
@@ -175,29 +127,29 @@ class PlanScreen(ModalScreen[Decision]):
                         id="plan-confirm",
                         variant="error",
                         compact=True,
-                        disabled=self.needs_word,
+                        disabled=self.needs_typing,
                     )
 
     def _title(self) -> str:
         verb = self.word.capitalize()
-        return f"{verb} {noun(self.plan.verb, self._able)}" if self._able else f"{verb}: refused"
+        if not self._able:
+            return f"{verb}: refused"
+        return f"{verb} {count_text(self.plan.verb, self._able)}"
 
     def _summary(self) -> str:
         if not self._able:
-            return f"Nothing can be done: {noun(self.plan.verb, self._refused)} refused."
+            return f"Nothing can be done: {count_text(self.plan.verb, self._refused)} refused."
         text = f"{human_size(self.plan.lost_bytes)} will be gone for good."
         if self._refused:
-            text += (
-                f" {self._refused:,} of {len(self.plan.steps):,} can't be done and are left alone."
-            )
+            text += f" {self._refused:,} of {len(self.plan.steps):,} are refused."
         return text
 
     def _lines(self) -> list[Line]:
         lines: list[Line] = []
         for step in sorted(self.plan.steps, key=lambda s: (not s.refusal, not s.concerns)):
-            lines += step_lines(step, self._now_ns)
+            lines += step_lines(step, self.plan, self._now_ns)
         if self._able:
-            lines += [Line(""), *(Line(note, "dim") for note in self.plan.notes)]
+            lines += [Line(""), *(Line(note, "dim") for note in plan_notes(self.plan))]
             shell = visible(command_line(self.plan, limit=_SHOWN_IN_COMMAND), 4096)
             lines += [Line(shell, "key", "shell", "dim", hang=7)]
         return lines
@@ -213,13 +165,13 @@ class PlanScreen(ModalScreen[Decision]):
         """Give the list the height it needs, at most what the screen has."""
         view = self.query_one(TextView)
         width = min(self.size.width, 96) - 4
-        fixed = 9 + (len(concern_lines(self.plan)) + 2 if self.needs_word else 0)
+        fixed = 9 + (len(concern_lines(self.plan)) + 2 if self.needs_typing else 0)
         room = max(self.size.height - fixed, 3)
         view.styles.height = min(view.rows_at(width), room)
 
     def on_key(self, event: Key) -> None:
-        """Letters that are typed go where the word is asked for; one alone does nothing."""
-        if self.needs_word and event.is_printable and not isinstance(self.focused, Input):
+        """Typed letters go into the field that asks for the word."""
+        if self.needs_typing and event.is_printable and not isinstance(self.focused, Input):
             field = self.query_one(Input)
             field.focus()
             field.insert_text_at_cursor(event.character or "")
@@ -236,7 +188,7 @@ class PlanScreen(ModalScreen[Decision]):
 
     @on(Button.Pressed, "#plan-confirm")
     def _confirmed(self) -> None:
-        if not self.needs_word or self._is_word(self.query_one(Input).value):
+        if not self.needs_typing or self._is_word(self.query_one(Input).value):
             self.dismiss(self.plan.concerns)
 
     def _is_word(self, text: str) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from contentui.actions.describe import describe_outcome, describe_outcomes
 from contentui.actions.model import Result
 from contentui.monitor.model import Freshness, IngestState, StoreView
 from contentui.present.columns import SHAPES
+from contentui.present.plans import outcome_line, outcomes_summary
 from contentui.stores.source import of_store
 from contentui.text import human_size, local_time, visible
 from contentui.tui.text_view import Line
@@ -111,15 +111,14 @@ def outcome(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
     bad = [o for o in outcomes if o.result is not Result.DONE]
     done = len(outcomes) - len(bad)
     if len(outcomes) == 1:
-        yield describe_outcome(outcomes[0]).text, "error" if bad else "information"
+        yield outcome_line(outcomes[0]).text, "error" if bad else "information"
         return
     for each in bad[:3]:
-        yield describe_outcome(each).text, "warning"
+        yield outcome_line(each).text, "warning"
     if len(bad) > 3:
         yield f"{len(bad) - 3:,} more were not done; j tells each.", "warning"
     if outcomes:
-        summary = describe_outcomes(outcomes, limit=0)[-1].text
-        yield summary, "information" if done else "warning"
+        yield outcomes_summary(outcomes), "information" if done else "warning"
 
 
 _RESULT_STYLES = {"done": "good", "skipped": "warn", "refused": "warn", "failed": "bad"}

@@ -22,7 +22,7 @@ AT = 1_700_000_000_000_000_000
 
 def ingest_step(ref="r", **more):
     target = Status(ref, 5, 0, AT, AT, None, ingest_id(ref))
-    return Step(Verb.ABORT, target, 5, "gone", **more)
+    return Step(Verb.ABORT, target, 5, **more)
 
 
 def done(ref="r", **more):
@@ -84,7 +84,7 @@ def test_a_line_says_everything(journal):
 def test_a_blob_and_who_needed_it(journal):
     digest = Digest.of(b"x")
     needs = tuple(Referrer("image", f"i{number}", digest) for number in range(500))
-    step = Step(Verb.DELETE, Info(digest, 9, AT, 0, None), 9, "gone", needs=needs)
+    step = Step(Verb.DELETE, Info(digest, 9, AT, 0, None), 9, needs=needs)
     journal.write("src", Outcome(step, Result.REFUSED, "needed"), AT)
     (line,) = journal.tail(1)
     assert line["digest"] == line["name"] == digest

@@ -10,6 +10,7 @@ from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, Liveness, Status, ingest_id
 from contentui.index.model import Referrer
+from contentui.present.plans import effect
 from contentui.stores.memory import MemoryStore
 
 HOLDER = Holder(4711, 5, "curl \x1b[2J https://x", 6)
@@ -32,6 +33,10 @@ UNKNOWN = {"liveness": Liveness.UNKNOWN}
 def only(plan):
     (step,) = plan.steps
     return step
+
+
+def effect_of(plan):
+    return effect(only(plan), plan)
 
 
 class TestFacts:
@@ -84,23 +89,23 @@ class TestAbort:
     def test_of_an_idle_ingest(self):
         plan = plan_abort(".content", [facts()])
         step = only(plan)
-        assert step.effect == "Its 3.00 MB are lost; the next attempt starts from zero."
+        assert effect_of(plan) == "Its 3.00 MB are lost; the next attempt starts from zero."
         assert (step.concerns, step.refusal, step.lost_bytes) == (frozenset(), "", 3 * MB)
         assert plan.lost_bytes == 3 * MB
 
     def test_of_a_held_one_says_what_becomes_of_the_writer(self):
-        step = only(plan_abort(".", [facts(**HELD)]))
-        assert step.concerns == {Concern.LIVE_WRITER}
-        assert step.holder is HOLDER
-        assert step.effect.endswith(
-            "Its live writer keeps writing into the void and notices nothing until its commit, "
-            "which fails; the ref stays locked until it ends."
+        plan = plan_abort(".", [facts(**HELD)])
+        assert only(plan).concerns == {Concern.LIVE_WRITER}
+        assert only(plan).holder is HOLDER
+        assert effect_of(plan).endswith(
+            "Its live writer will not notice until its commit fails; it locks the ref until it "
+            "ends."
         )
 
     def test_where_holders_are_unknown(self):
-        step = only(plan_abort(".", [facts(**UNKNOWN)]))
-        assert step.concerns == {Concern.UNKNOWN}
-        assert "If a writer is live, it keeps writing into the void" in step.effect
+        plan = plan_abort(".", [facts(**UNKNOWN)])
+        assert only(plan).concerns == {Concern.HOLDER_UNKNOWN}
+        assert "A live writer, if there is one, will not notice until its" in effect_of(plan)
 
     def test_of_a_moving_one(self):
         step = only(plan_abort(".", [facts(moving=True, **HELD)]))
@@ -111,15 +116,15 @@ class TestAbort:
         [
             ({"offset": 10 * MB}, "only the commit is missing"),
             ({"offset": 10 * MB, "refused": Digest.of(b"")}, "have the wrong digest"),
-            ({"damage": "no \x1b data"}, "Its files are damaged; removing them"),
+            ({"damage": "no \x1b data"}, "Its files are damaged; after their removal"),
             ({"offset": 0}, "Nothing has arrived yet"),
             ({"offset": 0, "total": 0}, "Nothing has arrived yet"),
         ],
     )
     def test_says_what_is_lost(self, more, words):
-        step = only(plan_abort(".", [facts(**more)]))
-        assert words in step.effect
-        assert "\x1b" not in step.effect
+        text = effect_of(plan_abort(".", [facts(**more)]))
+        assert words in text
+        assert "\x1b" not in text
 
     def test_read_only_refuses_all(self):
         plan = plan_abort(".", [facts(), facts(ref="b")], read_only_reason="it is a daemon's")
@@ -133,16 +138,16 @@ class TestAbort:
 
 class TestTruncate:
     def test_of_an_idle_ingest(self):
-        step = only(plan_truncate(".", [facts()]))
-        assert step.effect == (
+        plan = plan_truncate(".", [facts()])
+        assert effect_of(plan) == (
             "Drops its 3.00 MB and keeps the ingest; the next writer starts from zero."
         )
-        assert not step.refusal
+        assert not only(plan).refusal
 
     def test_of_a_held_one_is_refused_and_names_the_holder(self):
         plan = plan_truncate(".", [facts(**HELD)])
         assert only(plan).refusal == (
-            "a live writer holds it: pid 4711 (curl \\x1b[2J https://x); "
+            "it is held by a live writer: pid 4711 (curl \\x1b[2J https://x); "
             "wait until it ends, or abort the ingest instead"
         )
         assert plan.lost_bytes == 0
@@ -150,24 +155,24 @@ class TestTruncate:
     def test_of_one_held_in_another_container(self):
         holder = HOLDER._replace(foreign=True, command="")
         step = only(plan_truncate(".", [facts(liveness=Liveness.HELD, holder=holder)]))
-        assert "pid 4711 of another container;" in step.refusal
+        assert "pid 4711 of another pid namespace;" in step.refusal
 
     def test_of_one_held_by_nobody_knows_whom(self):
-        holder = HOLDER._replace(pid=0)
+        holder = HOLDER._replace(pid=0, command="")
         step = only(plan_truncate(".", [facts(liveness=Liveness.HELD, holder=holder)]))
-        assert "a process that can't be told" in step.refusal
+        assert "an unknown process" in step.refusal
 
     def test_of_a_damaged_one_is_refused(self):
         assert "abort it instead" in only(plan_truncate(".", [facts(damage="torn")])).refusal
 
     def test_where_holders_are_unknown(self):
-        step = only(plan_truncate(".", [facts(**UNKNOWN)]))
-        assert step.concerns == {Concern.UNKNOWN}
-        assert "the store refuses" in step.effect
+        plan = plan_truncate(".", [facts(**UNKNOWN)])
+        assert only(plan).concerns == {Concern.HOLDER_UNKNOWN}
+        assert "the store refuses" in effect_of(plan)
 
     def test_of_a_poisoned_one(self):
-        step = only(plan_truncate(".", [facts(refused=Digest.of(b""))]))
-        assert "3.00 MB with the wrong digest" in step.effect
+        plan = plan_truncate(".", [facts(refused=Digest.of(b""))])
+        assert "3.00 MB with the wrong digest" in effect_of(plan)
 
     def test_read_only_refuses(self):
         assert only(plan_truncate(".", [facts()], read_only_reason="no")).refusal == "no"
@@ -197,21 +202,22 @@ class TestDelete:
         return plan_delete(".", infos, GRAPH.get, **more)
 
     def test_of_what_nobody_needs(self):
-        step = only(self.plan(INDEX))
+        plan = self.plan(INDEX)
+        step = only(plan)
         assert (step.needs, step.concerns, step.freed_by) == ((), frozenset(), ())
-        assert step.effect == "Its 5 B are gone until they are fetched or ingested again."
+        assert effect_of(plan) == "Its 5 B are gone until they are fetched or ingested again."
 
     def test_of_what_is_needed(self):
-        step = only(self.plan(MANIFEST))
-        assert step.needs == (by(INDEX),)
-        assert step.concerns == {Concern.NEEDED}
-        assert "What needs it stays behind, incomplete." in step.effect
+        plan = self.plan(MANIFEST)
+        assert only(plan).needs == (by(INDEX),)
+        assert only(plan).concerns == {Concern.NEEDED}
+        assert "What needs it stays, incomplete." in effect_of(plan)
 
     def test_of_what_may_be_needed(self):
-        step = only(self.plan(OTHER))
-        assert step.needs is None
-        assert step.concerns == {Concern.NEEDS_UNKNOWN}
-        assert "Something may need it" in step.effect
+        plan = self.plan(OTHER)
+        assert only(plan).needs is None
+        assert only(plan).concerns == {Concern.NEEDS_UNKNOWN}
+        assert "Whether something needs it is unknown here." in effect_of(plan)
 
     def test_a_holder_in_the_same_plan_does_not_count_and_goes_first(self):
         plan = self.plan(LAYER, MANIFEST, INDEX)
@@ -232,7 +238,7 @@ class TestDelete:
         plan = self.plan(INDEX, MANIFEST, LAYER, certain=lambda _: False)
         assert plan.concerns == {Concern.NEEDS_UNKNOWN, Concern.NEEDED}
         assert [step.needs for step in plan.steps] == [None, None, (by(OTHER),)]
-        assert "Something else may need it" in plan.steps[2].effect
+        assert "Whether something else needs it is unknown" in effect(plan.steps[2], plan)
 
     def test_circles_end(self):
         graph = {

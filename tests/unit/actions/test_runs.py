@@ -81,7 +81,11 @@ class TestIngests:
         plan = aborting(store, "a", "b")
         idle(store, "a", b"def")
         assert results(run(store, plan, allow=ALL)) == [
-            ("a", Result.SKIPPED, "it moved since it was shown, from 3 B to 6 B (3 to 6 bytes)"),
+            (
+                "a",
+                Result.SKIPPED,
+                "it received bytes since it was shown, from 3 B to 6 B (3 to 6 bytes)",
+            ),
             ("b", Result.DONE, ""),
         ]
         assert [status.ref for status in store.statuses()] == ["a"]
@@ -100,7 +104,7 @@ class TestIngests:
         plan = aborting(store, "r")
         store.abort("r")
         idle(store)
-        assert only(run(store, plan)).reason == "it was begun anew since it was shown"
+        assert only(run(store, plan)).reason == "it was started anew since it was shown"
         assert store.status("r")
 
     def test_one_that_was_only_touched_is_skipped(self, store):
@@ -125,15 +129,15 @@ class TestIngests:
         with store.writer("r"):
             outcome = only(run(store, plan, allow=ALL))
         assert outcome.result is Result.SKIPPED
-        assert outcome.reason.startswith("a writer took it since it was shown: pid ")
+        assert outcome.reason.startswith("a writer opened it since it was shown: pid ")
         assert store.status("r")
 
     def test_a_live_writer_needs_force(self, store):
         with store.writer("r"):
             outcome = only(run(store, aborting(store, "r")))
             assert outcome.result is Result.REFUSED
-            assert outcome.reason.startswith("a live writer holds it: pid ")
-            assert outcome.reason.endswith("it must be forced (--force)")
+            assert outcome.reason.startswith("it is held by a live writer: pid ")
+            assert outcome.reason.endswith("only --force does it anyway")
             assert store.status("r")
 
     def test_a_live_writer_may_move_meanwhile(self, store):
@@ -176,7 +180,7 @@ class TestIngests:
             store, seen, second_look_s=1, sleep=lambda _: writer.write(b"go") and None
         )
         plan = plan_abort(".", facts)
-        assert plan.concerns == {Concern.MOVING, Concern.UNKNOWN}
+        assert plan.concerns == {Concern.MOVING, Concern.HOLDER_UNKNOWN}
         assert only(run(store, plan, allow=ALL)).result is Result.SKIPPED
         assert store.status("r")
 
@@ -186,7 +190,7 @@ class TestIngests:
         first.close()
         with store.writer("r"):
             reason = only(run(store, plan, allow=ALL)).reason
-        assert reason.startswith("another writer took it since: pid ")
+        assert reason.startswith("another writer opened it since it was shown: pid ")
         assert store.status("r")
 
     def test_a_writer_that_ended_needs_no_force(self, store):
@@ -224,7 +228,7 @@ class TestIngests:
         plan = plan_abort(".", ingest_facts(store, [shown]))
         outcome = only(run(store, plan))
         assert outcome.result is Result.REFUSED
-        assert "it can't be known whether a writer is live" in outcome.reason
+        assert "possibly held by a live writer" in outcome.reason
         assert only(run(store, plan, allow=ALL)).result is Result.DONE
 
     def test_a_failure_is_told_and_the_rest_goes_on(self, store):
@@ -329,7 +333,7 @@ class TestBlobs:
         plan = plan_delete(".", [layer], index.referrers)
         outcome = only(run(store, plan, needs=index.referrers))
         assert outcome.result is Result.REFUSED
-        assert outcome.reason.startswith("something needs it: manifest index sha256:")
+        assert outcome.reason.startswith("it is needed by manifest index sha256:")
         assert only(run(store, plan, allow=ALL, needs=index.referrers)).result is Result.DONE
 
     def test_needed_by_many_is_counted(self, store, layer):
@@ -339,7 +343,7 @@ class TestBlobs:
 
     def test_unknown_needs_must_be_forced(self, store, layer):
         plan = plan_delete(".", [layer], lambda _: None)
-        assert "can't be known" in only(run(store, plan)).reason
+        assert "possibly needed" in only(run(store, plan)).reason
         assert only(run(store, plan, allow=ALL)).result is Result.DONE
 
     def test_a_child_stays_when_its_holder_does(self, store, layer, manifest, index):
@@ -350,7 +354,7 @@ class TestBlobs:
             (
                 manifest.digest,
                 Result.REFUSED,
-                f"something needs it: root {ROOT}; it must be forced (--force)",
+                f"it is needed by root {ROOT}; only --force does it anyway",
             ),
             (
                 layer.digest,
@@ -387,20 +391,20 @@ class TestBlobs:
         plan = plan_delete(".", [layer], lambda _: ())
         store.update(layer.digest, {ROOT: "now"})
         outcome = only(run(store, plan, allow=ALL))
-        assert outcome.reason == f"it is needed since: root {ROOT}"
+        assert outcome.reason == f"something needs it since it was shown: root {ROOT}"
 
     def test_needs_that_became_unknown_end_it(self, store, layer):
         plan = plan_delete(".", [layer], lambda _: ())
         outcome = only(run(store, plan, needs=lambda _: None))
         assert outcome.result is Result.SKIPPED
-        assert "can't be known any more" in outcome.reason
+        assert "no longer known" in outcome.reason
 
     def test_unknown_needs_that_became_known_need_their_own_leave(self, store, layer):
         found = (Referrer("image", "busybox"),)
         plan = plan_delete(".", [layer], lambda _: None)
         allow = {Concern.NEEDS_UNKNOWN}
         outcome = only(run(store, plan, allow=allow, needs=lambda _: found))
-        assert outcome.reason == "it is needed since: image busybox"
+        assert outcome.reason == "something needs it since it was shown: image busybox"
         outcome = only(run(store, plan, allow=ALL, needs=lambda _: found))
         assert outcome.result is Result.DONE
 
@@ -408,7 +412,7 @@ class TestBlobs:
         plan = plan_delete(".", [layer], lambda _: ())
         store.delete(layer.digest)
         store.put(b"layer")
-        assert "stored anew" in only(run(store, plan)).reason
+        assert "stored again" in only(run(store, plan)).reason
         assert store.info(layer.digest)
 
     def test_a_circle_goes_whole(self, store):

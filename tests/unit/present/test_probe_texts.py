@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from contentui.actions.probe import Finding, describe_probe, finding, probe_cost
+from contentui.actions.probe import Finding, finding
 from contentui.content.digest import EMPTY, Digest
 from contentui.content.model import Holder, Liveness, Probe, Status, backend_ref, ingest_id
+from contentui.present.probes import probe_cost, probe_lines
 
 NOW = 1_700_000_000 * 10**9
 GOOD, OTHER = Digest.of(b"good"), Digest.of(b"other")
@@ -23,23 +24,23 @@ def free(digest=GOOD, **more):
 
 
 def text(probe):
-    lines = describe_probe(probe, NOW)
+    lines = probe_lines(probe, NOW)
     assert lines[0].style == "name"
     assert all(line.text.isprintable() for line in lines)
     return "\n".join(line.text for line in lines[1:]), lines[1].style
 
 
 CASES = [
-    (free(expected=GOOD), Finding.RIGHT, "good", "the right ones"),
+    (free(expected=GOOD), Finding.RIGHT, "good", "with the expected digest"),
     (free(ref=f"layer-{GOOD}"), Finding.RIGHT, "good", "start the same pull or ingest again"),
     (free(total=0, expected=GOOD), Finding.RIGHT, "good", "Only the commit is missing"),
-    (free(), Finding.COMPLETE, "text", "nobody said which digest"),
+    (free(), Finding.COMPLETE, "text", "the expected digest is unknown"),
     (free(expected=GOOD, total=20), Finding.RIGHT, "good", ""),
-    (free(OTHER, expected=GOOD, total=20), Finding.PARTIAL, "text", "goes on from there"),
+    (free(OTHER, expected=GOOD, total=20), Finding.PARTIAL, "text", "resumes from there"),
     (free(OTHER, total=0), Finding.PARTIAL, "text", f"10 B are there; their digest is {OTHER}"),
     (free(EMPTY, offset=0), Finding.PARTIAL, "text", "nothing has arrived"),
-    (free(OTHER, ref=f"layer-{GOOD}"), Finding.COMPLETE, "text", f"names another one, {GOOD}"),
-    (free(OTHER, expected=GOOD), Finding.POISONED, "danger", f"They are {OTHER}, not {GOOD}"),
+    (free(OTHER, ref=f"layer-{GOOD}"), Finding.COMPLETE, "text", f"contains another one, {GOOD}"),
+    (free(OTHER, expected=GOOD), Finding.POISONED, "danger", f"wrong digest: {OTHER}, not {GOOD}"),
     (free(OTHER, expected=GOOD, refused=OTHER), Finding.POISONED, "danger", "abort it, then pull"),
     (free(None, damage="no \x1b data"), Finding.DAMAGED, "danger", "Abort it"),
     (
@@ -63,25 +64,25 @@ def test_of_a_held_one():
     holder = Holder(42, 0, "curl \x1b[0m", NOW - 180 * 10**9)
     said, style = text(Probe(status(), Liveness.HELD, holder))
     assert style == "warning"
-    assert "A live writer holds it, since 3m: pid 42 (curl \\x1b[0m)." in said
+    assert "Held by a live writer: pid 42 (curl \\x1b[0m), since 3m." in said
     assert "An abort makes its commit fail." in said
 
 
 @pytest.mark.parametrize("holder", [None, Holder(0, 0, "", 0), Holder(0, 0, "", NOW + 9**20)])
 def test_of_one_that_nobody_can_name(holder):
     said, _ = text(Probe(status(), Liveness.HELD, holder))
-    assert said.startswith("A live writer holds it; which process that is")
+    assert said.startswith("Held by a live writer: an unknown process.")
 
 
 def test_the_namespace_is_named():
-    (name, *_) = describe_probe(free(namespace="k8s.io"), NOW)
+    (name, *_) = probe_lines(free(namespace="k8s.io"), NOW)
     assert name.text == "layer (namespace k8s.io)"
 
 
 def test_what_it_costs():
-    assert probe_cost(status(offset=10**10), collects=False) == ""
-    assert probe_cost(status(offset=10**6), collects=True) == ""
-    assert "reads all its 10.0 GB" in probe_cost(status(offset=10**10), collects=True)
+    assert probe_cost(status(offset=10**10), garbage_collected=False) == ""
+    assert probe_cost(status(offset=10**6), garbage_collected=True) == ""
+    assert "reads all its 10.0 GB" in probe_cost(status(offset=10**10), garbage_collected=True)
 
 
 def test_nobody_is_told_to_end_the_daemon():

@@ -44,20 +44,23 @@ def sizes_of(store: Store, images: Sequence[Image]) -> list[Sizes]:
     return result
 
 
-def own_sizes(store: Store, images: Sequence[Image], going: Sequence[Image]) -> list[int]:
-    """For each of ``going`` the bytes that no image needs once all of them are gone.
+def unreferenced(
+    store: Store, images: Sequence[Image], removed: Sequence[Image]
+) -> list[tuple[Info, ...]]:
+    """For each of ``removed`` the blobs that no image refers to once all of them are gone.
 
-    What several of them share counts with the first of them. Raises what `Store.walk` raises.
+    ``images``: all of the store. What several of ``removed`` share counts with the first of them.
+    Leases and labels are not considered. Raises what `Store.walk` raises.
     """
-    there, walks = _walks(store, [*images, *going])
-    gone = {(image.namespace, image.name) for image in going}
-    stay = [image for image in images if (image.namespace, image.name) not in gone]
-    needed = {digest for image in stay for digest in walks[image.target.digest].found}
+    there, walks = _walks(store, [*images, *removed])
+    gone = {(image.namespace, image.name) for image in removed}
+    kept = [image for image in images if (image.namespace, image.name) not in gone]
+    referenced = {digest for image in kept for digest in walks[image.target.digest].found}
     result = []
-    for image in going:
-        own = walks[image.target.digest].found - needed
-        needed |= own
-        result.append(sum(there[digest].size for digest in own))
+    for image in removed:
+        own = walks[image.target.digest].found - referenced
+        referenced |= own
+        result.append(tuple(there[digest] for digest in sorted(own)))
     return result
 
 

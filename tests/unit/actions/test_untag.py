@@ -1,0 +1,185 @@
+"""Removing an image's name: planned, confirmed, checked again, run and recorded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from contentui.actions.journal import Journal
+from contentui.actions.model import Result, Verb
+from contentui.actions.planner import Planner
+from contentui.actions.run import run
+from contentui.content.errors import NotFound
+from contentui.content.model import Descriptor
+from contentui.present.plans import effect, step_record
+from contentui.stores.local.store import LocalStore
+from contentui.stores.memory import MemoryStore
+
+
+class Collected(MemoryStore):
+    """A store whose daemon has a garbage collector, as containerd."""
+
+    @property
+    def traits(self):
+        return super().traits._replace(garbage_collected=True)
+
+
+@pytest.fixture(params=["memory", "directory", "garbage collected"])
+def store(request, tmp_path):
+    if request.param == "directory":
+        made = LocalStore(str(tmp_path / "s"))
+    else:
+        made = MemoryStore("here") if request.param == "memory" else Collected("here")
+    yield made
+    made.close()
+
+
+def image(store, name, *layers):
+    """An image with these layers; returns it and the size of its manifest."""
+    descriptors = [
+        {
+            "mediaType": "application/vnd.oci.image.layer.v1.tar",
+            "digest": str(info.digest),
+            "size": info.size,
+        }
+        for info in map(store.put, layers)
+    ]
+    config = store.put(b"{}")
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": str(config.digest),
+                "size": config.size,
+            },
+            "layers": descriptors,
+        }
+    ).encode()
+    info = store.put(manifest)
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    return store.images.put(name, Descriptor(media_type, info.digest, info.size))
+
+
+def only(found):
+    (one,) = found
+    return one
+
+
+def test_the_plan_names_what_becomes_unreferenced(store):
+    one = image(store, "app:1", b"shared", b"own one")
+    image(store, "app:2", b"shared", b"two")
+    plan = Planner(store).untag([one])
+    step = only(plan.steps)
+    assert (plan.verb, step.name, step.target) == (Verb.UNTAG, "app:1", one)
+    assert {info.digest for info in step.unreferenced} == {
+        one.target.digest,
+        store.put(b"own one").digest,
+    }
+    size = one.target.size + len(b"own one")
+    assert plan.lost_bytes == (size if store.traits.garbage_collected else 0)
+    sentence = effect(step, plan)
+    if store.traits.garbage_collected:
+        assert f"{size} B of its blobs: the daemon's next garbage collection" in sentence
+    else:
+        assert f"keeps the blobs. No other image here refers to {size} B of them" in sentence
+    record = step_record(step, plan)
+    assert record["digest"] == str(one.target.digest)
+    assert record["unreferenced"] == [str(info.digest) for info in step.unreferenced]
+    assert (record["unreferenced_total"], record["unreferenced_bytes"]) == (2, size)
+    assert store.images.get("app:1") == one
+
+
+def test_a_second_name_of_the_same_content_loses_nothing(store):
+    one = image(store, "app:1", b"layer")
+    store.images.put("app:latest", one.target)
+    plan = Planner(store).untag([one])
+    assert only(plan.steps).unreferenced == ()
+    assert "Other images here refer to all blobs" in effect(only(plan.steps), plan)
+    both = Planner(store).untag(store.images.list())
+    assert [len(step.unreferenced) for step in both.steps] == [3, 0]
+
+
+def test_a_run_removes_the_name_and_records_it(store, tmp_path):
+    one = image(store, "app:1", b"layer")
+    plan = Planner(store).untag([one])
+    journal = Journal(str(tmp_path / "journal"))
+    outcome = only(run(store, plan, journal=journal))
+    assert outcome.result is Result.DONE
+    with pytest.raises(NotFound):
+        store.images.get("app:1")
+    assert one.target.digest in store.digests()
+    record = only(journal.tail(9))
+    assert (record["verb"], record["name"], record["result"]) == ("untag", "app:1", "done")
+    assert record["digest"] == str(one.target.digest)
+    assert str(one.target.digest) in record["unreferenced"]
+    assert record["unreferenced_total"] == 3
+    assert record["unreferenced_bytes"] == sum(i.size for i in plan.steps[0].unreferenced)
+
+
+def test_a_name_that_was_moved_meanwhile_is_skipped(store, tmp_path):
+    one = image(store, "app:1", b"layer")
+    plan = Planner(store).untag([one])
+    moved = image(store, "app:1", b"another")
+    journal = Journal(str(tmp_path / "journal"))
+    outcome = only(run(store, plan, journal=journal))
+    assert outcome.result is Result.SKIPPED
+    assert str(moved.target.digest) in outcome.reason
+    assert store.images.get("app:1").target == moved.target
+    assert only(journal.tail(9))["result"] == "skipped"
+
+
+def test_changed_between_check_and_removal_is_skipped(store, monkeypatch):
+    one = image(store, "app:1", b"layer")
+    plan = Planner(store).untag([one])
+    image(store, "app:1", b"another")
+    images = store.images
+    monkeypatch.setattr(type(images), "get", lambda _self, _name: one)
+    outcome = only(run(store, plan))
+    assert outcome.result is Result.SKIPPED
+    assert outcome.error.__class__.__name__ == "Changed"
+    monkeypatch.undo()
+    assert store.images.get("app:1").target != one.target
+
+
+def test_a_name_that_is_gone_is_skipped(store):
+    one = image(store, "app:1", b"layer")
+    plan = Planner(store).untag([one])
+    store.images.delete("app:1")
+    outcome = only(run(store, plan))
+    assert (outcome.result, outcome.reason) == (
+        Result.SKIPPED,
+        "it is gone: the name was removed since it was shown",
+    )
+
+
+def test_an_interrupted_removal_is_looked_up(store, monkeypatch):
+    one, two = image(store, "app:1", b"layer"), image(store, "app:2", b"layer")
+    real = type(store.images).delete
+
+    def interrupted(self, name, **more):
+        if name == "app:1":
+            real(self, name, **more)
+        raise KeyboardInterrupt
+
+    for victim, result in ((one, Result.DONE), (two, Result.SKIPPED)):
+        plan = Planner(store).untag([victim])
+        seen = []
+        with monkeypatch.context() as patch:
+            patch.setattr(type(store.images), "delete", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(store, plan, report=seen.append)
+        assert only(seen).result is result
+
+
+def test_a_read_only_store_refuses(store, tmp_path):
+    image(store, "app:1", b"layer")
+    if not isinstance(store, LocalStore):
+        pytest.skip("needs a store that can be opened read-only")
+    with LocalStore(store.name, read_only=True) as opened:
+        plan = Planner(opened).untag(opened.images.list())
+        assert only(plan.steps).refusal == opened.traits.read_only_reason
+        assert only(run(opened, plan)).result is Result.REFUSED
+    assert store.images.get("app:1")
