@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from contentui.demo.session import demo_store
-from contentui.monitor.model import IngestState
+from contentui.monitor.states import IngestState
 from contentui.stores.source import parse
 from contentui.tui.app import ContentUI
 from contentui.tui.screens.dashboard import Dashboard

@@ -24,7 +24,7 @@ from bench.peers import Containerd, Missing
 from contentui.content.digest import Digest
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
-from contentui.monitor.model import IngestState
+from contentui.monitor.states import IngestState
 from contentui.stores.source import of_socket
 from contentui.tui.app import ContentUI
 from contentui.tui.session import Session

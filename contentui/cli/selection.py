@@ -9,8 +9,7 @@ from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
 from contentui.content.filters import info_filter, parse_filter, status_filter
 from contentui.content.model import Info, Status, ingest_id
-from contentui.monitor.model import IngestState, Thresholds
-from contentui.monitor.states import ingest_state
+from contentui.monitor.states import IngestState, Thresholds, ingest_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -9,8 +9,9 @@ from contentui.cli.exits import Exit
 from contentui.cli.output import print_error
 from contentui.content.errors import Unavailable
 from contentui.content.model import ref_argument
-from contentui.monitor.model import Freshness, Thresholds, default_thresholds
+from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
+from contentui.monitor.states import Thresholds, default_thresholds
 from contentui.present.records import change_record, ingest_record, json_line
 from contentui.present.texts import holder_short
 from contentui.text import human_age, human_duration, human_rate, human_size, visible

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from contentui.content.model import Holder, IngestId, Status
     from contentui.content.store import Store
     from contentui.monitor.hint_queue import ScanRequest
-    from contentui.monitor.model import IngestRow, IngestState, Thresholds
+    from contentui.monitor.model import IngestRow
+    from contentui.monitor.states import IngestState, Thresholds
 
 _MANY_NEW = 64
 """From so many newcomers on, one full scan is cheaper than asking for each."""

@@ -6,56 +6,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from contentui.monitor.events import Counters
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from contentui.content.model import Descriptor, Holder, Info, IngestId, Liveness, Status, Usage
-    from contentui.content.store import Store
     from contentui.index.model import Referrer
+    from contentui.monitor.events import Event
+    from contentui.monitor.states import IngestState
     from contentui.oci.kinds import Kind
-
-
-class IngestState(StrEnum):
-    """The state of an ingest, worst last."""
-
-    MOVING = "moving"
-    COMPLETE = "complete"
-    """All bytes are there, not committed yet."""
-    QUIET = "quiet"
-    """No byte for some seconds, which is nothing unusual."""
-    UNKNOWN = "unknown"
-    """No byte was seen, and whether a writer holds it can't be determined."""
-    TRICKLE = "trickle"
-    """Bytes arrive, but very slowly."""
-    STALLED = "stalled"
-    """No byte for long, and it is not known to be free."""
-    ABANDONED = "abandoned"
-    """Incomplete, and no writer holds it."""
-    POISONED = "poisoned"
-    """Complete with the wrong digest: every retry fails until it is removed."""
-    DAMAGED = "damaged"
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """When silence changes an ingest's state. All are settings."""
-
-    quiet_after_s: float = 10.0
-    """Silence in seconds before quiet."""
-    stalled_after_s: float = 30.0
-    """Silence in seconds before stalled or unknown; 120 where clients buffer what they write."""
-    trickle_bytes_s: float = 16_000.0
-    """A rate in bytes per second below which an ingest trickles."""
-    trickle_window_s: float = 120.0
-    """Seconds over which that rate is measured."""
-
-
-def default_thresholds(store: Store) -> Thresholds:
-    """What suits those who write into ``store``.
-
-    Where they hold back what they received, as containerd's clients do, silence means less.
-    """
-    return Thresholds(stalled_after_s=120.0) if store.traits.buffered_writes else Thresholds()
 
 
 class TransferPart(Protocol):
@@ -213,8 +173,10 @@ class StoreView:
     """`rate` once a second, oldest first, five minutes at most."""
     health: Health
     usage: Usage | None = None
-    events: tuple[str, ...] = field(default=())
-    """What came, went or changed since the view before, as sentences; for streams."""
+    events: tuple[Event, ...] = ()
+    """What appeared, changed or went since the view before."""
+    counters: Counters = field(default=Counters())
+    """How often that happened since the monitor was made."""
     notices: tuple[str, ...] = ()
     """What the store wants a person to hear once, as sentences: another daemon answers now."""
     groups: tuple[Group, ...] = ()

@@ -7,14 +7,25 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from contentui.content.helpers import disk_usage
-from contentui.monitor import events
 from contentui.monitor.blobs import BlobTracker
 from contentui.monitor.clock import SECOND_NS, Clock, Now, SystemClock
+from contentui.monitor.completions import CompletionMatcher, expected_digests
+from contentui.monitor.events import (
+    BlobRemoved,
+    ConnectionLost,
+    ConnectionRestored,
+    Counters,
+    Event,
+    IngestAppeared,
+    IngestStateChanged,
+    limited,
+)
 from contentui.monitor.health import HealthTracker
 from contentui.monitor.hint_queue import HintQueue, ScanRequest
 from contentui.monitor.ingests import IngestTracker
-from contentui.monitor.model import Freshness, StoreView, Thresholds, default_thresholds
+from contentui.monitor.model import Freshness, StoreView
 from contentui.monitor.rates import BURSTY_SMOOTHING_S, SMOOTHING_S, RateMeter
+from contentui.monitor.states import Thresholds, default_thresholds
 from contentui.monitor.transfers import TransferTracker
 from contentui.text import visible
 
@@ -71,7 +82,10 @@ class Monitor:
         self._transfers = TransferTracker(transfers, smoothing_s)
         self._hint_queue = HintQueue()
         self._health = HealthTracker()
-        self._completions = events.CompletionMatcher()
+        self._completions = CompletionMatcher()
+        self._counters = Counters()
+        self._received = 0
+        """Bytes that this tick saw arrive."""
         self._usage: Usage | None = None
         self._usage_at: int | None = None
         self._read_only = ""
@@ -151,8 +165,9 @@ class Monitor:
             now = Now(self._clock.mono_ns(), self._clock.wall_ns())
             request = self._hint_queue.take()
             was_stale = self._health.is_stale
+            self._received = 0
             try:
-                sentences = self._look(now, request)
+                events = self._look(now, request)
             except Exception as error:  # whatever it is, the picture stays and says why
                 self._health.bad(error)
                 self._hint_queue.put_back(request)
@@ -160,17 +175,17 @@ class Monitor:
                 self._ingests.invalidate()
                 self._blobs.invalidate()
                 reason = self._health.health(filling=False).reason
-                sentences = [] if was_stale else [f"the store can't be read: {reason}"]
+                events = [] if was_stale else [ConnectionLost(reason)]
             else:
                 self._health.good(now.wall)
                 if was_stale:
-                    sentences.insert(0, "the store can be read again")
-            return self._snapshot(now, sentences)
+                    events.insert(0, ConnectionRestored())
+            return self._view(now, events)
 
-    def _look(self, now: Now, request: ScanRequest) -> list[str]:
+    def _look(self, now: Now, request: ScanRequest) -> list[Event]:
         changes = self._ingests.tick(now, request, announced=self._health.is_announced)
         self._completions.add(changes.gone, now.mono)
-        asked = self._blobs.ask(events.wanted(changes.gone)) if changes.gone else []
+        asked = self._blobs.ask(expected_digests(changes.gone)) if changes.gone else []
         early, early_bytes = self._completions.resolve(asked, checked_ns=-1)
         reconcile = (
             self._reconciled_at is None or now.mono - self._reconciled_at >= self._reconcile_ns
@@ -180,18 +195,28 @@ class Monitor:
         if reconcile:
             self._reconciled_at = now.mono
         ends, unseen = self._completions.resolve(blobs.came, checked_ns=self._blobs.checked_ns)
-        self._total.add(changes.grown + early_bytes + unseen, now.mono)
+        self._received = changes.grown + early_bytes + unseen
+        self._total.add(self._received, now.mono)
         self._look_at_disk(now)
-        gone = [events.deleted(info) for info in blobs.went]
-        return events.of_ingests(changes) + early + ends + gone
+        return [
+            *(IngestAppeared(tracked.status) for tracked in changes.appeared),
+            *(
+                IngestStateChanged(tracked.status, before, tracked.state)
+                for tracked, before in changes.state_changes
+            ),
+            *early,
+            *ends,
+            *map(BlobRemoved, blobs.went),
+        ]
 
     def _look_at_disk(self, now: Now) -> None:
         if self._usage_at is None or now.mono - self._usage_at >= SECOND_NS:
             self._usage, self._usage_at = disk_usage(self.store), now.mono
             self._read_only = self.store.traits.read_only_reason
 
-    def _snapshot(self, now: Now, sentences: list[str]) -> StoreView:
+    def _view(self, now: Now, events: list[Event]) -> StoreView:
         self._seq += 1
+        self._counters = self._counters.plus(events, self._received)
         if self._health.is_stale:
             self._total.rest(now.mono)
         ingests, groups = self._transfers.look(self._ingests.rows(), now.mono)
@@ -208,7 +233,8 @@ class Monitor:
             history=self._total.history(now.mono),
             health=self._health.health(filling=self._blobs.is_filling),
             usage=self._usage,
-            events=events.limited(sentences),
+            events=limited(events),
+            counters=self._counters,
             notices=self._notices(),
             groups=groups,
         )

@@ -6,16 +6,61 @@ shows a state call `ingest_state`; they differ only in how long they have watche
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from contentui.content.model import Liveness
-from contentui.monitor.model import IngestState
 from contentui.text import human_duration, human_size, visible
 
 if TYPE_CHECKING:
     from contentui.content.model import Status
-    from contentui.monitor.model import Thresholds
+    from contentui.content.store import Store
+
+
+class IngestState(StrEnum):
+    """The state of an ingest, worst last."""
+
+    MOVING = "moving"
+    COMPLETE = "complete"
+    """All bytes are there, not committed yet."""
+    QUIET = "quiet"
+    """No byte for some seconds, which is nothing unusual."""
+    UNKNOWN = "unknown"
+    """No byte was seen, and whether a writer holds it can't be determined."""
+    TRICKLE = "trickle"
+    """Bytes arrive, but very slowly."""
+    STALLED = "stalled"
+    """No byte for long, and it is not known to be free."""
+    ABANDONED = "abandoned"
+    """Incomplete, and no writer holds it."""
+    POISONED = "poisoned"
+    """Complete with the wrong digest: every retry fails until it is removed."""
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When silence changes an ingest's state. All are settings."""
+
+    quiet_after_s: float = 10.0
+    """Silence in seconds before quiet."""
+    stalled_after_s: float = 30.0
+    """Silence in seconds before stalled or unknown; 120 where clients buffer what they write."""
+    trickle_bytes_s: float = 16_000.0
+    """A rate in bytes per second below which an ingest trickles."""
+    trickle_window_s: float = 120.0
+    """Seconds over which that rate is measured."""
+
+
+def default_thresholds(store: Store) -> Thresholds:
+    """What suits those who write into ``store``.
+
+    Where they hold back what they received, as containerd's clients do, silence means less.
+    """
+    return Thresholds(stalled_after_s=120.0) if store.traits.buffered_writes else Thresholds()
+
 
 GROWING_S = 1.0
 """A byte within this many seconds means that somebody writes, whatever the lock table says."""

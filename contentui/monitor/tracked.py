@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from contentui.content.model import Liveness
 from contentui.monitor.clock import SECOND_NS
-from contentui.monitor.model import IngestRow, IngestState
+from contentui.monitor.model import IngestRow
 from contentui.monitor.rates import BurstMeter, RateMeter, eta_s
-from contentui.monitor.states import ARRIVING, ingest_state, is_plain
+from contentui.monitor.states import ARRIVING, IngestState, ingest_state, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from contentui.content.model import Holder, Status
     from contentui.monitor.clock import Now
-    from contentui.monitor.model import Thresholds
+    from contentui.monitor.states import Thresholds
 
 RECENT_NS = 10 * SECOND_NS
 """An ingest that grew within this is looked at on each tick."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from contentui.content.model import ref_argument
-from contentui.monitor.model import BlobRow, IngestRow, IngestState
+from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, elide_middle, fits, pad
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from contentui.index.model import Referrer
+    from contentui.monitor.model import BlobRow, IngestRow
 
 NAMESPACE_MARK = "\n"
 """Precedes each namespace in the text that filters search. No visible name contains it."""

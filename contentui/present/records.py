@@ -124,6 +124,8 @@ def probe_record(probe: Probe, finding: str) -> dict[str, Any]:
 
 def store_view_record(view: StoreView, *, blobs: bool = False) -> dict[str, Any]:
     """A whole view; ``blobs``: with every blob."""
+    from contentui.present.events import event_text
+
     usage = view.usage
     record = {
         "seq": view.seq,
@@ -139,7 +141,7 @@ def store_view_record(view: StoreView, *, blobs: bool = False) -> dict[str, Any]
         "disk_bytes": usage.total if usage else None,
         "rate_bytes_per_s": round(view.rate),
         "ingests": [ingest_record(row) for row in view.ingests],
-        "events": list(view.events),
+        "events": list(map(event_text, view.events)),
         "notices": list(view.notices),
     }
     if blobs:

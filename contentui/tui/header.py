@@ -8,7 +8,8 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from contentui.monitor.model import Freshness, IngestState, StoreView
+from contentui.monitor.model import Freshness, StoreView
+from contentui.monitor.states import IngestState
 from contentui.present.bars import sparkline
 from contentui.present.cells import cell_len, elide_middle
 from contentui.present.columns import SHAPES, STATE_STYLES

@@ -25,7 +25,8 @@ from contentui.content.model import (
 )
 from contentui.index.image_sizes import Sizes
 from contentui.index.model import Referrer
-from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, IngestState, StoreView
+from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, StoreView
+from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present import records
 from contentui.stores.local.fsck import Finding, Repaired

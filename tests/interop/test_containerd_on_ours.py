@@ -18,8 +18,8 @@ from contentui.content.errors import FailedPrecondition
 from contentui.content.model import split_backend_ref
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
-from contentui.monitor.model import IngestState
 from contentui.monitor.monitor import Monitor
+from contentui.monitor.states import IngestState
 from contentui.stores.open import open_store
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from interop_live import MIB, Live, await_true
 from contentui.content.digest import Digest
 from contentui.content.errors import ReadOnly
 from contentui.content.model import ingest_id
-from contentui.monitor.model import default_thresholds
+from contentui.monitor.states import default_thresholds
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from contentui.content.errors import Locked
 from contentui.content.model import Liveness
 from contentui.demo.registry import Link, Registry
 from contentui.demo.unpackable import make_unpackable
-from contentui.monitor.model import IngestState, Thresholds
 from contentui.monitor.monitor import Monitor
+from contentui.monitor.states import IngestState, Thresholds
 from contentui.present.plans import effect
 from contentui.stores.open import open_store
 

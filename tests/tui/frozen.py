@@ -22,7 +22,8 @@ from contentui.content.model import (
     ingest_id,
 )
 from contentui.index.model import Referrer
-from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, IngestState, StoreView
+from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, StoreView
+from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.stores.source import of_store
 from contentui.tui.probing import Answer

@@ -2,7 +2,8 @@
 
 from contentui.content.digest import Digest
 from contentui.content.model import Info, Liveness, Status, ingest_id
-from contentui.monitor.model import BlobRow, IngestRow, IngestState
+from contentui.monitor.model import BlobRow, IngestRow
+from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 
 SECOND = 10**9

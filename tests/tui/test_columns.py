@@ -8,7 +8,7 @@ from table_rows import HOSTILE, NOW, blob, ingest
 
 from contentui.content.digest import Digest
 from contentui.index.model import Referrer
-from contentui.monitor.model import IngestState
+from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present.cells import elide, elide_middle
 from contentui.present.columns import (

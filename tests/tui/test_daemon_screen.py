@@ -20,7 +20,8 @@ from textual.widgets import Button, OptionList
 from contentui.content.digest import Digest
 from contentui.content.errors import Locked, PermissionDenied, Unavailable
 from contentui.content.model import Holder, Liveness, Probe
-from contentui.monitor.model import Freshness, Health, IngestState
+from contentui.monitor.model import Freshness, Health
+from contentui.monitor.states import IngestState
 from contentui.stores.detect import Candidate
 from contentui.stores.source import of_socket, of_store
 from contentui.tui.screens.answers import AnswersScreen

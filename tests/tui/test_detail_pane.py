@@ -6,7 +6,7 @@ from textual.app import App
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Liveness
 from contentui.index.model import Referrer
-from contentui.monitor.model import IngestState
+from contentui.monitor.states import IngestState
 from contentui.tui.detail import DetailPane, detail_lines
 from contentui.tui.fields import Field, lay_out
 

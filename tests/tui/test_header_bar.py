@@ -6,7 +6,8 @@ from table_rows import NOW, SECOND, ingest
 from textual.app import App
 
 from contentui.content.model import Usage
-from contentui.monitor.model import Freshness, Health, IngestState, StoreView
+from contentui.monitor.model import Freshness, Health, StoreView
+from contentui.monitor.states import IngestState
 from contentui.tui.header import HeaderBar, fit_parts, header_parts
 
 HISTORY = tuple(1e7 * (1 + math.sin(i / 9)) for i in range(300))

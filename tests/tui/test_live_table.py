@@ -5,7 +5,7 @@ from textual.app import App
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from contentui.monitor.model import IngestState
+from contentui.monitor.states import IngestState
 from contentui.present.columns import BLOB_COLUMNS, INGEST_COLUMNS
 from contentui.tui.live_table import LiveTable
 

@@ -90,7 +90,7 @@ def test_filters_follow_rows_that_change():
     state.query = parse("moving")
     rows = [ingest("a"), ingest("b")]
     assert names(state.order(rows, 0)) == ["a", "b"]
-    from contentui.monitor.model import IngestState
+    from contentui.monitor.states import IngestState
 
     rows = [rows[0], ingest("b", state=IngestState.STALLED)]
     assert names(state.order(rows, 0.1)) == ["a"]

@@ -78,9 +78,9 @@ def _headless(args: Namespace, context: Context, source: Source) -> int:
     """Tell what happens: a view as JSON for each look, else its events as sentences."""
     from contentui.index.content_index import ContentIndex
     from contentui.monitor.monitor import Monitor
+    from contentui.present.events import event_text
     from contentui.present.records import json_line, store_view_record
     from contentui.stores.open import open_store
-    from contentui.text import visible
 
     store = open_store(source, read_only=True)
     monitor = Monitor(store, index=ContentIndex(store))
@@ -90,7 +90,7 @@ def _headless(args: Namespace, context: Context, source: Source) -> int:
         if args.json:
             context.out.line(json_line(store_view_record(view, blobs=True)))
         else:
-            context.out.lines(map(visible, view.events))
+            context.out.lines(map(event_text, view.events))
             context.out.flush()
         time.sleep(max(min(args.interval, end - time.monotonic()), 0))
     return Exit.DONE

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from contentui.actions.model import Result
-from contentui.monitor.model import Freshness, IngestState, StoreView
+from contentui.monitor.model import Freshness, StoreView
+from contentui.monitor.states import IngestState
 from contentui.present.columns import SHAPES
 from contentui.present.plans import outcome_line, outcomes_summary
 from contentui.stores.source import of_store

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.monitor.monitor import Monitor
+from contentui.present.events import event_text
 from contentui.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -12,7 +13,14 @@ if TYPE_CHECKING:
 
     from contentui.content.model import Holder, IngestId, Status
     from contentui.content.roles import Roles
-    from contentui.monitor.model import IngestRow, StoreView, Thresholds
+    from contentui.monitor.model import IngestRow, StoreView
+    from contentui.monitor.states import Thresholds
+
+
+def sentences(view: StoreView) -> tuple[str, ...]:
+    """A view's events as they are printed."""
+    return tuple(map(event_text, view.events))
+
 
 START = 1_700_000_000 * 10**9
 

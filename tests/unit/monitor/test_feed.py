@@ -9,11 +9,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from monitor_bench import sentences
 
 from contentui.content.digest import Digest
 from contentui.monitor.feed import Feed
-from contentui.monitor.model import Freshness, IngestState
+from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
+from contentui.monitor.states import IngestState
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ async def test_a_life_from_begin_to_commit(store: LocalStore) -> None:
         assert seen.rate > 0
         writer.commit()
     done = await until(stream, lambda view: view.events)
-    assert done.events[0].startswith("layer committed as sha256:")
+    assert sentences(done)[0].startswith("layer committed as sha256:")
     assert (len(done.ingests), len(done.blobs)) == (0, 2)
     await feed.close()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from monitor_bench import START, Bench
+from monitor_bench import START, Bench, sentences
 
 from contentui.content.digest import Digest
 from contentui.content.errors import NotFound, PermissionDenied, Unavailable
 from contentui.content.model import Liveness, ingest_id
-from contentui.monitor.model import Freshness, IngestState, Thresholds
+from contentui.monitor.model import Freshness
+from contentui.monitor.states import IngestState, Thresholds
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def bench() -> Bench:
 
 def test_an_empty_store(bench: Bench) -> None:
     view = bench.tick()
-    assert view.ingests == view.blobs == view.events == ()
+    assert view.ingests == view.blobs == sentences(view) == ()
     assert view.health.freshness is Freshness.POLLING
     assert view.health.since_ns == bench.clock.wall
 
@@ -80,7 +81,7 @@ def test_the_change_of_a_verdict_is_an_event(bench: Bench) -> None:
     writer = bench.store.writer("evil\x1b[0m")
     bench.tick()
     writer.write(b"x")
-    events = [event for _ in range(130) for event in bench.tick().events]
+    events = [event for _ in range(130) for event in sentences(bench.tick())]
     quiet, stalled = events
     assert quiet.endswith("moving → quiet")
     assert stalled.endswith("quiet → stalled")
@@ -97,7 +98,7 @@ def test_one_long_silent_is_stalled_after_a_second_look_only(bench: Bench) -> No
     view = bench.tick()
     assert bench.row(view, "held").state is IngestState.STALLED
     assert bench.row(view, "free").state is IngestState.ABANDONED
-    assert view.events == ()
+    assert sentences(view) == ()
     assert bench.row(view, "held").last_byte_ns == START
     assert bench.monitor.next_tick_s is None
     writer.close()
@@ -236,20 +237,20 @@ def test_comings_and_goings_are_told(bench: Bench) -> None:
     data = b"x" * 5000
     writer = bench.store.writer("layer-" + Digest.of(data), total=5000)
     writer.write(data[:1000])
-    events = bench.tick().events
+    events = sentences(bench.tick())
     assert len(events) == 1
     assert events[0].endswith("appeared, 1000 of 5000 bytes")
     writer.write(data[1000:])
     writer.commit()
     view = bench.tick()
-    assert len(view.events) == 1
-    assert view.events[0].endswith(f"committed as {Digest.of(data)}, 5000 bytes")
+    assert len(sentences(view)) == 1
+    assert sentences(view)[0].endswith(f"committed as {Digest.of(data)}, 5000 bytes")
     assert view.ingests == ()
     assert view.blob_bytes == 5000
     assert sum(bench.run(3).history) == pytest.approx(5000, rel=0.01)
     bench.store.delete(Digest.of(data))
     view = bench.tick()
-    assert view.events == (f"blob {Digest.of(data)} deleted, 5000 bytes",)
+    assert sentences(view) == (f"blob {Digest.of(data)} deleted, 5000 bytes",)
     assert view.blob_bytes == 0
 
 
@@ -261,14 +262,14 @@ def test_committed_is_said_only_when_sure(bench: Bench) -> None:
     bench.tick()
     one.commit()
     bench.store.abort("two", force=True)
-    events = bench.tick().events
+    events = sentences(bench.tick())
     assert set(events[:2]) == {"one is gone at offset 3", "two is gone at offset 3"}
     assert len(events) == 3
     alone = bench.store.writer("alone")
     alone.write(b"12345")
     bench.tick()
     info = alone.commit()
-    assert bench.tick().events == (f"alone committed as {info.digest}, 5 bytes",)
+    assert sentences(bench.tick()) == (f"alone committed as {info.digest}, 5 bytes",)
 
 
 def test_one_that_starts_over_counts_no_negative_bytes(bench: Bench) -> None:
@@ -309,7 +310,7 @@ def test_a_broken_store_leaves_the_last_picture(bench: Bench, error: Exception) 
     bench.store.writer("b")
     again = bench.tick()
     assert again.health.freshness is Freshness.POLLING
-    assert again.events[0] == "the store can be read again"
+    assert sentences(again)[0] == "the store can be read again"
     assert len(again.ingests) == 2
 
 
@@ -326,7 +327,7 @@ def test_growth_of_ten_thousand_events_is_bounded(bench: Bench) -> None:
     bench.tick()
     for number in range(1000):
         bench.store.put(b"%d" % number)
-    events = bench.tick().events
+    events = sentences(bench.tick())
     assert len(events) == 200
     assert events[-1] == "and 801 more changes"
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from monitor_bench import HandClock
+from monitor_bench import HandClock, sentences
 
 from contentui.content.digest import Digest
 from contentui.content.errors import Unavailable
@@ -15,8 +15,9 @@ from contentui.content.model import Holder, Liveness, Root
 from contentui.content.roles import Roles, Traits
 from contentui.index.content_index import ContentIndex
 from contentui.monitor.feed import Feed
-from contentui.monitor.model import Freshness, IngestState
+from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
+from contentui.monitor.states import IngestState
 from contentui.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -196,7 +197,9 @@ def test_a_committed_blob_shows_at_once_without_a_listing(bench: RemoteBench) ->
     bench.store.calls.clear()
     view = bench.tick()
     assert info in [row.info for row in view.blobs]
-    assert view.events == (f"layer-{info.digest} committed as {info.digest}, {info.size} bytes",)
+    assert sentences(view) == (
+        f"layer-{info.digest} committed as {info.digest}, {info.size} bytes",
+    )
     assert (bench.store.calls["info"], bench.store.calls["walk"]) == (1, 0)
 
 
@@ -206,7 +209,7 @@ def test_without_a_name_for_it_a_listing_finds_the_blob(bench: RemoteBench) -> N
     writer.write(b"abc")
     bench.tick()
     info = writer.commit()
-    events = [event for _ in range(8) for event in bench.tick().events]
+    events = [event for _ in range(8) for event in sentences(bench.tick())]
     assert events == [f"nameless committed as {info.digest}, 3 bytes"]
 
 
@@ -214,7 +217,7 @@ def test_an_aborted_one_is_gone_once_the_blobs_were_listed(bench: RemoteBench) -
     bench.store.writer(f"layer-{Digest.of(b'x')}").close()
     bench.run(1)
     bench.store.abort(f"layer-{Digest.of(b'x')}")
-    events = [event for _ in range(8) for event in bench.tick().events]
+    events = [event for _ in range(8) for event in sentences(bench.tick())]
     assert events == [f"layer-{Digest.of(b'x')} is gone at offset 0"]
 
 
@@ -224,7 +227,7 @@ def test_blobs_that_came_went_and_were_labelled_show(bench: RemoteBench) -> None
     bench.store.delete(old.digest)
     new = bench.store.put(b"new")
     bench.store.update(kept.digest, {"k": "v"})
-    events = [event for _ in range(24) for event in bench.tick().events]
+    events = [event for _ in range(24) for event in sentences(bench.tick())]
     assert sorted(events) == sorted(
         [f"blob {new.digest} added, 3 bytes", f"blob {old.digest} deleted, 3 bytes"]
     )
@@ -247,7 +250,7 @@ def test_a_large_store_is_walked_in_slices_and_seldom(bench: RemoteBench) -> Non
     took = (bench.clock.mono - began) / 1e9
     assert 1 <= bench.store.calls["walk"] <= took / 40 + 1
     assert len(view.blobs) == 5000
-    assert view.events == ()
+    assert sentences(view) == ()
 
 
 def test_what_is_asked_for_during_a_walk_stays(bench: RemoteBench) -> None:
@@ -263,7 +266,7 @@ def test_what_is_asked_for_during_a_walk_stays(bench: RemoteBench) -> None:
     for _ in range(12):
         view = bench.tick()
         assert info in [row.info for row in view.blobs]
-        assert not any("deleted" in event for event in view.events)
+        assert not any("deleted" in event for event in sentences(view))
 
 
 def test_roots_are_asked_for_again_without_any_blob(bench: RemoteBench) -> None:
@@ -298,7 +301,7 @@ def test_a_lost_daemon_leaves_the_picture_and_comes_back(bench: RemoteBench) -> 
     assert lost.health.since_ns == good.health.since_ns
     assert lost.ingests == good.ingests
     assert lost.blobs == good.blobs
-    assert [event.partition(":")[0] for event in lost.events] == ["the store can't be read"]
+    assert [event.partition(":")[0] for event in sentences(lost)] == ["the store can't be read"]
     waits = []
     for _ in range(6):
         waits.append(bench.monitor.retry_s)
@@ -308,7 +311,7 @@ def test_a_lost_daemon_leaves_the_picture_and_comes_back(bench: RemoteBench) -> 
     bench.store.told = ["another daemon answers \x1b[2J now"]
     back = bench.tick()
     assert back.health.freshness is Freshness.POLLING
-    assert back.events == ("the store can be read again",)
+    assert sentences(back) == ("the store can be read again",)
     assert back.notices == ("another daemon answers \\x1b[2J now",)
     assert bench.monitor.retry_s == 0
     assert bench.tick().notices == ()
@@ -326,7 +329,7 @@ def test_a_daemon_lost_while_blobs_are_walked_loses_no_blob(bench: RemoteBench) 
     bench.store.walk_step_s = 0
     view = bench.run(2)
     assert len(view.blobs) == 2000
-    assert not any("deleted" in event for event in view.events)
+    assert not any("deleted" in event for event in sentences(view))
 
 
 async def test_the_feed_does_not_hammer_a_dead_socket() -> None:

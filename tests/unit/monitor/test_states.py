@@ -6,8 +6,7 @@ import pytest
 
 from contentui.content.digest import EMPTY
 from contentui.content.model import IngestId, Liveness, Status
-from contentui.monitor.model import IngestState, Thresholds
-from contentui.monitor.states import ingest_state
+from contentui.monitor.states import IngestState, Thresholds, ingest_state
 
 STATUS = Status("ref", 10, 100, 1, 1, None, IngestId("id"))
 T = Thresholds()

@@ -7,8 +7,8 @@ import os
 from monitor_bench import HandClock
 
 from contentui.content.model import ingest_id
-from contentui.monitor.model import IngestState
 from contentui.monitor.monitor import Monitor
+from contentui.monitor.states import IngestState
 from contentui.stores.local.store import LocalStore
 
 
