@@ -292,7 +292,7 @@ class Blobs:
                 continue
             yield algorithm, _hex_names(listed, length), directory
 
-    def is_there(self, digest: Digest, size: int | None) -> bool:
+    def exists(self, digest: Digest, size: int | None) -> bool:
         """Whether the blob exists, durably.
 
         Raises:
@@ -381,7 +381,7 @@ class Blobs:
     def _stored(self, digest: Digest, size: int) -> Info | None:
         """The blob, durable; None when it isn't there."""
         try:
-            return self.info(digest) if self.is_there(digest, size) else None
+            return self.info(digest) if self.exists(digest, size) else None
         except NotFound:
             return None
 

@@ -93,12 +93,12 @@ class IngestData:
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         self._remember_times()
         self._doubted = False
-        self._state = self._synced = self._hashed(algorithm)
+        self._state = self._synced = hash_file(self._fd, algorithm)
 
     def rehash(self, algorithm: str) -> None:
         """Change the algorithm. Raises OSError, DataLoss."""
         self.check()
-        self._state = self._hashed(algorithm)
+        self._state = hash_file(self._fd, algorithm)
 
     def check(self) -> os.stat_result:
         """The stat result of the file, after comparing it with what was written.
@@ -128,7 +128,7 @@ class IngestData:
         if not self._doubted:
             return
         written = self.digest()
-        hash_, offset = self._hashed(written.algorithm)
+        hash_, offset = hash_file(self._fd, written.algorithm)
         if offset != self.offset or hash_.hexdigest() != written.encoded:
             self._altered = f"it hashes to {hash_.hexdigest()} where {written.encoded} was written"
             raise altered(self._altered)
@@ -305,13 +305,6 @@ class IngestData:
         found = os.fstat(self._fd)
         self._times = (found.st_mtime_ns, found.st_ctime_ns)
 
-    def _hashed(self, algorithm: str) -> tuple[_Hash, int]:
-        hash_, offset, buffer = new_hash(algorithm), 0, memoryview(bytearray(_PIECE))
-        while count := os.preadv(self._fd, [buffer], offset):
-            hash_.update(buffer[:count])
-            offset += count
-        return hash_, offset
-
     def _is_known_synced(self, found: os.stat_result) -> bool:
         try:
             return os.getxattr(self._fd, _SYNCED) == _record(found)
@@ -324,6 +317,15 @@ class IngestData:
             with contextlib.suppress(OSError):
                 os.removexattr(self._fd, _SYNCED)
             self._remember_times()
+
+
+def hash_file(fd: int, algorithm: str) -> tuple[_Hash, int]:
+    """The hash of all bytes of an open file, and their number. Raises OSError."""
+    hash_, offset, buffer = new_hash(algorithm), 0, memoryview(bytearray(_PIECE))
+    while count := os.preadv(fd, [buffer], offset):
+        hash_.update(buffer[:count])
+        offset += count
+    return hash_, offset
 
 
 def _record(found: os.stat_result) -> bytes:

@@ -281,7 +281,7 @@ class LocalWriter:
                 self._blobs.adopt_file(digest, "data", self._directory.fd, labels, committed_ns)
                 return
             except FileExistsError:
-                if self._blobs.is_there(digest, self._data.offset):
+                if self._blobs.exists(digest, self._data.offset):
                     break
                 # deleted meanwhile: try again
         self._remove()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import Changed, Locked, NotFound, ReadOnly
 from contentui.content.model import IngestId, Liveness, Status
-from contentui.stores.local import probe as probing
+from contentui.stores.local import data as ingest_data
 from contentui.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
@@ -95,14 +95,14 @@ def test_nobody_else_gets_the_ref_while_it_is_read(
     seen = left_behind(store, b"half")
     refused = []
 
-    def meanwhile(fd: int, algorithm: str) -> tuple[Digest, int]:
+    def meanwhile(fd: int, algorithm: str) -> tuple[Any, int]:
         with LocalStore(str(tmp_path)) as other, pytest.raises(Locked) as told:
             other.writer("r")
         refused.append(told.value.holder)
         return hashed(fd, algorithm)
 
-    hashed = probing._hashed
-    monkeypatch.setattr(probing, "_hashed", meanwhile)
+    hashed = ingest_data.hash_file
+    monkeypatch.setattr(ingest_data, "hash_file", meanwhile)
     assert store.probe("r", seen=seen).digest == Digest.of(b"half")
     assert [holder and holder.pid for holder in refused] == [os.getpid()]
 
@@ -114,7 +114,7 @@ def test_what_knows_no_locks_is_noticed(
     seen = left_behind(store, b"wrong", total=5, expected=RIGHT)
     data = tmp_path / "ingest" / seen.id / "data"
 
-    def meanwhile(fd: int, algorithm: str) -> tuple[Digest, int]:
+    def meanwhile(fd: int, algorithm: str) -> tuple[Any, int]:
         found = hashed(fd, algorithm)
         if how == "grown":
             with data.open("ab") as file:
@@ -126,8 +126,8 @@ def test_what_knows_no_locks_is_noticed(
             data.write_bytes(b"other")
         return found
 
-    hashed = probing._hashed
-    monkeypatch.setattr(probing, "_hashed", meanwhile)
+    hashed = ingest_data.hash_file
+    monkeypatch.setattr(ingest_data, "hash_file", meanwhile)
     with pytest.raises(Changed):
         store.probe("r", seen=seen)
     assert not data.with_name("refused").exists()
