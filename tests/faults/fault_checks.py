@@ -189,7 +189,7 @@ def held(root: str) -> list[str]:
     return wrong
 
 
-def unmet(
+def unmet(  # noqa: C901 - one branch per kind of fact
     operation: Operation,
     root: str,
     state: State,

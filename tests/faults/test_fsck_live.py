@@ -56,7 +56,7 @@ def healed(seeds: range, most: int) -> set[str]:
     return {f"ingest/{ingest_id(f'healed-{s}-{n}')}" for s in seeds for n in range(most)}
 
 
-def run(tmp_path: Path, rounds: int, kills: int) -> None:
+def run(tmp_path: Path, rounds: int, kills: int) -> None:  # noqa: C901 - one scenario, in order
     root = tmp_path / "store"
     LocalStore(str(root)).put(b"first", labels={"first": "1"})
     roles = ("ingest", "put", "leave", "heal", "heal")

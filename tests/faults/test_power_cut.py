@@ -155,7 +155,9 @@ def recorded(place: str) -> power.Recorder:
     return recorder
 
 
-def violations(store: LocalStore, acknowledged: list[Any]) -> list[str]:
+def violations(  # noqa: C901 - one branch per promise
+    store: LocalStore, acknowledged: list[Any]
+) -> list[str]:
     """What the promises don't allow of a store found after a power cut."""
     found: list[str] = []
     if not os.path.isdir(store.name):

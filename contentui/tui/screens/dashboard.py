@@ -393,10 +393,7 @@ class Dashboard(Screen[None]):
         if command_id == "table.mark":
             return "Unmark" if pane.table.is_cursor_marked else ""
         if command_id == "table.clear":
-            if pane.view.query.text:
-                return "Clear filter"
-            marks = pane.table.mark_count
-            return f"Clear {marks:,} marks" if marks > 1 else ""
+            return _clear_label(pane)
         if command_id == "view.pause":
             return "Go on" if self.paused else ""
         if command_id == "view.zoom":
@@ -582,3 +579,10 @@ def _looks_same(before: StoreView | None, now: StoreView) -> bool:
 
 def _key(target: Any) -> str:
     return target.id if isinstance(target, Status) else str(target.digest)
+
+
+def _clear_label(pane: Pane[Any]) -> str:
+    if pane.view.query.text:
+        return "Clear filter"
+    marks = pane.table.mark_count
+    return f"Clear {marks:,} marks" if marks > 1 else ""
