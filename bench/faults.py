@@ -79,8 +79,8 @@ class Pull:
     def kill_at(self, registry: FaultyRegistry, sent: float) -> None:
         """Kill it as soon as the registry has sent so many bytes."""
         with self.start() as process:
-            with registry.came:
-                registry.came.wait_for(lambda: registry.sent >= sent, LIMIT_S)
+            with registry.changed:
+                registry.changed.wait_for(lambda: registry.sent >= sent, LIMIT_S)
             process.kill()
             process.communicate()
         self._until_s = time.monotonic() + LIMIT_S

@@ -8,12 +8,14 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import faulty
-from bench.faulty import FaultyRegistry, Link, Request, cut, refuse
+from bench.faulty import FaultyRegistry, cut, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Fault = Callable[[Link, Request, bytes], object]
+    from contentui.demo.registry import Connection, Request
+
+    Fault = Callable[[Connection, Request, bytes], object]
 
 MIB = 1 << 20
 RATE = 4.0 * MIB
@@ -37,7 +39,7 @@ class Case(NamedTuple):
 def deaf(registry: FaultyRegistry, _: FaultyRegistry, layer: str) -> None:
     """Part of the layer, then nobody listens for two seconds."""
 
-    def fault(link: Link, request: Request, data: bytes) -> None:
+    def fault(link: Connection, request: Request, data: bytes) -> None:
         cut(MIB)(link, request, data)
         registry.deafen(2)
 
@@ -47,7 +49,7 @@ def deaf(registry: FaultyRegistry, _: FaultyRegistry, layer: str) -> None:
 def expiring(registry: FaultyRegistry, _: FaultyRegistry, layer: str) -> None:
     registry.expire()
 
-    def fault(link: Link, request: Request, data: bytes) -> None:
+    def fault(link: Connection, request: Request, data: bytes) -> None:
         registry.expire()
         cut(MIB)(link, request, data)
 
@@ -58,14 +60,14 @@ def elsewhere(registry: FaultyRegistry, other: FaultyRegistry, layer: str) -> No
     """The layer's bytes are at another host, which gets no token."""
     registry.expire()
 
-    def fault(link: Link, request: Request, data: bytes) -> object:
+    def fault(link: Connection, request: Request, data: bytes) -> object:
         return faulty.redirect(f"http://{other.host}{request.path}")(link, request, data)
 
     registry.faults[layer] = [fault]
     registry.for_ever = True
 
 
-def circle(link: Link, request: Request, data: bytes) -> object:
+def circle(link: Connection, request: Request, data: bytes) -> object:
     return faulty.redirect(request.path)(link, request, data)
 
 
@@ -75,7 +77,7 @@ def busy(in_words: Callable[[float], str]) -> Callable[..., None]:
     def prepare(registry: FaultyRegistry, _: FaultyRegistry, layer: str) -> None:
         until_s = 0.0
 
-        def fault(link: Link, request: Request, data: bytes) -> object:
+        def fault(link: Connection, request: Request, data: bytes) -> object:
             nonlocal until_s
             until_s = until_s or math.ceil(time.time() + 2)
             if time.time() >= until_s:

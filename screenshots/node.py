@@ -22,7 +22,7 @@ from rich.text import Text
 
 from bench.peers import Containerd, Missing
 from contentui.content.digest import Digest
-from contentui.demo.registry import Link, Registry
+from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
 from contentui.monitor.states import IngestState
 from contentui.stores.source import of_socket
@@ -54,7 +54,7 @@ class Node:
 
     def _image(self, seed: int, name: str, sizes: tuple[int, ...]) -> Unpackable:
         image = make_unpackable(seed, sizes)
-        self.registry.add(*name.split(":"), image)
+        self.registry.add(image, name)
         return image
 
     @property
@@ -63,7 +63,7 @@ class Node:
         return Digest.of(self.billing.layers[1])
 
     def pull(self, name: str) -> subprocess.Popen[str]:
-        reference = f"{self.registry.address}/{name}"
+        reference = f"{self.registry.host}/{name}"
         return subprocess.Popen(
             self.daemon.ctr(*PULL, reference),
             stdout=subprocess.DEVNULL,
@@ -73,13 +73,13 @@ class Node:
 
     def text(self, text: str) -> str:
         """A text without what differs from run to run."""
-        return text.replace(self.registry.address, "registry.example.com").replace(
+        return text.replace(self.registry.host, "registry.example.com").replace(
             str(self.daemon.place / "root"), "/var/lib/containerd"
         )
 
 
 async def film(node: Node, folder: str) -> None:
-    link = node.registry.link
+    link = node.registry.throttle
     link.stall_at[node.stuck] = STALLED_AT
     healthy, ill = node.pull("team/web:2.8"), node.pull("team/billing:1.4")
     app = ContentUI(Session(of_socket(node.daemon.socket)))
@@ -145,7 +145,7 @@ def main() -> int:
     daemon.socket = SOCKET
     SOCKET.parent.mkdir(exist_ok=True)
     try:
-        with Registry(Link(SLOW)) as registry, daemon:
+        with Registry(Throttle(SLOW)) as registry, daemon:
             asyncio.run(film(Node(daemon, registry), FOLDER))
     except (Missing, PermissionError) as problem:
         print(f"no pictures of a node: {problem}", file=sys.stderr)

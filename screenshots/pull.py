@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from contentui.content.digest import Digest
-from contentui.demo.registry import Link, Registry
+from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
 from contentui.stores.source import parse
 from contentui.tui.app import ContentUI
@@ -74,16 +74,16 @@ def main() -> int:
     place = tempfile.mkdtemp(prefix="cui-")
     store = os.path.join(place, ".content")
     try:
-        with Registry(Link(SLOW)) as registry:
+        with Registry(Throttle(SLOW)) as registry:
             image = make_unpackable(7, LAYERS)
-            reference = registry.add("team/web", "2.8", image)
+            reference = registry.add(image, "team/web:2.8")
             for layer in image.layers[1:3]:
-                registry.link.cuts[Digest.of(layer)] = [4_100_000, 4_150_000, 4_200_000]
+                registry.throttle.cuts[Digest.of(layer)] = [4_100_000, 4_150_000, 4_200_000]
             start(store, reference)
             while not os.path.isdir(os.path.join(store, "blobs")):
                 time.sleep(0.1)
             os.chdir(place)  # a name for the header that is the same each time
-            asyncio.run(film(".content", registry.address))
+            asyncio.run(film(".content", registry.host))
             os.chdir(FOLDER)
     finally:
         subprocess.run([*TMUX, "kill-server"], check=False, capture_output=True)

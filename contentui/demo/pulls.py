@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError
 from contentui.content.helpers import image_names
-from contentui.demo.registry import Link, Registry
+from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Pulls:
         self._store = store
         self._root = root
         self._random = rng
-        self._registry = Registry(Link(_BYTES_S))
+        self._throttle = Throttle(_BYTES_S)
+        self._registry = Registry(self._throttle)
         self._number = 0
         self._pull: subprocess.Popen[bytes] | None = None
         self._next_s = 0.0
@@ -67,11 +68,10 @@ class Pulls:
     def _next_image(self) -> str:
         sizes = [self._random.randint(*_SIZES) for _ in range(self._random.randint(4, 6))]
         image = make_unpackable(7_000 + self._number, sizes)
-        name, _, tag = _NAMES[self._number % len(_NAMES)].partition(":")
+        name = _NAMES[self._number % len(_NAMES)]
         self._number += 1
         self._registry.blobs.clear()
-        self._registry.manifests.clear()
-        reference = self._registry.add(name, tag, image)
+        reference = self._registry.add(image, name)
         self._break(image)
         self._done.append((reference, image))
         return reference
@@ -81,7 +81,7 @@ class Pulls:
         sizes = {Digest.of(layer): len(layer) for layer in image.layers}
         once, often, *_ = sizes
         first = sizes[often] // 3
-        self._registry.link.cuts = {
+        self._throttle.cuts = {
             once: [sizes[once] // 2],
             often: [first + step * _PIECE for step in range(4)],
         }

@@ -25,7 +25,7 @@ NAME = "example.com/team/web:v1"
 def archive(program, tmp_path):
     """An exported image, and an empty store again."""
     with Registry() as registry:
-        pulled = registry.add("team/web", "v1", IMAGE)
+        pulled = registry.add(IMAGE, "team/web:v1")
         program.ok("--store", "first", "pull", pulled)
     program.ok("--store", "first", "export", pulled, "-o", "named.tar")
     program.ok("import", "named.tar", "--name", NAME)

@@ -15,7 +15,7 @@ import pytest
 from contentui.cli.progress import mode_for
 from contentui.content.digest import Digest
 from contentui.content.model import Descriptor
-from contentui.demo.registry import Link, Registry
+from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import MANIFEST, make_unpackable
 from contentui.present.cells import cell_len
 from contentui.present.transfers import Rates, TerminalSize, render_transfer
@@ -30,7 +30,7 @@ LARGE = Digest.of(IMAGE.layers[0])
 
 @pytest.fixture
 def link():
-    return Link()
+    return Throttle()
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def registry(link):
 
 @pytest.fixture
 def name(registry):
-    return registry.add("team/web", "v1", IMAGE)
+    return registry.add(IMAGE, "team/web:v1")
 
 
 def test_a_pull_prints_the_digest_and_records_the_name(program, name):
@@ -237,7 +237,7 @@ def pictures(data: bytes) -> list[list[str]]:
 @pytest.mark.parametrize(("lines", "columns"), [(24, 80), (5, 40), (2, 20)])
 def test_a_picture_fits_its_window(program, registry, link, lines, columns):
     image = make_unpackable(5, [1_300_000] * 3 + [5_000] * 20)
-    name = registry.add("team/many", "v1", image)
+    name = registry.add(image, "team/many:v1")
     link.bytes_s = 1_000_000
     with on_terminal(program, "pull", name, columns=columns) as terminal:
         size_terminal(terminal.leader, lines, columns)
@@ -333,7 +333,7 @@ def test_a_picture_says_why_it_waits(program, name, link):
 
 def test_images_tell_their_sizes_and_what_removal_costs(program, registry, name):
     other = make_unpackable(2, [1_000])
-    other_name = registry.add("team/other", "v1", other)
+    other_name = registry.add(other, "team/other:v1")
     program.ok("pull", name)
     program.ok("pull", other_name)
     records = [json.loads(line) for line in program("images", "--json").lines]

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.faulty import FaultyRegistry, Link, Request, cut
+from bench.faulty import FaultyRegistry, cut
 from contentui.content.digest import Digest
 from contentui.demo.unpackable import Unpackable, make_unpackable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from contentui.demo.registry import Connection, Request
 
 MIB = 1 << 20
 MOST_KIB = 80 * 1024
@@ -74,7 +76,7 @@ def test_a_layer_of_300_mib(tmp_path: Path, registry: FaultyRegistry) -> None:
     assert (tmp_path / "s/blobs/sha256" / Digest.of(layer).encoded).stat().st_size == SIZE
 
 
-def endless(link: Link, request: Request, data: bytes) -> None:
+def endless(link: Connection, request: Request, data: bytes) -> None:
     """A layer that begins as it should and never ends."""
     del request
     link.head(200, "Connection: close")
@@ -84,7 +86,7 @@ def endless(link: Link, request: Request, data: bytes) -> None:
         link.send(zeros)
 
 
-def promising(link: Link, request: Request, data: bytes) -> None:
+def promising(link: Connection, request: Request, data: bytes) -> None:
     """The same, with a length that fits no disk."""
     del request
     link.head(200, f"Content-Length: {1 << 62}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.faulty import FaultyRegistry, Link, Request, cut
+from bench.faulty import FaultyRegistry, cut
 from contentui.content.digest import Digest
 from contentui.content.helpers import verified_chunks
 from contentui.demo.unpackable import make_unpackable
@@ -22,6 +22,8 @@ from contentui.transfers.model import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from contentui.demo.registry import Connection, Request
 
 IMAGE = make_unpackable(8, [3 << 20])
 LAYER = Digest.of(IMAGE.layers[0])
@@ -114,7 +116,7 @@ def test_a_killed_pull_goes_on_where_it_was(
 def test_one_downloads_and_the_other_says_whom_it_waits_for(
     tmp_path: Path, registry: FaultyRegistry, begin: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    def held(link: Link, request: Request, data: bytes) -> None:
+    def held(link: Connection, request: Request, data: bytes) -> None:
         link.head(200, f"Content-Length: {len(data)}")
         link.send(data[:MIB])
         released.wait(20)

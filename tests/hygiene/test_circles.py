@@ -55,7 +55,7 @@ def circle(graph: dict[str, set[str]]) -> set[str]:
 def test_no_module_imports_itself_through_others(types: bool) -> None:
     graph = {name: imports(path, types=types) - {name} for name, path in MODULES.items()}
     for known in TYPES_ONLY if types else ():
-        for name in known:
+        for name in known & graph.keys():
             graph[name] -= known
     assert not circle(graph)
 

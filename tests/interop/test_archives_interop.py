@@ -129,7 +129,7 @@ def test_into_a_containerd_and_out_of_it(daemon: Live, exported: Path, tmp_path:
 def test_a_pull_into_a_containerd_stays_as_long_as_its_name(daemon: Live) -> None:
     socket = f"unix://{daemon.socket}?namespace=default"
     with Registry() as registry:
-        name = registry.add("team/web", "v1", IMAGE)
+        name = registry.add(IMAGE, "team/web:v1")
         assert ours(socket, "pull", name).decode() == f"{IMAGE.digest}\n"
     assert "complete (3/3)" in daemon.output("images", "check", f"name=={name}").decode()
     assert _there(daemon) >= BLOBS.keys()

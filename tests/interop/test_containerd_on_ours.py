@@ -16,7 +16,7 @@ from bench.peers import Missing
 from contentui.content.digest import Digest
 from contentui.content.errors import FailedPrecondition
 from contentui.content.model import split_backend_ref
-from contentui.demo.registry import Link, Registry
+from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
 from contentui.monitor.monitor import Monitor
 from contentui.monitor.states import IngestState
@@ -201,9 +201,9 @@ class Pull:
     ref = f"layer-{layer}"
 
     def __init__(self, daemon: OnOurs, registry: Registry) -> None:
-        self._link = registry.link
+        self._link = registry.throttle
         self._link.stall_at[self.layer] = MIB + MIB // 2
-        name = registry.add("made/slow", "latest", IMAGE)
+        name = registry.add(IMAGE, "made/slow:latest")
         argv = daemon.ctr("images", "pull", "--plain-http", "--snapshotter", "native", name)
         self._argv = argv
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -222,10 +222,10 @@ class Pull:
 
 @pytest.fixture
 def pull(ours: OnOurs) -> Iterator[Pull]:
-    with Registry(Link()) as registry:
+    with Registry(Throttle()) as registry:
         made = Pull(ours, registry)
         yield made
-        registry.link.closed.set()
+        registry.closed.set()
         if made.process.returncode is None:
             made.process.kill()
             made.process.communicate()

@@ -15,7 +15,7 @@ from contentui.actions.run import run
 from contentui.content.digest import Digest
 from contentui.content.errors import Locked
 from contentui.content.model import Liveness
-from contentui.demo.registry import Link, Registry
+from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
 from contentui.monitor.monitor import Monitor
 from contentui.monitor.states import IngestState, Thresholds
@@ -58,8 +58,8 @@ class Pulls:
 
     def __init__(self, node: Live, registry: Registry) -> None:
         self.node = node
-        self.link = registry.link
-        self.name = registry.add("demo/app", "latest", IMAGE)
+        self.link = registry.throttle
+        self.name = registry.add(IMAGE, "demo/app:latest")
         self._running: list[subprocess.Popen[bytes]] = []
 
     def begin(self) -> subprocess.Popen[bytes]:
@@ -85,10 +85,10 @@ class Pulls:
 
 @pytest.fixture
 def pulls(node: Live) -> Iterator[Pulls]:
-    with Registry(Link()) as registry:
+    with Registry(Throttle()) as registry:
         made = Pulls(node, registry)
         yield made
-        registry.link.closed.set()
+        registry.closed.set()
         made.end()
 
 

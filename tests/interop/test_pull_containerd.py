@@ -11,7 +11,7 @@ from interop_live import MIB, Live, await_true, unavailable
 
 from bench.peers import Missing
 from contentui.content.digest import Digest
-from contentui.demo.registry import Link, Registry
+from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
 from contentui.oci.references import parse_reference
 from contentui.remotes.registry import Registry as Remote
@@ -60,14 +60,14 @@ def store(node: Live) -> Iterator[Store]:
 
 
 @pytest.fixture
-def link() -> Link:
-    return Link()
+def link() -> Throttle:
+    return Throttle()
 
 
 @pytest.fixture
-def name(link: Link) -> Iterator[str]:
+def name(link: Throttle) -> Iterator[str]:
     with Registry(link) as registry:
-        yield registry.add("demo/app", "v1", IMAGE)
+        yield registry.add(IMAGE, "demo/app:v1")
 
 
 def collect(node: Live) -> None:
@@ -113,7 +113,7 @@ class Ours:
 
 
 def test_the_collector_leaves_alone_what_comes_in(
-    node: Live, store: Store, link: Link, name: str
+    node: Live, store: Store, link: Throttle, name: str
 ) -> None:
     link.stall_at[LAYER] = 3 * MIB
     ours = Ours(store, name)
@@ -148,7 +148,7 @@ def test_what_is_fetched_without_a_name_stays(node: Live, store: Store, name: st
     assert not parts() & blobs(node)
 
 
-def test_we_go_on_where_ctr_was_killed(node: Live, store: Store, link: Link, name: str) -> None:
+def test_we_go_on_where_ctr_was_killed(node: Live, store: Store, link: Throttle, name: str) -> None:
     link.stall_at[LAYER] = 3 * MIB
     argv = node.ctr("content", "fetch", "--plain-http", name)
     ctr = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -165,7 +165,9 @@ def test_we_go_on_where_ctr_was_killed(node: Live, store: Store, link: Link, nam
     assert b"complete (3/3)" in node.output("images", "check", f"name=={name}")
 
 
-def test_ctr_goes_on_where_we_were_stopped(node: Live, store: Store, link: Link, name: str) -> None:
+def test_ctr_goes_on_where_we_were_stopped(
+    node: Live, store: Store, link: Throttle, name: str
+) -> None:
     link.stall_at[LAYER] = 3 * MIB
     ours = Ours(store, name)
     await_true(lambda: LAYER in link.stalled)

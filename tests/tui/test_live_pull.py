@@ -9,7 +9,7 @@ import sys
 from running import running
 
 from contentui.content.digest import Digest
-from contentui.demo.registry import Link, Registry
+from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
 from contentui.present.columns import Heading
 from contentui.stores.source import parse
@@ -35,10 +35,10 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     where = str(tmp_path / "store")
     slow, often = map(Digest.of, IMAGE.layers)
-    link = Link(500_000)
+    link = Throttle(500_000)
     link.cuts = {often: [200_000 + step * 16_384 for step in range(3)]}
     with Registry(link) as registry:
-        name = registry.add("acme/billing", "1.4", IMAGE)
+        name = registry.add(IMAGE, "acme/billing:1.4")
         async with running(Session(parse(where), create=True)) as ui:
             await ui.shown()
             table = ui.dashboard.ingests.table
@@ -69,8 +69,8 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
 async def test_a_pull_that_is_killed_is_said_to_have_ended_early(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     where = str(tmp_path / "store")
-    with Registry(Link(200_000)) as registry:
-        name = registry.add("acme/billing", "1.4", IMAGE)
+    with Registry(Throttle(200_000)) as registry:
+        name = registry.add(IMAGE, "acme/billing:1.4")
         async with running(Session(parse(where), create=True)) as ui:
             await ui.shown()
             child = await pull(where, name, tmp_path)
