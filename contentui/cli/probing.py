@@ -61,6 +61,6 @@ def _print(args: Namespace, context: Context, probe: Probe, found: Finding) -> N
         name, *lines = (line.text for line in probe_lines(probe, time.time_ns()))
         context.out.line("\n".join([name, *(f"  {line}" for line in lines)]))
     elif found is Finding.POISONED:
-        from contentui.present.texts import ref_for_pipes
+        from contentui.present.shell import ref_for_pipes
 
         context.out.line(ref_for_pipes(probe.status))

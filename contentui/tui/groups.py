@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, fits, pad
 from contentui.present.columns import Cells, Column, Heading, Row, duration_text, with_note
+from contentui.present.groups import ENDED, group_note
 from contentui.text import human_age, human_rate, human_size, visible
 
 if TYPE_CHECKING:
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
 
     from contentui.monitor.model import Group
 
-ENDED = ("done", "exists", "mounted")
 _SIGN = "▾ "
-_MOVING = ("downloading", "uploading", "verifying")
 
 
 class GroupHeading(Heading):
@@ -84,28 +83,6 @@ class GroupHeading(Heading):
         if key == "eta":
             return duration_text(group.eta_s)
         return human_age(group.transfer.started_ns, now_ns) if key == "started" else ""
-
-
-def group_note(group: Group) -> tuple[str, str]:
-    """What happens to a whole transfer, in words, and their style; empty while parts move.
-
-    The style is ``good``, ``warn`` or ``bad``: table, pane and sheet have these.
-    """
-    transfer = group.transfer
-    failed = transfer.error or next((p.words for p in transfer.parts if p.phase == "failed"), "")
-    if failed:
-        return f"failed: {visible(failed, 400)}", "bad"
-    if group.ended:
-        return f"ended early: pid {visible(str(transfer.pid), 12)} is gone", "bad"
-    if transfer.words:
-        return visible(transfer.words, 400), "good"
-    if any(part.phase in _MOVING for part in transfer.parts):
-        return "", "base"
-    for phase, style in (("retrying", "warn"), ("waiting", "warn")):
-        words = [part.words for part in transfer.parts if part.phase == phase and part.words]
-        if words:
-            return visible(words[0], 400), style
-    return "", "base"
 
 
 def arrange(

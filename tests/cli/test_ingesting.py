@@ -287,7 +287,7 @@ def test_the_command_that_goes_on_can_be_pasted():
     import shutil
     import subprocess
 
-    from contentui.present.texts import shell_line
+    from contentui.present.shell import shell_line
 
     words = ["ingest", "a\udcff b\nc", "it's", "\\x41'\t", "plain", "\u00e9\x1b[31m"]
     bash = shutil.which("bash")

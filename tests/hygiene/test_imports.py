@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[2]
 HEAVY = (
     "asyncio",
     "dataclasses",
-    "humanize",
     "re2",
     "rich",
     "shtab",

@@ -22,7 +22,7 @@ from contentui.present.columns import (
     ingest_search_text,
     needs_text,
 )
-from contentui.tui.detail import detail_lines
+from contentui.present.detail import detail_fields
 
 BY_KEY = {column.key: column for column in (*INGEST_COLUMNS, *BLOB_COLUMNS)}
 DIGEST = "sha256:" + "8f7c2b1a" * 8
@@ -120,7 +120,7 @@ def test_an_images_name_comes_first_and_a_lease_has_none_worth_showing():
     assert needs_text(blob(1, referrers=(lease, label, image))) == "docker.io/acme/billing:1.4 +2"
     cell = BY_KEY["used-by"].cell
     assert cell(blob(1, referrers=(image, lease)), NOW, 16) == "…/billing:1.4 +1"
-    assert "934215-PP20" in dict(detail_lines(blob(1, referrers=(lease,)), NOW))["used by"]
+    assert "934215-PP20" in dict(detail_fields(blob(1, referrers=(lease,)), NOW))["used by"]
 
 
 def test_a_narrow_digest_leaves_out_the_usual_algorithm():

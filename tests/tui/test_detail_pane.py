@@ -7,8 +7,8 @@ from contentui.content.digest import Digest
 from contentui.content.model import Holder, Liveness
 from contentui.index.model import Referrer
 from contentui.monitor.states import IngestState
-from contentui.tui.detail import DetailPane, detail_lines
-from contentui.tui.fields import Field, lay_out
+from contentui.present.detail import detail_fields
+from contentui.tui.detail import DetailPane, Field, lay_out
 
 REASON = "Stalled: a live writer holds it. Wait, or abort it."
 STALLED = ingest(
@@ -18,21 +18,21 @@ STALLED = ingest(
 
 
 def test_an_ingest_is_told_whole():
-    told = dict(detail_lines(STALLED, NOW, [1.0, 2.0]))
+    told = dict(detail_fields(STALLED, NOW, [1.0, 2.0]))
     assert told["ref"] == "layer-" + "x" * 200
     assert told["offset"] == "1,900,412,928 of 3,912,044,032 bytes (48.6%)"
     assert told["updated"].startswith("38m ago, 20")
-    assert told["holder"].startswith("pid 2231, /usr/bin/evil\\x1b[2J --x, since 1m ago")
+    assert told["holder"].startswith("pid 2231 (/usr/bin/evil\\x1b[2J --x), since 1m")
     assert told["on disk"] == f"ingest/{STALLED.key}/"
     assert told["history"] == "▄█"
 
 
 def test_what_is_unknown_is_said():
-    told = dict(detail_lines(ingest("r", 5, 0, liveness=Liveness.UNKNOWN), NOW))
+    told = dict(detail_fields(ingest("r", 5, 0, liveness=Liveness.UNKNOWN), NOW))
     assert told["holder"] == "unknown"
-    assert "nobody said" in told["offset"]
-    assert dict(detail_lines(ingest("r", liveness=Liveness.FREE), NOW))["holder"] == "nobody"
-    told = dict(detail_lines(ingest("", damage="no ref\nfile"), NOW))
+    assert "undeclared" in told["offset"]
+    assert dict(detail_fields(ingest("r", liveness=Liveness.FREE), NOW))["holder"] == "none"
+    told = dict(detail_fields(ingest("", damage="no ref\nfile"), NOW))
     assert told["argument"].startswith("id:")
     assert told["damage"] == "no ref\\nfile"
 
@@ -42,23 +42,23 @@ def test_a_blob_is_told_whole():
     row = blob(
         1, 34_300_000, referrers=(Referrer("image", "redis\x1b"), Referrer("manifest", "index", by))
     )
-    lines = detail_lines(row, NOW)
+    lines = detail_fields(row, NOW)
     told = dict(lines)
     assert told["size"] == "34,300,000 bytes (34.3 MB)"
     assert ("used by", "image redis\\x1b") in lines
     assert ("", f"manifest index ({by})") in lines
-    assert "may be needed" in dict(detail_lines(blob(1, referrers=None), NOW))["used by"]
+    assert "may be needed" in dict(detail_fields(blob(1, referrers=None), NOW))["used by"]
     many = blob(1, referrers=(Referrer("image", "x"),) * 5000)
-    assert ("", "and 4,900 more") in detail_lines(many, NOW)
+    assert ("", "and 4,900 more") in detail_fields(many, NOW)
 
 
 @pytest.mark.parametrize("width", [20, 38, 60, 78, 120, 200])
 def test_fields_are_wrapped_and_never_cut(width):
-    fields = [Field(label, value) for label, value in detail_lines(STALLED, NOW, [1.0] * 60)]
+    fields = [Field(label, value) for label, value in detail_fields(STALLED, NOW, [1.0] * 60)]
     lines = list(lay_out(fields, width))
     assert all(sum(cell_len(text) for text, _ in line) <= width + 2 for line in lines)
     kept = "".join(text for line in lines for text, word in line if word != "label")
-    for _, value in detail_lines(STALLED, NOW, [1.0] * 60):
+    for _, value in detail_fields(STALLED, NOW, [1.0] * 60):
         assert value.replace(" ", "") in kept.replace(" ", "")
 
 

@@ -69,7 +69,7 @@ def run(args: Namespace, context: Context) -> int:
     statuses = store.statuses(args.match)
     statuses.sort(key=lambda status: (status.ref, status.namespace, status.id))
     if args.quiet:
-        from contentui.present.texts import refs_for_pipes
+        from contentui.present.shell import refs_for_pipes
 
         context.out.lines(refs_for_pipes(statuses))
     elif args.json:

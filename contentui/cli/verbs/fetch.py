@@ -35,7 +35,7 @@ def run(args: Namespace, context: Context) -> int:
         InvalidArgument: more than an image is named, as `fetch-object` takes it.
     """
     if args.more:
-        from contentui.present.texts import shell_line
+        from contentui.present.shell import shell_line
 
         words = shell_line(["contentui", "fetch-object", args.image, *args.more])
         raise InvalidArgument(

@@ -33,7 +33,7 @@ def run(args: Namespace, context: Context) -> int:
 
         context.out.line(json_line(info_record(info)))
     else:
-        from contentui.present.texts import info_fields, record_lines
+        from contentui.present.detail import info_fields, record_lines
 
         context.out.lines(record_lines(info_fields(info, time.time_ns())))
     return Exit.DONE

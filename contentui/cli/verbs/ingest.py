@@ -218,7 +218,8 @@ def _print(args: Namespace, context: Context, written: Written) -> None:
 def _tell_what_is_kept(
     args: Namespace, context: Context, store: Store, name: str, rewindable: bool
 ) -> None:
-    from contentui.present.texts import exact_size, holder_text, shell_line
+    from contentui.present.shell import shell_line
+    from contentui.present.texts import exact_size, holder_text
     from contentui.text import visible
 
     try:

@@ -55,7 +55,7 @@ def get_image(args: Namespace, context: Context, *, record: bool) -> int:
     from contentui.cli.pulling import TransferView
     from contentui.cli.registries import registry_for
     from contentui.cli.signals import Signalled, interruptible
-    from contentui.present.texts import shell_line
+    from contentui.present.shell import shell_line
     from contentui.transfers.board import Notice, board_of
     from contentui.transfers.pull import Pull
 

@@ -50,7 +50,7 @@ def run(args: Namespace, context: Context) -> int:
     from contentui.cli.pulling import TransferView
     from contentui.cli.registries import registry_for
     from contentui.cli.signals import Signalled, interruptible
-    from contentui.present.texts import shell_line
+    from contentui.present.shell import shell_line
     from contentui.transfers.board import Notice, board_of
     from contentui.transfers.push import Push
 

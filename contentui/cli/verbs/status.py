@@ -36,7 +36,7 @@ def run(args: Namespace, context: Context) -> int:
 
         context.out.line(json_line(held_record(status, holders)))
     else:
-        from contentui.present.texts import record_lines, status_fields
+        from contentui.present.detail import record_lines, status_fields
 
         context.out.lines(record_lines(status_fields(status, holders, time.time_ns())))
     return Exit.DONE

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from contentui.tui.detail import detail_lines, sentences
+from contentui.present.detail import detail_fields, sentences
 from contentui.tui.messages import CopyRequested
 from contentui.tui.text_view import Line, TextView
 
@@ -24,7 +24,7 @@ def full_lines(
     row: IngestRow | BlobRow | Group, now_ns: int, history: Sequence[float] = ()
 ) -> list[Line]:
     """The state as a sentence, then every field under its label."""
-    fields = detail_lines(row, now_ns, history)
+    fields = detail_fields(row, now_ns, history)
     lines = [Line(value, "plain", label, hang=11) for label, value in fields]
     said = [Line(text, style) for text, style in sentences(row)]
     return [*said, Line(""), *lines] if said else lines

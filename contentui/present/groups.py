@@ -1,0 +1,49 @@
+"""A pull or push and its parts in short sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contentui.text import visible
+
+if TYPE_CHECKING:
+    from contentui.monitor.model import Group
+
+ENDED = ("done", "exists", "mounted")
+"""Phases of a part that needs nothing more."""
+_MOVING = ("downloading", "uploading", "verifying")
+_DOING = {"pull": "Pulling", "fetch": "Fetching", "push": "Pushing"}
+
+
+def group_note(group: Group) -> tuple[str, str]:
+    """What happens to a whole transfer, in words, and their style; empty while parts move.
+
+    The style is ``good``, ``warn`` or ``bad``: table, pane and overlay have these.
+    """
+    transfer = group.transfer
+    failed = transfer.error or next((p.words for p in transfer.parts if p.phase == "failed"), "")
+    if failed:
+        return f"failed: {visible(failed, 400)}", "bad"
+    if group.ended:
+        return f"ended early: pid {visible(str(transfer.pid), 12)} is gone", "bad"
+    if transfer.words:
+        return visible(transfer.words, 400), "good"
+    if any(part.phase in _MOVING for part in transfer.parts):
+        return "", "base"
+    for phase, style in (("retrying", "warn"), ("waiting", "warn")):
+        words = [part.words for part in transfer.parts if part.phase == phase and part.words]
+        if words:
+            return visible(words[0], 400), style
+    return "", "base"
+
+
+def group_sentence(group: Group) -> tuple[str, str]:
+    """What happens to a transfer as one sentence, and its style."""
+    transfer = group.transfer
+    doing = _DOING.get(transfer.verb, visible(transfer.verb, 20))
+    note, style = group_note(group)
+    if note:
+        return f"{doing} {visible(transfer.image, 1024)}: {note}", style
+    ended = sum(part.phase in ENDED for part in transfer.parts)
+    count = f"{ended} of {len(transfer.parts)} parts are complete"
+    return f"{doing} {visible(transfer.image, 1024)}: {count}.", "good"
