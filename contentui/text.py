@@ -82,10 +82,11 @@ def human_age(then_ns: int, now_ns: int) -> str:
     return "now" if age < 1 else human_duration(age)
 
 
-def holder_text(holder: Holder | None, now_ns: int = 0) -> str:
+def holder_text(holder: Holder | None, now_ns: int = 0, *, limit: int = 200) -> str:
     """Who holds a ref: ``pid 4711 (curl …), since 3m``, ``a client of containerd (pid 1)``.
 
     ``now_ns``: the time from which the age of the lock is counted; 0 leaves the age out.
+    ``limit``: characters of the command line.
     """
     if holder is None or not holder.pid:
         who = "an unknown process"
@@ -96,7 +97,7 @@ def holder_text(holder: Holder | None, now_ns: int = 0) -> str:
     if holder.serves:
         who = f"a client of {visible(holder.service, 200)} ({who})"
     elif holder.command:
-        who += f" ({visible(holder.command, 200)})"
+        who += f" ({visible(holder.command, limit)})"
     if holder.since_ns and now_ns:
         age = human_age(holder.since_ns, now_ns)
         if age not in ("?", "future"):

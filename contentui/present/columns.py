@@ -12,6 +12,7 @@ from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, elide_middle, fits, pad
+from contentui.present.texts import ago
 from contentui.text import human_age, human_duration, human_rate, human_size, visible
 
 if TYPE_CHECKING:
@@ -348,8 +349,7 @@ def _size(row: BlobRow, _now_ns: int) -> str:
 
 
 def _committed(row: BlobRow, now_ns: int) -> str:
-    age = human_age(row.info.committed_ns, now_ns)
-    return age if age in {"now", "?", "future"} else age + " ago"
+    return ago(row.info.committed_ns, now_ns)
 
 
 def kind_text(row: BlobRow) -> str:

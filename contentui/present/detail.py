@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from contentui.content.model import Liveness, ref_argument
 from contentui.present.texts import (
     exact_size,
-    holder_text,
     labels_text,
     moment,
     progress_text,
     state_text,
 )
-from contentui.text import human_rate, human_size, visible
+from contentui.text import holder_text, human_rate, human_size, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

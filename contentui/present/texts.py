@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from contentui.text import human_age, human_size, local_time, visible
@@ -18,23 +17,6 @@ def labels_text(labels: Mapping[str, str] | None) -> str:
     if labels is None:
         return "unknown"
     return ",".join(visible(f"{key}={value}") for key, value in sorted(labels.items()))
-
-
-def holder_text(holder: Holder, now_ns: int | None = None, *, limit: int = 200) -> str:
-    """A holder as ``pid 42 (contentui ingest x), since 3m``, or as a client of the daemon.
-
-    ``limit``: characters of its command line.
-    """
-    pid = f"pid {holder.pid}" if holder.pid else "an unknown process"
-    if holder.foreign:
-        pid += " of another pid namespace"
-    if holder.serves:
-        pid = f"a client of {visible(holder.service, 200)} ({pid})"
-    elif holder.command:
-        pid += f" ({visible(holder.command, limit)})"
-    if holder.since_ns:
-        pid += f", since {human_age(holder.since_ns, now_ns or time.time_ns())}"
-    return pid
 
 
 def holder_short(holder: Holder) -> str:
@@ -86,7 +68,11 @@ def progress_text(offset: int, total: int) -> str:
 
 def moment(time_ns: int, now_ns: int) -> str:
     """A time's age and the time in this machine's zone: ``3m ago, 2026-11-28 12:00:00``."""
+    text = ago(time_ns, now_ns)
+    return "unknown" if text == "?" else f"{text}, {local_time(time_ns)}"
+
+
+def ago(time_ns: int, now_ns: int) -> str:
+    """``3m ago``; ``now``, ``future``, and ``?`` when unknown."""
     age = human_age(time_ns, now_ns)
-    if age == "?":
-        return "unknown"
-    return f"{age if age in ('now', 'future') else age + ' ago'}, {local_time(time_ns)}"
+    return age if age in ("now", "?", "future") else f"{age} ago"

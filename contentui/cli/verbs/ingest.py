@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -219,8 +220,8 @@ def _tell_what_is_kept(
     args: Namespace, context: Context, store: Store, name: str, rewindable: bool
 ) -> None:
     from contentui.present.shell import shell_line
-    from contentui.present.texts import exact_size, holder_text
-    from contentui.text import visible
+    from contentui.present.texts import exact_size
+    from contentui.text import holder_text, visible
 
     try:
         status = store.status(name)
@@ -230,7 +231,8 @@ def _tell_what_is_kept(
     again = shell_line(["contentui", *context.argv])
     if holder := (lock_holders(store, (status.id,)) or {}).get(status.id):
         print_error(
-            f"interrupted while {holder_text(holder)} holds the ref", f"retry with: {again}"
+            f"interrupted while {holder_text(holder, time.time_ns())} holds the ref",
+            f"retry with: {again}",
         )
         return
     advice = f"go on with: {again}"
