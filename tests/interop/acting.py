@@ -19,7 +19,7 @@ FORCE = frozenset(Concern)
 
 
 def found(store: Store, ref: str, namespace: str = "default") -> Status:
-    """The ingest of that ref, as a listing tells it."""
+    """The ingest of that ref in a listing."""
     (one,) = [
         status for status in store.statuses() if (status.ref, status.namespace) == (ref, namespace)
     ]
@@ -37,7 +37,7 @@ def truncate_plan(store: Store, *statuses: Status) -> Plan:
 
 
 def delete_plan(store: Store, *digests: Digest) -> tuple[Plan, ReferrerRefresher]:
-    """The plan, and who is asked again before each deletion."""
+    """The plan, and the store that is read again before each deletion."""
     planner = Planner(store)
     plan = planner.delete([store.info(digest) for digest in digests])
     return plan, planner.fresh_needs()

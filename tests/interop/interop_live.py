@@ -1,4 +1,4 @@
-"""A running containerd, and what the tests ask of it."""
+"""A running containerd, with helpers for the tests."""
 
 from __future__ import annotations
 

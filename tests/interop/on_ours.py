@@ -1,4 +1,4 @@
-"""Our service as a process, and a real containerd that keeps its content there."""
+"""Our server as a process, and a real containerd that keeps its content there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def contentui(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def answers(path: Path) -> bool:
-    """Whether somebody listens on a unix socket."""
+    """Whether a unix socket has a listener."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(os.fspath(path))
@@ -77,7 +77,7 @@ class Serving:
 
 
 class OnOurs(Live):
-    """A containerd whose content is all in ``place``/store, behind our service."""
+    """A containerd whose content is all in ``place``/store, behind our server."""
 
     def __init__(self, place: Path, *, collect: bool = True) -> None:
         place.mkdir(parents=True, exist_ok=True)

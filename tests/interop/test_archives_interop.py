@@ -1,4 +1,4 @@
-"""Archives between us, containerd and skopeo: each takes what the others write."""
+"""Archives between us, containerd and skopeo: each reads what the others write."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_pull_into_a_containerd_stays_as_long_as_its_name(daemon: Live) -> Non
     await_true(lambda: not _there(daemon) & BLOBS.keys())
 
 
-def test_nobody_to_ask_is_told(daemon: Live, exported: Path) -> None:
+def test_a_missing_daemon_is_reported(daemon: Live, exported: Path) -> None:
     socket = f"unix://{daemon.socket}?namespace=default"
     ours(socket, "import", exported)
     words = ["-m", "contentui", "--store", socket, "images", "--remove", NAME]

@@ -1,4 +1,4 @@
-"""Images and leases: the same requests to containerd and to us get the same codes and texts."""
+"""Images and leases: containerd and our server respond with the same codes and texts."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_leases(both):
 @pytest.mark.parametrize(
     "path", ["/a.b.Events/Other", f"/{IMAGES}/Other", f"/{LEASES}/Other", "/x/y"]
 )
-def test_what_nobody_knows(both, path):
+def test_unknown_methods(both, path):
     found = []
     for channel in both:
         with pytest.raises(grpc.RpcError) as error:

@@ -1,4 +1,4 @@
-"""Our client on a real containerd: what it lists, changes and refuses, over the socket alone."""
+"""Our client on a real containerd: what it lists, changes and rejects, over the socket alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAME = "localhost/made:4"
 
 @pytest.fixture(scope="module")
 def node(short_tmp: Path) -> Iterator[Live]:
-    """A containerd that collects only when it is told to."""
+    """A containerd that collects garbage only when the test starts it."""
     try:
         with Live(short_tmp / "n", collect=False) as daemon:
             yield daemon
@@ -258,7 +258,7 @@ def outcome_of_delete_after(node: Live, store: Store, digest: Digest, *deeds: st
     return outcome.reason
 
 
-def test_a_blob_goes_from_no_other_namespaces_than_the_plan_says(
+def test_a_blob_is_deleted_only_from_the_namespaces_in_the_plan(
     node: Live, everything: Store
 ) -> None:
     digest = ingest(node, "other", b"known to more")
@@ -336,7 +336,7 @@ def test_the_first_namespace_of_a_new_daemon_is_seen_soon(short_tmp: Path) -> No
 
 
 @pytest.mark.usefixtures("node")  # to skip without a daemon
-def test_it_tells_that_another_daemon_answers(short_tmp: Path) -> None:
+def test_it_reports_another_daemon(short_tmp: Path) -> None:
     first, second = Live(short_tmp / "d1", collect=False), Live(short_tmp / "d2", collect=False)
     with first:
         store = open_store(f"unix://{first.socket}?namespace=default")

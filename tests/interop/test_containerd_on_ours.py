@@ -1,4 +1,4 @@
-"""A real containerd whose content plugin is our service: all its bytes are in our directory."""
+"""A real containerd whose content plugin is our server: all its content is in our directory."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_damaged_ingest_does_not_stop_its_collector(imported: OnOurs) -> None:
 
 
 class Pull:
-    """A pull of whose second layer 1 MiB is in our directory; it goes on when it is told to."""
+    """A pull of whose second layer 1 MiB is in our directory; `finish` continues it."""
 
     layer = Digest.of(IMAGE.layers[1])
     ref = f"layer-{layer}"
@@ -285,7 +285,7 @@ def test_a_live_pull_goes_on_after_a_restart_of_the_service(
     assert ours.blobs()[pull.layer] == IMAGE.layers[1]
 
 
-def test_truncating_behind_the_proxy_says_that_it_does_not_work(ours: OnOurs, pull: Pull) -> None:
+def test_truncating_behind_the_proxy_fails_with_the_reason(ours: OnOurs, pull: Pull) -> None:
     pull.process.kill()
     pull.process.communicate()
     store = open_store(f"unix://{ours.socket}?namespace=default")

@@ -1,4 +1,4 @@
-"""containerd's content suite on our service, over containerd's client, which retries nothing."""
+"""containerd's content suite on our server, through containerd's client, which does not retry."""
 
 from __future__ import annotations
 

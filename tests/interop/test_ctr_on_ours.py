@@ -1,4 +1,4 @@
-"""Every ``ctr content`` command, and those around it, against our service without an error."""
+"""Every ``ctr content`` command, and those around it, against our server without an error."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_namespaces_are_ignored(ctr):
     assert digest in ctr.output("-n", "other", "content", "ls", "-q")
 
 
-def test_what_is_not_there_is_said_as_containerd_says_it(ctr):
+def test_errors_have_containerds_texts(ctr):
     done = ctr.run("events")
     assert b"unknown service containerd.services.events.v1.Events" in done.stderr
     done = ctr.run("namespaces", "create", "other")

@@ -1,4 +1,4 @@
-"""Who is writing into a real containerd, told from its own directory by the kernel alone."""
+"""Who is writing into a real containerd, found from its open files in /proc."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_directory_names_the_daemon_as_holder(
         await_true(lambda: store.holders(ids) == {})
 
 
-def test_a_probe_is_for_whoever_may_write(containerd: Live) -> None:
+def test_a_probe_needs_write_access(containerd: Live) -> None:
     with LocalStore(str(containerd.content)) as store, pytest.raises(ReadOnly):
         store.probe("half", seen=store.status("half"))
 

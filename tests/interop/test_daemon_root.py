@@ -38,7 +38,7 @@ def settled_tree(root: Path) -> dict[str, tuple[int, int]]:
     return before
 
 
-def test_the_daemons_own_root_is_read_only_and_says_why(containerd: Live) -> None:
+def test_the_daemons_own_root_is_read_only_with_a_reason(containerd: Live) -> None:
     store = LocalStore(str(containerd.content))
     assert store.traits.read_only_reason
     assert "containerd" in store.traits.read_only_reason.lower()

@@ -1,4 +1,4 @@
-"""A directory that keeps a containerd's content: whose it may be, and what is refused there."""
+"""A directory that is dedicated to a containerd: which one, and what is rejected there."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_it_is_served_again_with_its_content(daemon: OnOurs) -> None:
     assert daemon.output("content", "get", Digest.of(b"one")) == b"one"
 
 
-def test_without_its_daemon_it_is_served_to_nobody_else(daemon: OnOurs, place: Path) -> None:
+def test_without_its_daemon_it_is_not_served_to_others(daemon: OnOurs, place: Path) -> None:
     daemon.stop()
     daemon.service.stop()
     done = contentui("--store", daemon.store, "serve", "--listen", f"unix://{place / 'plain'}")
@@ -101,7 +101,7 @@ def test_without_its_daemon_it_is_served_to_nobody_else(daemon: OnOurs, place: P
     assert str(daemon.root) in done.stderr
 
 
-def test_nobody_else_changes_it(daemon: OnOurs) -> None:
+def test_only_its_daemon_changes_it(daemon: OnOurs) -> None:
     for stop in (lambda: None, daemon.stop, daemon.service.stop):  # not even when all is quiet
         stop()
         done = contentui("--store", daemon.store, "delete", "--force", Digest.of(b"one"))

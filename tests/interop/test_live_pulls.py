@@ -1,4 +1,4 @@
-"""Pulls by a real containerd through a slow link, watched and ended by us over its socket."""
+"""Pulls by a real containerd through a slow link, watched and aborted by us over its socket."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_pull_appears_with_rate_and_time_left(store: Store, pulls: Pulls) -> N
 
 
 def stalled_at(pulls: Pulls, size: int) -> subprocess.Popen[bytes]:
-    """A pull of whose large layer so many bytes have come to the daemon, and no more do."""
+    """A pull whose large layer has stopped after so many bytes."""
     pulls.link.stall_at[LAYER] = size + MIB // 2
     pull = pulls.begin()
     await_true(lambda: pulls.node.offsets().get(f"default/1/{REF}") == size)
@@ -167,7 +167,7 @@ def test_a_stalled_pull_is_aborted_and_the_retry_succeeds(store: Store, pulls: P
     assert b" complete (" in pulls.node.output("images", "check")
 
 
-def test_a_probe_tells_that_a_live_pull_holds_it(store: Store, pulls: Pulls) -> None:
+def test_a_probe_reports_that_a_live_pull_holds_it(store: Store, pulls: Pulls) -> None:
     stalled_at(pulls, MIB)
     shown = found(store, REF)
     probe = store.probe(REF, seen=shown)

@@ -71,7 +71,7 @@ def name(link: Throttle) -> Iterator[str]:
 
 
 def collect(node: Live) -> None:
-    """Let the collector run, and wait for it."""
+    """Run the garbage collection, and wait for it."""
     node.output("leases", "create", "--id", "passing", "--expires", "1h")
     node.output("leases", "rm", "--sync", "passing")
 

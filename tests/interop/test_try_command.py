@@ -1,4 +1,4 @@
-"""The documented command for trying: a containerd on our store, and nothing left of it."""
+"""The documented command for trying out: a containerd on our store, and nothing left afterwards."""
 
 from __future__ import annotations
 

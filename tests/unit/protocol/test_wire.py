@@ -71,7 +71,7 @@ def same(found: wire.WriteRequest, message: pb.WriteContentRequest, *, labels: b
 
 
 @given(REQUESTS, REQUESTS, UNKNOWN, UNKNOWN)
-def test_write_requests(
+def test_decoded_write_requests(
     first: pb.WriteContentRequest, second: pb.WriteContentRequest, one: bytes, two: bytes
 ) -> None:
     """Fields given twice: the last one counts; unknown ones are skipped."""
@@ -81,7 +81,7 @@ def test_write_requests(
 
 @settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=60), REQUESTS.map(lambda r: r.SerializeToString())), st.data())
-def test_whatever_comes_is_parsed_alike_or_malformed(message: bytes, data: st.DataObject) -> None:
+def test_any_bytes_are_decoded_alike_or_malformed(message: bytes, data: st.DataObject) -> None:
     if message and data.draw(st.booleans()):  # damage it
         at = data.draw(st.integers(0, len(message) - 1))
         message = message[:at] + bytes((data.draw(st.integers(0, 255)),)) + message[at + 1 :]
@@ -94,7 +94,7 @@ def test_whatever_comes_is_parsed_alike_or_malformed(message: bytes, data: st.Da
     try:
         expected = pb.WriteContentRequest.FromString(message)
     except DecodeError:
-        # Only what is no UTF-8 is taken here and refused there.
+        # Only what is not UTF-8 is accepted here and rejected there.
         texts = [found.ref, found.expected, *(found.labels or {}).items()]
         assert any("\udc80" <= char <= "\udcff" for text in texts for char in "".join(text))
         return
@@ -103,7 +103,7 @@ def test_whatever_comes_is_parsed_alike_or_malformed(message: bytes, data: st.Da
 
 
 @given(TEXT, INT64, INT64, UNKNOWN)
-def test_read_requests(digest: str, offset: int, size: int, unknown: bytes) -> None:
+def test_decoded_read_requests(digest: str, offset: int, size: int, unknown: bytes) -> None:
     message = pb.ReadContentRequest(digest=digest, offset=offset, size=size)
     data = unknown + message.SerializeToString()
     assert wire.decode_read_request(data) == (digest, offset, size)
@@ -117,7 +117,7 @@ def test_names_and_filters(texts: list[str], unknown: bytes) -> None:
 
 
 @given(INT32, st.integers(0, (1 << 63) - 1), TEXT, INT64, TIMES, TIMES)
-def test_write_answers(
+def test_encoded_write_responses(
     action: int, offset: int, digest: str, total: int, started: int, updated: int
 ) -> None:
     times = wire.encode_write_times(started, updated)
@@ -129,7 +129,7 @@ def test_write_answers(
 
 
 @given(INT64, st.binary(max_size=300))
-def test_read_answers(offset: int, data: bytes) -> None:
+def test_encoded_read_responses(offset: int, data: bytes) -> None:
     message = pb.ReadContentResponse.FromString(wire.encode_read_head(offset, len(data)) + data)
     assert (message.offset, message.data) == (offset, data)
 
@@ -162,7 +162,7 @@ def test_statuses(
 
 
 @given(st.binary(min_size=1, max_size=20))
-def test_refs_that_are_no_text_keep_their_bytes(ref: bytes) -> None:
+def test_refs_that_are_not_utf8_keep_their_bytes(ref: bytes) -> None:
     found = wire.decode_name(b"\x0a" + varint(len(ref)) + ref)
     row = wire.encode_status(wire.encode_status_parts(found, 0, 0, ""), 0, 0)
     assert row.endswith(varint(len(ref)) + ref)

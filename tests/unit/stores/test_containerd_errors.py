@@ -66,7 +66,7 @@ def refusal(code, text):
         (Code.INTERNAL, "", FailedPrecondition),
     ],
 )
-def test_each_code_has_an_error_of_ours(code, text, kind):
+def test_each_code_has_an_error(code, text, kind):
     found = refusal(code, text)
     assert type(found) is kind
     assert found.message
@@ -84,7 +84,7 @@ def test_each_code_has_an_error_of_ours(code, text, kind):
         ("once upon a time", 0),
     ],
 )
-def test_a_locked_ref_is_told_apart_from_a_lost_connection(since, ns):
+def test_a_locked_ref_is_not_a_lost_connection(since, ns):
     text = f"ref default/1/a b\nc locked for 315.79ms (since {since}): unavailable"
     found = refusal(Code.UNAVAILABLE, text)
     assert isinstance(found, Locked)
@@ -93,7 +93,7 @@ def test_a_locked_ref_is_told_apart_from_a_lost_connection(since, ns):
     assert "315.79ms" in found.message
 
 
-def test_a_socket_that_nobody_serves_any_more():
+def test_a_socket_without_a_server():
     text = "failed to connect to all addresses; last error: X: unix:/s: Connection refused"
     assert refusal(Code.UNAVAILABLE, text).message == (
         "gone: nothing listens there (connection refused)"
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_socket(tmp_path):
         open_store(f"unix://{tmp_path}/s")
 
 
-def test_a_socket_that_nobody_listens_on(short_tmp):
+def test_a_socket_without_a_listener(short_tmp):
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(short_tmp / "s"))
     with pytest.raises(Unavailable, match="no answer on") as caught:
@@ -138,7 +138,7 @@ def test_a_socket_that_nobody_listens_on(short_tmp):
     assert "check that the daemon runs" in caught.value.advice
 
 
-def test_a_socket_that_is_not_for_us_is_told_with_owner_and_mode(short_tmp):
+def test_a_socket_without_access_is_reported_with_owner_and_mode(short_tmp):
     path = str(short_tmp / "s")
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(path)

@@ -98,7 +98,7 @@ def left_behind(store, ref="r", data=b"half", **options):
 
 
 def collect(daemon):
-    """Let the daemon collect, and wait for it."""
+    """Run the daemon's garbage collection, and wait for it."""
     done = subprocess.run(
         daemon.ctr("images", "rm", "--sync", "none"), capture_output=True, check=False
     )
@@ -107,7 +107,7 @@ def collect(daemon):
         subprocess.run(daemon.ctr(*command), check=True, capture_output=True)
 
 
-def test_it_is_told_for_what_it_is(daemon, opened):
+def test_it_is_recognized(daemon, opened):
     store = opened("default")
     assert store.traits.garbage_collected
     assert store.traits.buffered_writes
@@ -226,7 +226,7 @@ def test_an_unfinished_ingest_survives_the_store_that_began_it(daemon, opened):
         assert writer.commit(8).digest == Digest.of(b"halfhalf")
 
 
-def test_a_lease_that_somebody_deleted_is_made_again(daemon, opened):
+def test_a_deleted_lease_is_made_again(daemon, opened):
     store = opened("default")
     store.put(b"first")
     for lease in leases(daemon):
@@ -277,7 +277,7 @@ def test_a_probe_that_comes_too_late_leaves_nothing(opened):
     assert store.statuses() == []
 
 
-def test_a_held_ingest_tells_since_when_after_a_probe(daemon, opened):
+def test_a_probe_reports_since_when_an_ingest_is_held(daemon, opened):
     store = opened("default")
     before = time.time_ns()
     with store.writer("r") as writer:
@@ -304,7 +304,7 @@ def test_a_poisoned_ingest_is_known_until_its_bytes_change(opened):
     assert (written.outcome, written.resumed_from) == ("created", 0)
 
 
-def test_a_reader_goes_on_where_it_stands_or_anywhere(opened):
+def test_a_reader_continues_or_seeks(opened):
     store = opened("default")
     data = os.urandom(9 * MIB + 5)
     with store.reader(store.put(data).digest) as reader:
@@ -368,7 +368,7 @@ def test_a_daemon_that_restarts_is_found_again(place):
         daemon.stop()
 
 
-def test_another_daemon_on_the_same_socket_is_told_once(place):
+def test_another_daemon_on_the_same_socket_is_reported_once(place):
     first, second = started(place / "c"), None
     try:
         store = ContainerdStore(str(first.socket), namespaces=["default"])
@@ -386,7 +386,7 @@ def test_another_daemon_on_the_same_socket_is_told_once(place):
             second.stop()
 
 
-def test_a_socket_that_is_removed_is_told_at_once(place):
+def test_a_removed_socket_is_reported_at_once(place):
     daemon = started(place / "e")
     try:
         store = ContainerdStore(str(daemon.socket), namespaces=["default"])

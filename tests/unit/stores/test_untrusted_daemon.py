@@ -34,7 +34,7 @@ DIGEST = Digest.of(DATA)
 
 
 class Daemon(grpc.GenericRpcHandler):
-    """Answers as a containerd with one blob, and whatever a test says instead: by method's name."""
+    """Responds as a containerd with one blob; a test can replace the response of each method."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -110,7 +110,7 @@ def needs(store: ContainerdStore) -> object:
     return index.referrers(DIGEST)
 
 
-def test_nothing_needs_a_blob_only_where_all_was_told(daemon, store):
+def test_a_blob_is_unreferenced_only_after_a_complete_response(daemon, store):
     assert needs(store) == ()
     for service in (names.IMAGES, names.LEASES):
         method = f"{service}/List"
@@ -187,7 +187,7 @@ def status(ref: str, offset: int, started: int) -> content_pb2.Status:
 
 
 def begun_anew(daemon: Daemon, offset: int) -> None:
-    """Let it tell of an ingest, and hand out a later one of the same ref to whoever opens it."""
+    """List an ingest, and open a later one of the same ref."""
     shown = status("r", offset, 1_700_000_000)
     daemon.answers["Status"] = lambda *_: content_pb2.StatusResponse(status=shown)
     daemon.answers["ListStatuses"] = lambda *_: content_pb2.ListStatusesResponse(statuses=[shown])

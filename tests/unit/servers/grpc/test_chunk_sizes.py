@@ -1,4 +1,4 @@
-"""The sizes of messages: full for a few readers, small for a crowd until it takes them."""
+"""The sizes of messages: full for a few readers, small for many until they take them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each call of the content service: what it answers, and with which codes and texts it refuses."""
+"""Each call of the content service: its responses, and the codes and texts of its errors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_info_has_all_fields(client: Client, store: Store) -> None:
     assert abs(info.updated_at.seconds - before) < 10
 
 
-REFUSALS = [
+ERRORS = [
     ("Info", pb.InfoRequest(digest="x"), Code.INVALID_ARGUMENT, '"x" failed validation'),
     ("Info", pb.InfoRequest(), Code.INVALID_ARGUMENT, '"" failed validation'),
     ("Info", b"\xff", Code.INVALID_ARGUMENT, "malformed message"),
@@ -81,14 +81,14 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "request_", "code", "text"), REFUSALS)
-def test_refusals(client: Client, name: str, request_: object, code: Code, text: str) -> None:
+@pytest.mark.parametrize(("name", "request_", "code", "text"), ERRORS)
+def test_errors(client: Client, name: str, request_: object, code: Code, text: str) -> None:
     found, details = refused(lambda: client.call(name, request_))
     assert found is code
     assert text in details
 
 
-STREAM_REFUSALS = [
+STREAM_ERRORS = [
     ("List", pb.ListContentRequest(filters=["^x"]), Code.INVALID_ARGUMENT, "filters: parse error"),
     ("List", b"\x0a", Code.INVALID_ARGUMENT, "malformed message"),
     ("Read", pb.ReadContentRequest(digest="y"), Code.INVALID_ARGUMENT, '"y" failed validation'),
@@ -103,8 +103,8 @@ STREAM_REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "request_", "code", "text"), STREAM_REFUSALS)
-def test_stream_refusals(
+@pytest.mark.parametrize(("name", "request_", "code", "text"), STREAM_ERRORS)
+def test_stream_errors(
     client: Client, store: Store, name: str, request_: object, code: Code, text: str
 ) -> None:
     store.put(HELLO)
@@ -134,7 +134,7 @@ def test_read_of_nothing_has_no_message(client: Client, store: Store) -> None:
     assert call.code() is Code.OK
 
 
-def test_read_comes_in_pieces_counted_from_the_start_of_the_answer(
+def test_read_offsets_count_from_the_start_of_the_response(
     client: Client, store: Store
 ) -> None:
     mib = 1 << 20
@@ -184,7 +184,7 @@ def test_list_filters(client: Client, store: Store) -> None:
     assert list(client.stream("List", pb.ListContentRequest(filters=["labels.k==3"]))) == []
 
 
-def test_list_tells_changed_labels(client: Client, store: Store) -> None:
+def test_list_has_changed_labels(client: Client, store: Store) -> None:
     store.put(HELLO)
     assert not infos(client.stream("List"))[0].labels
     store.update(HELLO_DIGEST, {"new": "label"})
@@ -324,7 +324,7 @@ def test_namespaces_are_accepted_and_ignored(client: Client, store: Store) -> No
         assert stub(pb.InfoRequest(digest=HELLO_DIGEST), metadata=metadata).info.size == 5
 
 
-def test_a_store_that_breaks_is_told_in_words(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_exception_is_reported_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(MemoryStore):
         def info(self, digest: Digest) -> object:
             raise ZeroDivisionError("why")

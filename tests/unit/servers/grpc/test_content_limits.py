@@ -1,4 +1,4 @@
-"""A service under crowds, slow readers and its own end: bounded, fair, never committing."""
+"""A server with many clients, slow readers, and while it stops: bounded, never committing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def short_tmp() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket's name."""
+    """A folder whose path is short enough for a socket in it."""
     import shutil
     import tempfile
 

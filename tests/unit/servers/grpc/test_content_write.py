@@ -1,4 +1,4 @@
-"""The Write session, rule by rule (content-store.md 4.3)."""
+"""The Write session, rule by rule (docs/internals/content-service.md)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_times_and_total_linger_from_a_stat(client: Client) -> None:
         assert after.total == 9
 
 
-def test_reopening_tells_the_total_of_the_session(client: Client, store: Store) -> None:
+def test_reopening_reports_the_total_of_the_stream(client: Client, store: Store) -> None:
     with client.write() as stream:
         stream.send(WRITE, ref="r", total=20, data=b"12")
     with client.write() as stream:
@@ -104,7 +104,7 @@ def test_reopening_tells_the_total_of_the_session(client: Client, store: Store) 
     assert store.status("r").total == 20
 
 
-def test_half_close_repeats_the_last_answer_and_keeps_the_ingest(
+def test_half_close_repeats_the_last_response_and_keeps_the_ingest(
     client: Client, store: Store
 ) -> None:
     stream = client.write()

@@ -1,4 +1,4 @@
-"""Reading with a grpcio whose private parts are not the ones that we know."""
+"""Reading with a grpcio whose private parts are not as expected."""
 
 from __future__ import annotations
 

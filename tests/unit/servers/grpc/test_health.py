@@ -1,4 +1,4 @@
-"""Health and reflection: what they tell, and how many streams may be open."""
+"""Health and reflection: their responses, and how many streams may be open."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_service_is_healthy(health):
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_draining_is_told_and_ends_the_streams_that_wait(auxiliary, health, channel):
+def test_draining_is_reported_and_ends_waiting_streams(auxiliary, health, channel):
     watch = health.Watch(request(CONTENT), timeout=10)
     assert next(watch).status == SERVING
     reflection = ServerReflectionStub(channel).ServerReflectionInfo(_asking(), timeout=10)
@@ -69,7 +69,7 @@ def test_names_that_are_asked_for_are_not_remembered(auxiliary, health):
     assert len(auxiliary._health_and_reflection._health._send_response_callbacks) <= 2
 
 
-def test_reflection_tells_all_services_and_their_methods(channel):
+def test_reflection_lists_all_services_and_their_methods(channel):
     database = ProtoReflectionDescriptorDatabase(channel)
     assert set(SERVICES) <= set(database.get_services())
     file = database.FindFileContainingSymbol(CONTENT)

@@ -1,4 +1,4 @@
-"""Who answers: identity, version, plugins, namespaces, and what nobody knows."""
+"""Identity, version, plugins, namespaces, and unknown methods."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_namespaces(call):
     ],
     ids=range(6),
 )
-def test_what_nobody_knows(channel, path, text):
+def test_unknown_methods(channel, path, text):
     stream = channel.unary_stream(path)
     for call in (channel.unary_unary(path), lambda *args, **more: next(stream(*args, **more))):
         with pytest.raises(grpc.RpcError) as error:

@@ -147,7 +147,7 @@ def test_a_bad_mask_changes_nothing(images):
     assert update(images, image("x", digest="x"), "labels").target.digest == ONE
 
 
-def test_a_read_only_store_says_why(tmp_path):
+def test_a_read_only_store_reports_why(tmp_path):
     LocalStore(str(tmp_path)).close()
     with LocalStore(str(tmp_path), read_only=True) as store:
         with pytest.raises(ReadOnly) as error:
@@ -155,7 +155,7 @@ def test_a_read_only_store_says_why(tmp_path):
         assert error.value.advice == "it was opened read-only (--read-only)"
 
 
-def test_a_message_that_is_none_is_refused_in_words(channel):
+def test_a_malformed_message_is_an_invalid_argument(channel):
     for name in ("Get", "List", "Create", "Update", "Delete"):
         with pytest.raises(grpc.RpcError) as error:
             channel.unary_unary(method(IMAGES, name))(b"\xff\xff", timeout=5)

@@ -1,4 +1,4 @@
-"""A listing that is the same as the last one isn't made again, and never an old one."""
+"""A listing that has not changed is encoded once, and is never an old one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_each_change_is_seen_at_once(store: Counting) -> None:
             assert listed(listing) == there
 
 
-def test_a_store_that_tells_no_version_is_listed_anew() -> None:
+def test_a_store_without_a_version_is_listed_anew() -> None:
     store = MemoryStore()
     listing = BlobLister(store, 100)
     for n in range(3):

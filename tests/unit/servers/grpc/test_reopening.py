@@ -1,4 +1,4 @@
-"""A ref whose client has closed its stream can be opened at once; a live client keeps it."""
+"""A ref whose client has closed its stream can be reopened; one with an active client cannot."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 Code = grpc.StatusCode
 AT_ONCE_S = 0.4
-"""Far from the second that is waited at most, and far enough from 50 ms for a loaded machine."""
+"""Well below the timeout of a second, and well above 50 ms for a loaded machine."""
 
 
 @pytest.fixture(params=["known", "unknown"])
 def any_grpcio(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """grpcio as it is, and one whose private parts aren't the ones that we know."""
+    """grpcio as it is, and one whose private parts are not as expected."""
     if request.param == "unknown":
         monkeypatch.setitem(grpcio._EXPECTED, "_Context", ("other",))
     grpcio.private_api.cache_clear()
@@ -77,7 +77,7 @@ def test_a_closed_stream_s_ref_opens_at_once_again_and_again(serving: Serving) -
         leave(stream)
 
 
-def test_a_client_that_never_read_its_last_answer_can_reopen(serving: Serving) -> None:
+def test_a_client_that_did_not_read_the_last_response_can_reopen(serving: Serving) -> None:
     client = serving.client()
     for index in range(50):
         stream = client.write()
@@ -102,7 +102,7 @@ def test_another_connection_may_reopen(serving: Serving) -> None:
 
 
 @pytest.mark.usefixtures("any_grpcio")
-def test_an_idle_holder_answers_at_once(serving: Serving) -> None:
+def test_an_idle_holder_is_reported_at_once(serving: Serving) -> None:
     holder, client = serving.client().write(), serving.client()
     holder.send(WRITE, ref="r", data=b"x")
     for _ in range(10):
@@ -112,7 +112,7 @@ def test_an_idle_holder_answers_at_once(serving: Serving) -> None:
     holder.half_close()
 
 
-def test_a_busy_holder_answers_at_once(serving: Serving) -> None:
+def test_a_busy_holder_is_reported_at_once(serving: Serving) -> None:
     holder, client = serving.client().write(), serving.client()
     holder.send(WRITE, ref="r", data=b"x")
     done = threading.Event()
@@ -135,7 +135,7 @@ def test_a_busy_holder_answers_at_once(serving: Serving) -> None:
     holder.half_close()
 
 
-def test_a_holder_whose_request_takes_long_answers_at_once() -> None:
+def test_a_holder_whose_request_takes_long_is_reported_at_once() -> None:
     working, go_on = threading.Event(), threading.Event()
 
     class Slow(MemoryStore):
@@ -181,7 +181,7 @@ def test_a_ref_that_is_slow_to_be_free_is_waited_for(how: str) -> None:
         stream.half_close()
 
 
-def test_nobody_waits_for_longer_than_a_second() -> None:
+def test_waiting_ends_after_a_second() -> None:
     with served(SlowToClose(3)) as serving:
         client = serving.client()
         holder = client.write()
@@ -192,7 +192,7 @@ def test_nobody_waits_for_longer_than_a_second() -> None:
         assert 0.9 < took_s < 2
 
 
-def test_a_writer_outside_of_the_service_answers_at_once(tmp_path: Path) -> None:
+def test_a_writer_outside_of_the_server_is_reported_at_once(tmp_path: Path) -> None:
     with (
         LocalStore(str(tmp_path)) as store,
         LocalStore(str(tmp_path)) as outside,
@@ -231,7 +231,7 @@ def test_one_of_several_that_wait_gets_the_ref() -> None:
         assert sorted(got, key=str) == [1, *[Code.UNAVAILABLE] * 3]
 
 
-def test_a_refused_commit_frees_the_ref_before_it_is_told(serving: Serving) -> None:
+def test_a_failed_commit_unlocks_the_ref_before_its_error(serving: Serving) -> None:
     client = serving.client()
     for index in range(20):
         stream = client.write()
