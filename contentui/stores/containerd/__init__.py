@@ -1,1 +1,1 @@
-"""A containerd's content behind its socket, or that of our own service, as a store."""
+"""A client of containerd's services, or of our own server, as a store."""

@@ -1,4 +1,4 @@
-"""Many items through a few threads, answers in order, never more than a few ahead."""
+"""Maps many items with a thread pool, in order, with bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> list[R]:
-    """``work`` of each item; the first error ends it, after what runs has ended."""
+    """``work`` of each item, at most ``2 * ahead`` submitted; the first error is raised."""
     done: list[R] = []
     running: deque[Future[R]] = deque()
     for item in items:

@@ -1,4 +1,4 @@
-"""Blobs of a daemon, over all namespaces that are looked at."""
+"""A daemon's blobs, in all namespaces that are shown."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from contentui.stores.containerd.client import Client
 
 MAX_BLOBS = 5_000_000
-"""Blobs, and messages, that one listing may have."""
+"""Blobs and messages in one listing."""
 MAX_LISTED = 4 << 30
-"""Bytes that one listing may have; 5,000,000 blobs with the usual labels have fewer."""
+"""Bytes in one listing: more than 5,000,000 blobs with the usual labels."""
 
 
 class Blobs:
-    """What a daemon's Content service knows of committed content."""
+    """Calls of a daemon's content service for blobs."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -41,10 +41,10 @@ class Blobs:
         return _merged(self.each(digest))
 
     def each(self, digest: Digest) -> list[Info]:
-        """The blob as each namespace that has it knows it.
+        """The blob in each namespace that has it.
 
         Raises:
-            NotFound: none has it.
+            NotFound: no namespace has it.
         """
         found = []
         for namespace in self._client.namespaces.all():
@@ -69,7 +69,7 @@ class Blobs:
         return ContainerdReader(self._client.connection, Metadata(namespace), digest, first.size)
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str]) -> Info:
-        """Change labels by mask; nothing but a mask of labels ever leaves here.
+        """Change labels by field mask; an invalid mask is never sent.
 
         Raises:
             NotFound, InvalidArgument: as `Store.update`; a blob of several namespaces.
@@ -82,16 +82,16 @@ class Blobs:
         namespace = found[0].namespaces[0] if found[0].namespaces else ""
         request = pb.UpdateRequest(info=pb.Info(digest=digest, labels=given))
         request.update_mask.paths.extend(paths)
-        answer = self._client.request(
+        response = self._client.request(
             names.CONTENT, "Update", request, pb.UpdateResponse, namespace
         )
-        return _info(answer.info, namespace) or found[0]
+        return _info(response.info, namespace) or found[0]
 
     def delete(self, digest: Digest, seen: Info | None) -> None:
-        """Let all namespaces forget a blob.
+        """Delete a blob from all namespaces.
 
         Raises:
-            NotFound, Changed: before anything is forgotten.
+            NotFound, Changed: nothing was deleted.
         """
         found = self.each(digest)
         now = _merged(found)
@@ -107,10 +107,10 @@ class Blobs:
 
     def _info(self, digest: Digest, namespace: str) -> Info:
         request = pb.InfoRequest(digest=digest)
-        answer = self._client.request(names.CONTENT, "Info", request, pb.InfoResponse, namespace)
-        info = _info(answer.info, namespace)
+        response = self._client.request(names.CONTENT, "Info", request, pb.InfoResponse, namespace)
+        info = _info(response.info, namespace)
         if info is None or info.digest != digest:
-            raise NotFound(f"content {digest}: the service told of other content")
+            raise NotFound(f"content {digest}: the server sent another blob")
         return info
 
     def _all(self) -> Iterator[Info]:
@@ -138,17 +138,17 @@ class Blobs:
                         yield info
                 if count > MAX_BLOBS or size > MAX_LISTED:
                     raise ResourceExhausted(
-                        f"the service lists more than {MAX_BLOBS} blobs, or {MAX_LISTED} bytes"
+                        f"the server lists more than {MAX_BLOBS} blobs or {MAX_LISTED} bytes"
                     )
         finally:
             stream.cancel()
 
 
 def checked_mask(mask: Sequence[str]) -> Sequence[str]:
-    """The paths to send: never none, which would mean the same but reads like an accident.
+    """The paths to send: ``labels`` for an empty mask, which means the same.
 
     Raises:
-        InvalidArgument: a path that is no label.
+        InvalidArgument: a path that is not of labels.
     """
     for path in mask:
         named = path.startswith("labels.") and path != "labels."
@@ -163,8 +163,8 @@ def _refuse_changed(now: Info, seen: Info | None) -> None:
     if now.namespaces != seen.namespaces:
         shown = ", ".join(now.namespaces[:5])
         raise Changed(
-            f"blob {now.digest} is in other namespaces than were shown: {shown}",
-            advice="look again, then decide",
+            f"blob {now.digest} is in other namespaces than before: {shown}",
+            advice="check the blob again",
         )
     if (now.size, now.committed_ns) != (seen.size, seen.committed_ns):
         raise Changed(f"blob {now.digest} has been replaced")
@@ -174,11 +174,11 @@ def _infos(message: bytes) -> Iterator[pb.Info]:
     try:
         yield from pb.ListContentResponse.FromString(message).info
     except DecodeError:
-        yield from _sound(message)
+        yield from _decodable(message)
 
 
-def _sound(message: bytes) -> Iterator[pb.Info]:
-    """Those that can be read of a message that can't be read as a whole."""
+def _decodable(message: bytes) -> Iterator[pb.Info]:
+    """The Infos that can be decoded in a message that cannot be decoded as a whole."""
     for each in decoded(wire.submessages, message, "List"):
         try:
             yield pb.Info.FromString(each)
@@ -202,10 +202,9 @@ def _info(found: pb.Info, namespace: str) -> Info | None:
 
 
 def _merged(infos: Sequence[Info]) -> Info:
-    """One blob from what several namespaces know of it; on conflict the first one's labels.
+    """One blob from those of several namespaces; conflicting labels are the first one's.
 
-    It was committed when the last of them got it, so that a later time tells of any that removed
-    it and got it anew.
+    Its times are the latest ones, so that they change if a namespace replaces the blob.
     """
     if len(infos) == 1:
         return infos[0]

@@ -1,4 +1,4 @@
-"""Who holds which ingest, as far as the daemon's own process tells it."""
+"""The holders of ingests, found from the open files of the daemon's process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Holding:
-    """Looks into the daemon's open files, where that is the process with the files."""
+    """The ingests that a daemon has open.
+
+    Known only if the process behind the socket is the one that has the content files open.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -28,23 +31,23 @@ class Holding:
         self._open: OpenIngests | None = None
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
-        """Who holds which of ``ids``; None: it can't be known."""
+        """The holders of those of ``ids`` that are held; None if unknown."""
         held = self._held()
         if held is None:
             return None
         return {ident: self._for(ident) for ident in ids if ident in held}
 
     def completed(self, holder: Holder | None, ident: IngestId) -> Holder:
-        """A holder as a refusal told it, with what the process tells."""
+        """The holder named in a Locked error, completed with the daemon's process."""
         since = holder.since_ns if holder else 0
         if since:
             self._since[ident] = since
         with self._mutex:
-            self._look()
+            self._find_process()
             return self._holder._replace(since_ns=since)
 
     def forget(self, ident: IngestId) -> None:
-        """An ingest was removed: who holds the next one of its ref has held it for less long."""
+        """An ingest was removed: drop the time since which its ref is held."""
         self._since.pop(ident, None)
 
     def _for(self, ident: IngestId) -> Holder:
@@ -52,16 +55,16 @@ class Holding:
 
     def _held(self) -> frozenset[IngestId] | None:
         with self._mutex:
-            self._look()
+            self._find_process()
             held = self._open.held() if self._open else None
             if held is None:
-                self._generation = -1  # another process may answer now
+                self._generation = -1  # another process may listen by now
         if held is not None:
             self._since = {ident: at for ident, at in self._since.items() if ident in held}
         return held
 
-    def _look(self) -> None:
-        """Find the daemon's process, once for each connection."""
+    def _find_process(self) -> None:
+        """Find the daemon's process, once per connection."""
         if self._generation == self._client.generation:
             return
         from contentui.stores.daemon import OpenIngests, peer_pid
@@ -74,7 +77,7 @@ class Holding:
         self._generation = self._client.generation
 
     def _is_the_daemon(self, pid: int) -> bool:
-        """Whether the process behind the socket is the one with the files, not a tunnel's end."""
+        """Whether the process behind the socket has the content files open: a tunnel has not."""
         identity = self._client.server
         root = identity.root if identity.flat else os.path.dirname(identity.root)
         if root.strip("/") == "":
@@ -87,7 +90,7 @@ class Holding:
 
 
 def _target(pid: int, name: str) -> str:
-    """The file behind a descriptor; empty when it was closed meanwhile, or may not be seen."""
+    """The file of a descriptor; empty if it was closed or access is denied."""
     try:
         return os.readlink(f"/proc/{pid}/fd/{name}")
     except OSError:

@@ -1,4 +1,4 @@
-"""The image names of a daemon, and its leases: what keeps blobs."""
+"""A daemon's image names and leases: the roots that keep blobs from garbage collection."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 100_000
 MAX_LEASES = 10_000
-"""Leases of one namespace whose content is asked for: one call each."""
+"""Leases of one namespace whose resources are listed, with one call each."""
 MAX_LEASED = 1_000_000
-"""Blobs that all leases together name."""
+"""Blobs in all leases together."""
 
 
 class ContainerdImages:
     """See `contentui.content.store.ImageNames`."""
 
     def __init__(self, client: Client, refuse: Callable[[str], None]) -> None:
-        """``refuse`` raises ReadOnly where nothing may be changed."""
+        """``refuse``: raises ReadOnly if the store is read-only."""
         self._client = client
         self._refuse = refuse
 
@@ -42,7 +42,7 @@ class ContainerdImages:
         return sorted(found, key=lambda image: (image.namespace, image.name))
 
     def get(self, name: str) -> Image:
-        """Raises NotFound; InvalidArgument for a name of several namespaces."""
+        """Raises NotFound; InvalidArgument if the name exists in several namespaces."""
         found = list(self._found(name))
         if not found:
             raise no_image(name)
@@ -51,8 +51,8 @@ class ContainerdImages:
         return found[0]
 
     def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
-        """Let a name stand for content, in the one namespace that has it or is written to."""
-        self._refuse("an image can't be named")
+        """Create or update a name, in the namespace that has it or else the one to write to."""
+        self._refuse("cannot create an image name")
         check_image(name, target)
         given = None if labels is None else checked_labels(labels)
         try:
@@ -70,7 +70,7 @@ class ContainerdImages:
 
     def delete(self, name: str, *, seen: Image | None = None) -> None:
         """Raises NotFound, Changed."""
-        self._refuse("an image's name can't be deleted")
+        self._refuse("cannot delete an image name")
         found = self.get(name)
         check_unchanged(found, seen)
         request = pb.DeleteImageRequest(name=name).SerializeToString()
@@ -78,54 +78,54 @@ class ContainerdImages:
 
     def _created(self, image: pb.Image, namespace: str) -> Image:
         request = pb.CreateImageRequest(image=image)
-        answer = self._client.request(
+        response = self._client.request(
             names.IMAGES, "Create", request, pb.CreateImageResponse, namespace
         )
-        return _image(answer.image, namespace) or self.get(image.name)
+        return _image(response.image, namespace) or self.get(image.name)
 
     def _updated(self, image: pb.Image, namespace: str, *, with_labels: bool) -> Image:
         request = pb.UpdateImageRequest(image=image)
         request.update_mask.paths.extend(["target", "labels"] if with_labels else ["target"])
-        answer = self._client.request(
+        response = self._client.request(
             names.IMAGES, "Update", request, pb.UpdateImageResponse, namespace
         )
-        return _image(answer.image, namespace) or self.get(image.name)
+        return _image(response.image, namespace) or self.get(image.name)
 
     def _found(self, name: str) -> Iterator[Image]:
         for namespace in self._client.namespaces.all():
             request = pb.GetImageRequest()
             try:
                 request.name = name
-            except ValueError:  # no text: then it is no image's name
+            except ValueError:  # not UTF-8, so not an image's name
                 return
             try:
-                answer = self._client.request(
+                response = self._client.request(
                     names.IMAGES, "Get", request, pb.GetImageResponse, namespace
                 )
             except NotFound:
                 continue
-            if image := _image(answer.image, namespace):
+            if image := _image(response.image, namespace):
                 yield image
 
     def _listed(self, namespace: str) -> Iterator[Image]:
         request = pb.ListImagesRequest()
-        answer = self._client.request(
+        response = self._client.request(
             names.IMAGES, "List", request, pb.ListImagesResponse, namespace
         )
-        _check_count(answer.images, MAX_IMAGES, f"images in {namespace}")
-        for each in answer.images:
+        _check_count(response.images, MAX_IMAGES, f"images in {namespace}")
+        for each in response.images:
             if image := _image(each, namespace):
                 yield image
 
 
 def roots(client: Client, images: ContainerdImages, own: Collection[str]) -> list[Root]:
-    """All image names and all leased content, but for leases of our ``own``.
+    """All image names, and all leased content except that of our ``own`` leases.
 
-    What a flat service doesn't know keeps nothing; behind a daemon that collects, something may.
+    A server without garbage collection may lack Images and Leases; a daemon must have both.
 
     Raises:
-        ResourceExhausted: there is more than is kept in mind; a part would look like all.
-        Unimplemented: a daemon doesn't tell of its images or leases.
+        ResourceExhausted: more than the limits of this module; a part would look like all.
+        Unimplemented: a daemon without Images or Leases.
     """
     unknown = suppress(Unimplemented) if client.server.flat else nullcontext()
     found = []
@@ -142,15 +142,15 @@ def roots(client: Client, images: ContainerdImages, own: Collection[str]) -> lis
 
 def _leased(client: Client, namespace: str) -> Iterator[Root]:
     listing = leases_pb2.ListRequest()
-    answer = client.request(names.LEASES, "List", listing, leases_pb2.ListResponse, namespace)
-    _check_count(answer.leases, MAX_LEASES, f"leases in {namespace}")
-    for lease in answer.leases:
+    response = client.request(names.LEASES, "List", listing, leases_pb2.ListResponse, namespace)
+    _check_count(response.leases, MAX_LEASES, f"leases in {namespace}")
+    for lease in response.leases:
         request = leases_pb2.ListResourcesRequest(id=lease.id)
         try:
             kept = client.request(
                 names.LEASES, "ListResources", request, leases_pb2.ListResourcesResponse, namespace
             )
-        except NotFound:  # it ended meanwhile
+        except NotFound:  # it has expired meanwhile
             continue
         for resource in kept.resources:
             digest = digest_or_none(resource.id) if resource.type == "content" else None

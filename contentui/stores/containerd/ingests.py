@@ -1,4 +1,4 @@
-"""Ingests of a daemon, over all namespaces that are looked at."""
+"""A daemon's ingests, in all namespaces that are shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ENDING_S = 1.0
 
 
 class Ingests:
-    """What a daemon's Content service knows of ingests, and what we found out about them."""
+    """Calls of a daemon's content service for ingests, and the wrong digests that were found."""
 
     def __init__(self, client: Client, holding: Holding) -> None:
         self._client = client
@@ -44,7 +44,7 @@ class Ingests:
         self._ended_at: dict[IngestId, float] = {}
         self._generation = 0
 
-    # Looking
+    # Reading
 
     def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
         """All ingests that any filter matches."""
@@ -65,7 +65,7 @@ class Ingests:
         return [each and self._mark(each) for each in found] if self._refused else found
 
     def status(self, ref: str) -> Status:
-        """Raises NotFound; InvalidArgument for a ref of several namespaces."""
+        """Raises NotFound; InvalidArgument if the ref exists in several namespaces."""
         if isinstance(ref, IngestId):
             return self._by_id(ref)
         found = []
@@ -95,16 +95,16 @@ class Ingests:
         self.remove(now.namespace, now.ref)
 
     def remove(self, namespace: str, ref: str) -> None:
-        """Abort without looking."""
+        """Abort without checking."""
         self._client.call(names.CONTENT, "Abort", wire.encode_name(ref_bytes(ref)), namespace)
         self._holding.forget(ingest_id(backend_ref(namespace, ref)))
 
     def truncate(self, ref: str, seen: Status | None) -> None:
-        """Over a Write stream, the only way that a service knows; the bytes are read once more.
+        """Truncate over a Write stream, the only way; the server hashes all bytes first.
 
         Raises:
             NotFound, Locked, Changed: as `Store.truncate`.
-            FailedPrecondition: the daemon doesn't do it, since another service has its content.
+            FailedPrecondition: the daemon does not pass truncations to its proxy plugin.
         """
         now = self.status(ref)
         self._refuse_held(now)
@@ -116,20 +116,20 @@ class Ingests:
                 raise _changed(now.ref)
             self.forget(now.id)
             session.send(wire.encode_write_request(wire.WRITE))
-            session.send(wire.encode_write_request(wire.STAT))  # only this tells what became of it
+            session.send(wire.encode_write_request(wire.STAT))  # only STAT reports the new offset
             left = session.drain(HASHING_TIMEOUT_S).offset
         finally:
             session.finish()
             self.ended(now.id)
         if left:
             raise FailedPrecondition(
-                f"{visible(now.ref, 160)} keeps its bytes: this daemon has its content with "
-                "another service, and doesn't pass a truncation on",
+                f"ingest {visible(now.ref, 160)} was not truncated: this daemon does not pass "
+                "truncations to its proxy plugin",
                 advice="abort the ingest instead",
             )
 
     def probe(self, ref: str, seen: Status) -> Probe:
-        """One look, one STAT, nothing else.
+        """One Status and one STAT.
 
         Raises:
             NotFound, Changed: as `Store.probe`.
@@ -154,42 +154,41 @@ class Ingests:
         return Probe(self._mark(now), Liveness.FREE, None, digest)
 
     def refuse(self, status: Status, digest: Digest) -> None:
-        """Remember that these very bytes are the wrong ones; the service has no word for it."""
+        """Record that these bytes have the wrong digest, which the protocol cannot express."""
         if len(self._refused) >= _MAX_REFUSED:
             self._refused.clear()
         self._refused[status.id] = (status.offset, status.started_ns, digest)
 
     def forget(self, ident: IngestId) -> None:
-        """The bytes are others now."""
+        """The bytes change: drop the record of a wrong digest."""
         self._refused.pop(ident, None)
 
     def ended(self, ident: IngestId) -> None:
-        """A session of ours has ended, and the ref may be free only in a moment."""
+        """A Write stream of ours has ended; the ref may stay locked for a moment."""
         with self._mutex:
             if len(self._ended_at) > _MAX_ENDED:
                 self._ended_at.clear()
             self._ended_at[ident] = time.monotonic()
 
     def is_ending(self, ident: IngestId) -> bool:
-        """Whether a session of ours has just ended.
+        """Whether a Write stream of ours has just ended.
 
-        Behind a containerd that has its content with another service, its lock lives a little
-        longer.
+        The lock of a containerd with a proxy plugin is held a little longer than the stream.
         """
         with self._mutex:
             return time.monotonic() - self._ended_at.get(ident, float("-inf")) < _ENDING_S
 
     def marked(self, status: Status) -> Status:
-        """With what we found out about it."""
+        """With the digest that was found to be wrong."""
         return self._mark(status)
 
     def locked(self, error: Locked, ref: str, ident: IngestId) -> Locked:
-        """A refusal with what can be told about the holder."""
+        """The error with what is known about the holder."""
         holder = self._holding.completed(error.holder, ident)
         name = visible(ref, 160)
         return Locked(f"{name}: {error.message}", holder=holder, advice=error.advice)
 
-    # Inside
+    # Helpers
 
     def _listed(self, namespace: str) -> Sequence[Status]:
         message = self._client.call(names.CONTENT, "ListStatuses", b"", namespace)
@@ -230,13 +229,13 @@ class Ingests:
         holders = self._holding.holders([status.id])
         if holders and (holder := holders.get(status.id)):
             raise Locked(
-                f"{visible(status.ref, 160)}: a live writer holds this ref",
+                f"{visible(status.ref, 160)}: a writer holds this ref",
                 holder=holder,
-                advice="wait for that writer, or end it",
+                advice="wait for that writer, or stop it",
             )
 
     def _opened(self, status: Status) -> WriteStream:
-        """A Write stream at the ref, asked with one STAT."""
+        """A Write stream of the ref, after one STAT."""
         checked_ref(status.ref)
         delay = 0.005
         while True:
@@ -253,9 +252,9 @@ class Ingests:
             delay = min(delay * 2, 0.1)
 
     def _refuse_new(self, found: wire.WriteResponse, status: Status) -> None:
-        """Take back an ingest that looking made, because the one looked at had just gone.
+        """Remove an ingest that opening created because the one that was listed is gone.
 
-        Before its session ends: afterwards the ref may be another writer's.
+        Before the stream ends: afterwards the ref may be another writer's.
         """
         if found.offset == 0 and found.started_ns != status.started_ns:
             self.remove(status.namespace, status.ref)
@@ -279,8 +278,8 @@ def _not_found(ref: str) -> NotFound:
 
 def _changed(ref: str) -> Changed:
     return Changed(
-        f"ingest {visible(ref, 160)} is no longer what was shown",
-        advice="look again, then decide",
+        f"ingest {visible(ref, 160)} has changed since it was shown",
+        advice="check the ingest again",
     )
 
 

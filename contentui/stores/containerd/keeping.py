@@ -1,4 +1,7 @@
-"""What keeps content from a daemon's collector while we store it, and afterwards."""
+"""Leases and labels that protect new content from a daemon's garbage collection.
+
+Source of the rules: containerd's ``docs/garbage-collection.md``.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ if TYPE_CHECKING:
     from contentui.stores.containerd.client import Client
 
 EXPIRE = "containerd.io/gc.expire"
-"""A lease's label: when it ends by itself."""
+"""A lease's label: when it expires, RFC 3339."""
 ROOT = "containerd.io/gc.root"
-"""A blob's label, with any value: it stays, and with it all that it refers to."""
+"""A blob's label, with any value: keeps the blob and all that it refers to."""
 _GC = "containerd.io/gc."
 _SOURCE = "containerd.io/distribution.source."
 LIFE = timedelta(hours=24)
@@ -28,10 +31,10 @@ _RENEW_S = 12 * 3600.0
 
 
 class Keeping:
-    """One lease per namespace for all that this store brings in, made when it is needed.
+    """One lease per namespace for all that this store writes, created when it is needed.
 
-    It goes when the store is closed, unless an ingest was left unfinished: then it ends by itself
-    after `LIFE`, as long as a daemon keeps an ingest that has no lease (content-store.md 6.2).
+    It is deleted when the store is closed, unless an ingest was left unfinished: then it expires
+    after `LIFE`, which is as long as a daemon keeps an ingest without a lease.
     """
 
     def __init__(self, client: Client) -> None:
@@ -41,7 +44,7 @@ class Keeping:
         self._needed: set[str] = set()
 
     def lease(self, namespace: str) -> str:
-        """The lease to store under; empty where nothing is collected."""
+        """The lease to write with; empty for a server without garbage collection."""
         if self._client.server.flat:
             return ""
         with self._mutex:
@@ -49,35 +52,35 @@ class Keeping:
             known = self._leases.get(namespace)
             if known and now - known[1] < _RENEW_S and known[2] == generation:
                 return known[0]
-            lease = self._made(namespace)
+            lease = self._created(namespace)
             self._leases[namespace] = lease, now, generation
             return lease
 
     def forget(self, namespace: str) -> bool:
-        """Make another lease next time, since somebody deleted this one; whether there was one."""
+        """Create another lease next time, because this one was deleted; False if there was none."""
         with self._mutex:
             return self._leases.pop(namespace, None) is not None
 
     def own(self) -> frozenset[str]:
-        """The leases that end with this store."""
+        """The ids of this store's leases."""
         with self._mutex:
             return frozenset(lease for lease, _, _ in self._leases.values())
 
     def unfinished(self, namespace: str) -> None:
-        """An ingest in this namespace was left for another session."""
+        """Keep this namespace's lease when the store is closed: an ingest was left unfinished."""
         self._needed.add(namespace)
 
     def labels(self, given: Mapping[str, str]) -> dict[str, str]:
-        """The labels for a new blob: it stays, unless the caller decides what collectors do.
+        """The labels for a new blob: ``given``, and `ROOT` if those do not concern collection.
 
-        Content that names its registry is a part of an image, and goes with it.
+        Content with a label of its registry is part of an image and is kept by that.
         """
         if self._client.server.flat or any(key.startswith((_GC, _SOURCE)) for key in given):
             return dict(given)
         return {**given, ROOT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def close(self) -> None:
-        """Give up leases that keep nothing any more."""
+        """Delete leases that protect no unfinished ingest."""
         with self._mutex:
             leases, self._leases = self._leases, {}
         for namespace, (lease, _, generation) in leases.items():
@@ -87,13 +90,15 @@ class Keeping:
                 request = pb.DeleteRequest(id=lease).SerializeToString()
                 self._client.call(names.LEASES, "Delete", request, namespace)
             except ContentError:
-                continue  # it ends by itself
+                continue  # it expires by itself
 
-    def _made(self, namespace: str) -> str:
+    def _created(self, namespace: str) -> str:
         end = datetime.now(UTC) + LIFE
         request = pb.CreateRequest(
             id=f"contentui-{secrets.token_hex(8)}",
             labels={EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ")},
         )
-        answer = self._client.request(names.LEASES, "Create", request, pb.CreateResponse, namespace)
-        return answer.lease.id or request.id
+        response = self._client.request(
+            names.LEASES, "Create", request, pb.CreateResponse, namespace
+        )
+        return response.lease.id or request.id

@@ -1,4 +1,4 @@
-"""A daemon's socket as a store."""
+"""A daemon's socket as a store: containerd's, or our own server's."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ T = TypeVar("T")
 
 _MAX_PUT = 8 << 20
 """Bytes that go in one message with their commit."""
-_AT_ONCE = 8
+_PUT_THREADS = 8
 
 
 class ContainerdStore:
-    """What a containerd, or a service of ours, keeps; safe to use from many threads.
+    """The content of a containerd or of our own server; safe to use from many threads.
 
-    Looking never opens a Write stream (content-store.md 6.5). ``namespaces`` None: all that the
-    daemon has, asked again every few seconds. ``roots_new`` False: new blobs get no label that
-    keeps them from the daemon's collector.
+    Reading never opens a Write stream, which would rehash the ingest. ``namespaces`` None: all that
+    the daemon has, listed again every few seconds. ``roots_new`` False: new blobs get no label that
+    protects them from garbage collection.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class ContainerdStore:
 
     @property
     def namespaces(self) -> tuple[str, ...]:
-        """Those that are looked at, sorted; one without a name where there are none."""
+        """Those that are shown, sorted; one without a name for a server without namespaces."""
         return self._client.namespaces.all()
 
     @property
@@ -136,12 +136,12 @@ class ContainerdStore:
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
         """Raises NotFound, InvalidArgument."""
-        self._check_writable("a label can't be changed")
+        self._check_writable("cannot change labels")
         return self._blobs.update(digest, labels, mask)
 
     def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
-        """Let all namespaces that are looked at forget a blob. Raises NotFound, Changed."""
-        self._check_writable("a blob can't be deleted")
+        """Delete a blob from all namespaces that are shown. Raises NotFound, Changed."""
+        self._check_writable("cannot delete a blob")
         self._blobs.delete(digest, seen)
 
     def status(self, ref: str) -> Status:
@@ -157,22 +157,22 @@ class ContainerdStore:
         return self._ingests.refresh(statuses)
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
-        """Who holds which, from the daemon's open files; None where they can't be seen."""
+        """The holders, from the daemon's open files; None if those cannot be read."""
         return self._holding.holders(ids)
 
     def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
         """Raises NotFound, Changed; Locked without ``force`` where a writer is known."""
-        self._check_writable("an ingest can't be aborted")
+        self._check_writable("cannot abort an ingest")
         self._ingests.abort(ref, seen, force=force)
 
     def truncate(self, ref: str, *, seen: Status | None = None) -> None:
         """Raises NotFound, Locked, Changed."""
-        self._check_writable("an ingest can't be truncated")
+        self._check_writable("cannot truncate an ingest")
         self._ingests.truncate(ref, seen)
 
     def probe(self, ref: str, *, seen: Status) -> Probe:
         """Raises NotFound, Changed."""
-        self._check_writable("an ingest can't be probed")
+        self._check_writable("cannot probe an ingest")
         return self._ingests.probe(ref, seen)
 
     def roots(self) -> list[Root]:
@@ -180,7 +180,7 @@ class ContainerdStore:
         return roots(self._client, self._images, self._keeping.own())
 
     def usage(self) -> Usage | None:
-        """Space where the content lies, if that directory can be seen from here."""
+        """Disk space of the content directory, if it can be read from here."""
         root = self._client.server.root
         try:
             if not root or not {"blobs", "ingest"} & set(os.listdir(root)):
@@ -195,7 +195,7 @@ class ContainerdStore:
             self._keeping.close()
             self._client.connection.close()
 
-    # Bringing in
+    # Writing
 
     def writer(
         self,
@@ -209,11 +209,11 @@ class ContainerdStore:
 
         Raises:
             Locked, AlreadyExists: as `Store.writer`.
-            InvalidArgument: as `Store.writer`; a namespace must be named.
+            InvalidArgument: as `Store.writer`; the namespace to write to is not known.
         """
-        self._check_writable("nothing can be ingested")
+        self._check_writable("cannot open a writer")
         if total < 0:
-            raise InvalidArgument(f"a total of {total} bytes can't be")
+            raise InvalidArgument(f"total must not be negative: {total}")
         checked_ref(ref)
         checked_labels(labels or {})
         namespace = self._client.namespaces.for_writing()
@@ -237,12 +237,12 @@ class ContainerdStore:
         expected: Digest | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Info:
-        """Store whole content: one message, and a look at what became of it.
+        """Store a blob in one message.
 
         Raises:
             FailedPrecondition: ``data`` has another digest than ``expected``.
         """
-        self._check_writable("nothing can be stored")
+        self._check_writable("cannot store content")
         digest = Digest.of(data, expected.algorithm if expected else "sha256")
         if expected not in {None, digest}:
             raise FailedPrecondition(f"unexpected digest {digest}, expected {expected}")
@@ -265,18 +265,18 @@ class ContainerdStore:
     def put_many(
         self, items: Iterable[bytes], *, labels: Mapping[str, str] | None = None
     ) -> list[Info]:
-        """`put` for many, several at once."""
+        """`put` for many, with several threads."""
         from concurrent.futures import ThreadPoolExecutor
 
         from contentui.stores.containerd.batches import in_order
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return in_order(pool, lambda item: self.put(item, labels=labels), items, _AT_ONCE)
+        with ThreadPoolExecutor(_PUT_THREADS) as pool:
+            return in_order(pool, lambda item: self.put(item, labels=labels), items, _PUT_THREADS)
 
-    # What writers ask for
+    # For writers
 
     def status_of(self, writer: ContainerdWriter) -> Status:
-        """A writer's ingest; of one that has no directory yet, what the session told."""
+        """A writer's ingest; before it is in a listing, what its stream reported."""
         try:
             found = self._ingests.status_in(writer.namespace, writer.ref)
         except NotFound:
@@ -297,12 +297,12 @@ class ContainerdStore:
         return found._replace(offset=writer.offset, expected=expected)
 
     def committed(self, writer: ContainerdWriter, digest: Digest) -> Info:
-        """What a writer made."""
+        """The blob that a writer committed."""
         self.touched(writer)
         return self._blobs.info(digest)
 
     def refused(self, writer: ContainerdWriter, digest: Digest) -> None:
-        """A commit was refused for its digest."""
+        """A commit failed with another digest."""
         try:
             now = self._ingests.status_in(writer.namespace, writer.ref)
         except NotFound:
@@ -311,11 +311,11 @@ class ContainerdStore:
             self._ingests.refuse(now, digest)
 
     def touched(self, writer: ContainerdWriter) -> None:
-        """Its bytes are others than before."""
+        """A writer changes its bytes."""
         self._ingests.forget(ingest_id(backend_ref(writer.namespace, writer.ref)))
 
     def left(self, writer: ContainerdWriter) -> None:
-        """A session ends without having committed."""
+        """A writer ends without a commit."""
         self._ingests.ended(ingest_id(backend_ref(writer.namespace, writer.ref)))
         self._keeping.unfinished(writer.namespace)
 
@@ -323,7 +323,7 @@ class ContainerdStore:
         """The labels of a new blob."""
         return self._keeping.labels(given) if self._roots_new else dict(given)
 
-    # Inside
+    # Helpers
 
     def _writer(
         self,
@@ -346,7 +346,7 @@ class ContainerdStore:
             raise
 
     def _leased(self, namespace: str, work: Callable[[], T]) -> T:
-        """``work`` under a lease of ours; once more with another when somebody deleted it."""
+        """``work`` under a lease of ours; once more if the lease was deleted."""
         try:
             return work()
         except NotFound:
@@ -360,7 +360,7 @@ class ContainerdStore:
         return WriteStream(self._client.connection, Metadata(namespace, lease))
 
     def _has_bytes(self, writer: ContainerdWriter) -> bool:
-        """Whether a fresh session lies over bytes of an older one."""
+        """Whether a new ingest's file still has bytes of an older one."""
         try:
             return self._ingests.status_in(writer.namespace, writer.ref).offset > 0
         except NotFound:
@@ -381,7 +381,7 @@ class ContainerdStore:
         write_once(self._client.connection, request, meta)
 
     def _drop(self, namespace: str, ref: str) -> None:
-        """Remove what a `put` that failed may have left."""
+        """Remove the ingest that a failed `put` may have left."""
         from contentui.content.errors import ContentError
 
         try:

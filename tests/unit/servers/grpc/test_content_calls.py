@@ -134,9 +134,7 @@ def test_read_of_nothing_has_no_message(client: Client, store: Store) -> None:
     assert call.code() is Code.OK
 
 
-def test_read_offsets_count_from_the_start_of_the_response(
-    client: Client, store: Store
-) -> None:
+def test_read_offsets_count_from_the_start_of_the_response(client: Client, store: Store) -> None:
     mib = 1 << 20
     data = bytes(range(256)) * (3 * mib // 256) + b"end"
     digest = store.put(data).digest
