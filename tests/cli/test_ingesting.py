@@ -146,7 +146,7 @@ def test_a_signal_keeps_the_ingest_and_says_how_to_go_on(program, signum, code):
     assert out == b""
     assert "Traceback" not in err
     assert "interrupted: the ingest big is kept at" in err
-    assert f"({status.offset} bytes)" in err
+    assert f"{status.offset:,} bytes" in err
     assert "contentui ingest big --from FILE" in err
     assert program.store().holders([status.id]) == {}
     data = b"x" * MIB + b"more"
@@ -247,7 +247,7 @@ def test_a_folder_of_other_things_does_not_become_a_store(program):
     (program.folder / "home/thesis.txt").touch()
     ran = program("--store", "home", "ingest", "a", stdin=b"1")
     assert ran.code == 5
-    assert "no content store" in ran.err
+    assert "not a content store" in ran.err
     assert [path.name for path in (program.folder / "home").iterdir()] == ["thesis.txt"]
 
 
