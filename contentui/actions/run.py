@@ -154,7 +154,7 @@ class _Run:
             now = self._store.status(step.target.id)
             moving = Concern.MOVING in step.concerns
             _skip_if(reasons.ingest_changed(step.target, now, moving=moving))
-            self._store.truncate(now.id, seen=now)
+            self._store.truncate(now.id, if_match=now)
 
     def _abort(self, step: Step, shown: Status) -> None:
         """Remove an ingest; one with a live writer may change between the check and the abort."""
@@ -165,7 +165,7 @@ class _Run:
             _skip_if(reasons.ingest_changed(shown, now, moving=moving))
             force = live and self._still_held(step)
             try:
-                return self._store.abort(now.id, seen=now, force=force)
+                return self._store.abort(now.id, if_match=now, force=force)
             except Changed as error:
                 changed = error
                 if not moving:
@@ -194,11 +194,11 @@ class _Run:
         if kept is not None:
             raise _Skip(f"{kept.short()} still needs it, and was not deleted")
         self._check_needs(step, now)
-        self._store.delete(shown.digest, seen=now)
+        self._store.delete(shown.digest, if_match=now)
 
     def _untag(self, shown: Image) -> None:
         _skip_if(reasons.image_changed(shown, image_names(self._store).get(shown.name)))
-        image_names(self._store).delete(shown.name, seen=shown)
+        image_names(self._store).delete(shown.name, if_match=shown)
 
     def _check_needs(self, step: Step, now: Info) -> None:
         """Raise _Skip when something needs the blob that did not when the plan was made."""

@@ -18,6 +18,7 @@ from contentui.content.digest import Digest
 from contentui.content.errors import FailedPrecondition, InvalidArgument, NotFound, ReadOnly
 from contentui.content.helpers import image_names, put_blob, verified_chunks, write_blob
 from contentui.content.model import Descriptor
+from contentui.content.rules import GC_ROOT
 from contentui.oci.manifests import (
     DEEPEST,
     MANIFESTS,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 MOST_TEXT = 32 << 20
 """Bytes of all documents of one archive that are held in memory."""
 _MOST_HOPS = 8
-_ROOT = "containerd.io/gc.root"
-"""What a new blob is given in a containerd, so that it stays until something needs it."""
 
 
 class Imported(NamedTuple):
@@ -301,7 +300,7 @@ class Import:
         if not self._store.traits.garbage_collected:
             return
         for digest in self._new - nameless:
-            self._store.update(digest, {}, [f"labels.{_ROOT}"])
+            self._store.update(digest, {}, [f"labels.{GC_ROOT}"])
 
     def _document(self, digest: Digest) -> bytes:
         size = self._size(digest)

@@ -40,7 +40,7 @@ def probe_all(args: Namespace, context: Context, store: Store, refs: Iterable[st
         if cost := probe_cost(status, garbage_collected=store.traits.garbage_collected):
             print_note(cost)
         try:
-            probe = probe_ingest(store, status.id, seen=status)
+            probe = probe_ingest(store, status.id, if_match=status)
         except ContentError as error:
             print_error(error.message, error.advice)
             code = code or exit_for(error)

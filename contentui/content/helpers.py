@@ -272,7 +272,7 @@ def lock_holders(store: Store, ids: Iterable[IngestId]) -> Mapping[IngestId, Hol
     return None if role is None else role.holders(ids)
 
 
-def probe_ingest(store: Store, ref: str, *, seen: Status) -> Probe:
+def probe_ingest(store: Store, ref: str, *, if_match: Status) -> Probe:
     """`Probing.probe`.
 
     Raises:
@@ -280,7 +280,7 @@ def probe_ingest(store: Store, ref: str, *, seen: Status) -> Probe:
         FailedPrecondition: the store has no such role.
     """
     if (probing := store.roles.probing) is not None:
-        return probing.probe(ref, seen=seen)
+        return probing.probe(ref, if_match=if_match)
     raise FailedPrecondition(
         f"{store.name[:160]!r} can't probe an ingest", advice="look whether its offset grows"
     )
@@ -328,7 +328,7 @@ class NoImageNames:
             advice=f"name the content by its digest, {target.digest}",
         )
 
-    def delete(self, name: str, *, seen: Image | None = None) -> None:  # noqa: ARG002
+    def delete(self, name: str, *, if_match: Image | None = None) -> None:  # noqa: ARG002
         """Raises NotFound."""
         self.get(name)
 

@@ -56,7 +56,7 @@ class Traits(NamedTuple):
 class Probing(Protocol):
     """Taking the lock of a silent ingest for a moment, to learn whether somebody holds it."""
 
-    def probe(self, ref: str, *, seen: Status) -> Probe:
+    def probe(self, ref: str, *, if_match: Status) -> Probe:
         """Ask for an ingest's lock, and when it is free, what its bytes are so far.
 
         Costs reading all its bytes, and on a containerd counts as opening it, which postpones
@@ -65,7 +65,7 @@ class Probing(Protocol):
 
         Raises:
             NotFound: it is not there; nothing was made.
-            Changed: it was begun anew since ``seen``.
+            Changed: it was begun anew since ``if_match``.
         """
 
 
@@ -98,12 +98,12 @@ class ImageNames(Protocol):
         Durable when it returns. ``labels`` None: those it had.
         """
 
-    def delete(self, name: str, *, seen: Image | None = None) -> None:
+    def delete(self, name: str, *, if_match: Image | None = None) -> None:
         """Forget a name; blobs stay.
 
         Raises:
             NotFound: there is no such name.
-            Changed: it refers to another digest than in ``seen``.
+            Changed: it refers to another digest than in ``if_match``.
         """
 
 

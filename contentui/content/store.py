@@ -165,7 +165,7 @@ class IngestManager(Protocol):
     def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
         """All ingests, damaged ones included, in no promised order. Never fails for one entry."""
 
-    def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
+    def abort(self, ref: str, *, if_match: Status | None = None, force: bool = False) -> None:
         """Remove an ingest and its bytes.
 
         With ``force`` a held one too: its writer notices at its commit, which then fails, and
@@ -174,10 +174,10 @@ class IngestManager(Protocol):
         Raises:
             NotFound: it is not there.
             Locked: a live writer holds it.
-            Changed: it differs from ``seen`` (start, offset, update, damage).
+            Changed: it differs from ``if_match`` (start, offset, update, damage).
         """
 
-    def truncate(self, ref: str, *, seen: Status | None = None) -> None:
+    def truncate(self, ref: str, *, if_match: Status | None = None) -> None:
         """Drop an idle ingest's bytes and keep the ingest.
 
         Raises:
@@ -208,12 +208,12 @@ class Manager(Protocol):
             NotFound, InvalidArgument: another path; key and value longer than 4096 bytes.
         """
 
-    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
+    def delete(self, digest: Digest, *, if_match: Info | None = None) -> None:
         """Remove a blob and its labels.
 
         Raises:
             NotFound: it is not there.
-            Changed: it differs from ``seen`` in size or time of commit.
+            Changed: it differs from ``if_match`` in size or time of commit.
         """
 
 

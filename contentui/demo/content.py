@@ -8,6 +8,7 @@ import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.digest import Digest
+from contentui.content.rules import DISTRIBUTION_SOURCE, GC_REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,14 +91,13 @@ def _labelled(
     name: str, config: bytes, manifest: bytes, index: bytes, layers: tuple[Layer, ...]
 ) -> tuple[tuple[bytes, dict[str, str]], ...]:
     host, _, path = name.partition("/")
-    source = {f"containerd.io/distribution.source.{host}": path.rpartition(":")[0]}
-    gc = "containerd.io/gc.ref.content"
-    needs = {f"{gc}.config": Digest.of(config)}
-    needs |= {f"{gc}.l.{i}": layer.digest for i, layer in enumerate(layers)}
+    source = {DISTRIBUTION_SOURCE + host: path.rpartition(":")[0]}
+    needs = {f"{GC_REFERENCE}.config": Digest.of(config)}
+    needs |= {f"{GC_REFERENCE}.l.{i}": layer.digest for i, layer in enumerate(layers)}
     return (
         (config, dict(source)),
         (manifest, source | needs),
-        (index, source | {f"{gc}.m.0": Digest.of(manifest)}),
+        (index, source | {f"{GC_REFERENCE}.m.0": Digest.of(manifest)}),
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from contentui.content.digest import Digest
 from contentui.content.errors import FailedPrecondition, InvalidArgument
 from contentui.content.model import Descriptor
+from contentui.content.rules import GC_REFERENCE
 from contentui.oci.platforms import Platform
 from contentui.text import visible
 
@@ -262,5 +263,5 @@ def gc_labels(manifest: Manifest) -> dict[str, str]:
             short = child.role[0]
             key = f"{short}.{counts.get(short, 0)}"
             counts[short] = counts.get(short, 0) + 1
-        labels[f"containerd.io/gc.ref.content.{key}"] = str(child.descriptor.digest)
+        labels[f"{GC_REFERENCE}.{key}"] = str(child.descriptor.digest)
     return labels

@@ -22,6 +22,7 @@ from contentui.content.errors import (
 from contentui.content.filters import info_filter, status_filter
 from contentui.content.model import (
     Holder,
+    Image,
     Info,
     IngestId,
     Liveness,
@@ -30,23 +31,27 @@ from contentui.content.model import (
     Status,
     ingest_id,
     ref_argument,
-    ref_bytes,
 )
 from contentui.content.roles import Roles, Traits
-from contentui.stores.image_names import MemoryImages
+from contentui.content.rules import (
+    check_blob_match,
+    check_image,
+    check_image_match,
+    check_ingest_match,
+    check_ref,
+    check_total,
+    checked_labels,
+    image_not_found,
+    updated_labels,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO, Self
 
+    from contentui.content.model import Descriptor
     from contentui.content.store import Progress
 
-MAX_REF = 64 * 1024
-"""Bytes that a ref may have."""
-MAX_LABEL = 4096
-"""Bytes that a label's key and value may have together (content-store.md 1.3)."""
-MAX_LABELS = 4 << 20
-"""Bytes that all labels of a blob may have together: it must fit into a message of a listing."""
 _PIECE = 1024 * 1024
 
 
@@ -105,7 +110,7 @@ class MemoryStore:
         self._ingests: dict[IngestId, _Ingest] = {}
         self._held: dict[IngestId, Holder] = {}
         self._version = self._labels_version = 0
-        self.images = MemoryImages(clock, checked_labels)
+        self.images = MemoryImages(clock)
 
     @property
     def roles(self) -> Roles:
@@ -146,18 +151,17 @@ class MemoryStore:
         """
         with self._mutex:
             info, data = self._blob(digest)
-            changed = _masked(info.labels or {}, labels, mask)
-            info = info._replace(labels=checked_labels(changed), updated_ns=self._clock())
+            new = updated_labels(info.labels or {}, digest, labels, mask)
+            info = info._replace(labels=new, updated_ns=self._clock())
             self._blobs[digest] = info, data
             self._labels_version += 1
             return info
 
-    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
+    def delete(self, digest: Digest, *, if_match: Info | None = None) -> None:
         """Raises NotFound, Changed."""
         with self._mutex:
             info = self.info(digest)
-            if seen and (info.size, info.committed_ns) != (seen.size, seen.committed_ns):
-                raise Changed(f"blob {digest} has been replaced")
+            check_blob_match(info, if_match)
             del self._blobs[digest]
             self._version += 1
 
@@ -226,9 +230,8 @@ class MemoryStore:
         Raises:
             Locked, AlreadyExists, InvalidArgument: as `Store.writer`.
         """
-        if total < 0:
-            raise InvalidArgument(f"a total of {total} bytes can't be")
-        checked_ref(ref)
+        check_total(total)
+        check_ref(ref)
         checked_labels(labels or {})
         with self._mutex:
             if expected in self._blobs:
@@ -263,29 +266,29 @@ class MemoryStore:
         with self._mutex:
             return {ident: self._held[ident] for ident in ids if ident in self._held}
 
-    def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
+    def abort(self, ref: str, *, if_match: Status | None = None, force: bool = False) -> None:
         """Raises NotFound, Changed, and Locked without ``force``."""
         with self._mutex:
             ingest = self._ingest(ref)
             if not force:
                 self._refuse_held(ingest_id(ref))
-            _refuse_changed(ingest, seen)
+            check_ingest_match(ingest.status(), if_match, repr(ref[:160]))
             del self._ingests[ingest_id(ref)]
 
-    def truncate(self, ref: str, *, seen: Status | None = None) -> None:
+    def truncate(self, ref: str, *, if_match: Status | None = None) -> None:
         """Raises NotFound, Locked, Changed."""
         with self._mutex:
             ingest = self._ingest(ref)
             self._refuse_held(ingest_id(ref))
-            _refuse_changed(ingest, seen)
+            check_ingest_match(ingest.status(), if_match, repr(ref[:160]))
             ingest.clear(self._clock())
 
-    def probe(self, ref: str, *, seen: Status) -> Probe:
+    def probe(self, ref: str, *, if_match: Status) -> Probe:
         """Raises NotFound, Changed."""
         with self._mutex:
             ingest = self._ingest(ref)
             found = ingest.status()
-            if (found.id, found.started_ns) != (seen.id, seen.started_ns):
+            if (found.id, found.started_ns) != (if_match.id, if_match.started_ns):
                 raise Changed(f"ingest {ref[:160]!r} was begun anew", advice="look again")
             holder = self._held.get(found.id)
             if holder is not None:
@@ -340,6 +343,54 @@ class MemoryStore:
 
     def _is_current(self, ingest: _Ingest) -> bool:
         return self._ingests.get(ingest_id(ingest.ref)) is ingest
+
+
+class MemoryImages:
+    """See `contentui.content.store.ImageNames`; safe to use from many threads."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        """``clock``: wall time, ns."""
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._images: dict[str, Image] = {}
+
+    def list(self) -> list[Image]:
+        with self._mutex:
+            return [self._images[name] for name in sorted(self._images)]
+
+    def get(self, name: str) -> Image:
+        """Raises NotFound."""
+        with self._mutex:
+            return self._found(name)
+
+    def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
+        """Raises InvalidArgument."""
+        check_image(name, target)
+        checked = None if labels is None else checked_labels(labels)
+        with self._mutex:
+            now, old = self._clock(), self._images.get(name)
+            kept = old.labels if old else {}
+            image = Image(
+                name,
+                target,
+                kept if checked is None else checked,
+                old.created_ns if old else now,
+                now,
+            )
+            self._images[name] = image
+            return image
+
+    def delete(self, name: str, *, if_match: Image | None = None) -> None:
+        """Raises NotFound, Changed."""
+        with self._mutex:
+            check_image_match(self._found(name), if_match)
+            del self._images[name]
+
+    def _found(self, name: str) -> Image:
+        try:
+            return self._images[name]
+        except KeyError:
+            raise image_not_found(name) from None
 
 
 class MemoryReader:
@@ -481,87 +532,12 @@ class MemoryWriter:
         return store._add(digest, bytes(self._ingest.data), labels)  # noqa: SLF001
 
 
-def checked_ref(ref: str) -> None:
-    """Refuse a ref that no store takes.
-
-    Raises:
-        InvalidArgument: it is empty, has more than `MAX_REF` bytes, can't be bytes at all, or is
-            an `IngestId`, which names only what is there.
-    """
-    if isinstance(ref, IngestId):
-        raise InvalidArgument("an ingest is opened by its ref, not by its id")
-    try:
-        length = len(ref_bytes(ref))
-    except UnicodeEncodeError:
-        raise InvalidArgument("a ref can't hold half a surrogate pair") from None
-    if not 0 < length <= MAX_REF:
-        raise InvalidArgument(
-            f"a ref has between 1 and {MAX_REF} bytes, not {length}",
-            advice="name the ingest, for instance by the digest it will have",
-        )
-
-
-def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels to store: those with a value.
-
-    Raises:
-        InvalidArgument: an empty key, text that UTF-8 can't carry, or key and value with more than
-            `MAX_LABEL` bytes together, or all with more than `MAX_LABELS`.
-    """
-    total = 0
-    for key, value in labels.items():
-        try:
-            size = len(key.encode()) + len(value.encode())
-        except UnicodeEncodeError:
-            raise InvalidArgument(f"label {key[:40]!r} is not valid text") from None
-        if not key or size > MAX_LABEL:
-            raise InvalidArgument(
-                f"label key and value length ({size} bytes) must be between 1 and {MAX_LABEL},"
-                f" the key not empty: {key[:40]!r}"
-            )
-        total += size
-    if total > MAX_LABELS:
-        raise InvalidArgument(f"the labels of a blob have at most {MAX_LABELS} bytes together")
-    return {key: value for key, value in labels.items() if value}
-
-
 def _read(source: BinaryIO) -> bytes:
     """The source's next bytes; empty only at its end, where one that has none *yet* is not."""
     piece: bytes | None = source.read(_PIECE)
     if piece is None:
         raise BlockingIOError(errno.EAGAIN, "the source has no bytes yet and can't wait")
     return piece
-
-
-def _masked(old: Mapping[str, str], new: Mapping[str, str], mask: Sequence[str]) -> dict[str, str]:
-    """``old`` with what ``mask`` names taken from ``new``."""
-    paths = mask or ("labels",)
-    for path in paths:
-        if path != "labels" and (not path.startswith("labels.") or path == "labels."):
-            raise InvalidArgument(f"cannot update {path[:160]!r} field on content info")
-    labels = dict(old)
-    for path in paths:
-        if path == "labels":
-            labels = dict(new)
-        else:
-            labels[path[7:]] = new.get(path[7:], "")
-    return labels
-
-
-def _refuse_changed(ingest: _Ingest, seen: Status | None) -> None:
-    if seen is None:
-        return
-    now = ingest.status()
-    if (now.started_ns, now.offset, now.updated_ns, now.damage) != (
-        seen.started_ns,
-        seen.offset,
-        seen.updated_ns,
-        seen.damage,
-    ):
-        raise Changed(
-            f"ingest {ingest.ref[:160]!r} is no longer what was shown",
-            advice="look again, then decide",
-        )
 
 
 def _this_process(now: int) -> Holder:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from contentui.content.errors import ContentError, FailedPrecondition, NotFound, ReadOnly
 from contentui.content.helpers import put_blob, verified_chunks
 from contentui.content.model import Descriptor
+from contentui.content.rules import DISTRIBUTION_SOURCE, GC_ROOT
 from contentui.oci.manifests import (
     DEEPEST,
     MOST_DOCUMENTS,
@@ -48,7 +49,6 @@ SMALL_AT_ONCE = 8
 
 MOST_PARTS = 10_000
 """Blobs of one image, all platforms together."""
-_GC_ROOT = "containerd.io/gc.root"
 
 
 class Wanted(NamedTuple):
@@ -147,7 +147,7 @@ class Pull:
             )
         labels = {**self._source(), **gc_labels(manifest)}
         if not depth and self._images is None and self._store.traits.garbage_collected:
-            labels[_GC_ROOT] = rfc3339(time.time_ns()) or "now"
+            labels[GC_ROOT] = rfc3339(time.time_ns()) or "now"
         chosen = self._chosen(manifest)
         self._keep(child.descriptor, data, labels)
         for each in chosen:
@@ -216,7 +216,7 @@ class Pull:
         """The label that tells where content may be had again."""
         reference = self._registry.reference
         host = reference.host.partition(":")[0]
-        return {f"containerd.io/distribution.source.{host}": reference.repository}
+        return {DISTRIBUTION_SOURCE + host: reference.repository}
 
     def _retried(self, act: Callable[[], _T]) -> _T:
         before = self._transfer.words

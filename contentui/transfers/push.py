@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError, DataLoss, FailedPrecondition, NotFound
 from contentui.content.helpers import verified_chunks
+from contentui.content.rules import DISTRIBUTION_SOURCE
 from contentui.oci.manifests import (
     DEEPEST,
     MOST_DOCUMENTS,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 3
 _PIECE = 1 << 20
-_SOURCE = "containerd.io/distribution.source."
 
 
 class Push:
@@ -234,7 +234,7 @@ class Push:
     def _elsewhere(self, labels: Mapping[str, str]) -> str:
         """Another repository of the same registry that has a blob; the one that is most alike."""
         reference = self._registry.reference
-        named = labels.get(_SOURCE + reference.host.partition(":")[0], "")
+        named = labels.get(DISTRIBUTION_SOURCE + reference.host.partition(":")[0], "")
         others = [name for name in named.split(",") if name and name != reference.repository]
 
         def alike(name: str) -> int:

@@ -152,7 +152,7 @@ class Session:
     def probe(self, seen: Status) -> Answer:
         """Ask for an ingest's lock and its bytes, as it was shown (`Store.probe`)."""
         try:
-            probe = probe_ingest(self.store, seen.id, seen=seen)
+            probe = probe_ingest(self.store, seen.id, if_match=seen)
         except ContentError as error:
             return Answer(seen, None, error)
         finally:

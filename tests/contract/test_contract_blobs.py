@@ -180,12 +180,12 @@ def test_delete_of_nothing_is_not_found(store):
     with pytest.raises(NotFound):
         store.delete(ABSENT)
     with pytest.raises(NotFound):
-        store.delete(ABSENT, seen=store.put(b"x"))
+        store.delete(ABSENT, if_match=store.put(b"x"))
 
 
 def test_delete_takes_what_was_seen(store):
     info = store.put(b"x")
-    store.delete(info.digest, seen=info)
+    store.delete(info.digest, if_match=info)
     assert list_digests(store) == []
 
 
@@ -193,14 +193,14 @@ def test_delete_takes_what_was_seen(store):
 def test_delete_refuses_what_was_not_seen(store, field):
     info = store.put(b"x")
     with pytest.raises(Changed):
-        store.delete(info.digest, seen=info._replace(**{field: getattr(info, field) + 1}))
+        store.delete(info.digest, if_match=info._replace(**{field: getattr(info, field) + 1}))
     assert store.info(info.digest) == info
 
 
 def test_new_labels_are_no_reason_to_refuse_a_delete(store):
     info = store.put(b"x")
     store.update(info.digest, {"k": "v"})
-    store.delete(info.digest, seen=info)
+    store.delete(info.digest, if_match=info)
 
 
 def test_the_version_differs_after_blobs_came_or_went(store):

@@ -67,16 +67,16 @@ def test_what_stands_for_something_else_now_is_left_alone(store):
     seen = store.images.put("a", ONE)
     now = store.images.put("a", OTHER)
     with pytest.raises(Changed):
-        store.images.delete("a", seen=seen)
+        store.images.delete("a", if_match=seen)
     assert store.images.list() == [now]
-    store.images.delete("a", seen=now)
+    store.images.delete("a", if_match=now)
     assert store.images.list() == []
 
 
 def test_the_same_target_named_again_may_be_deleted_as_seen(store):
     seen = store.images.put("a", ONE)
     store.images.put("a", ONE)
-    store.images.delete("a", seen=seen)
+    store.images.delete("a", if_match=seen)
     assert store.images.list() == []
 
 

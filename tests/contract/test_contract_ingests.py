@@ -216,7 +216,7 @@ def test_refresh_keeps_the_order_asked_for(store, three):
 
 def test_abort_removes_an_idle_ingest(store, open_again):
     status = left_behind(store)
-    open_again().abort("r", seen=status)
+    open_again().abort("r", if_match=status)
     assert store.statuses() == []
     assert list_digests(store) == []
     with store.writer("r") as writer:
@@ -250,7 +250,7 @@ def test_a_held_ingest_is_left_alone(store, open_again, holders_pid, verb):
 def test_what_changed_since_it_was_seen_is_left_alone(store, verb, change):
     status = left_behind(store)
     with pytest.raises(Changed):
-        getattr(store, verb)("r", seen=status._replace(**change))
+        getattr(store, verb)("r", if_match=status._replace(**change))
     assert store.status("r") == status
     store.writer("r").close()  # and the ref is free
 
@@ -258,7 +258,7 @@ def test_what_changed_since_it_was_seen_is_left_alone(store, verb, change):
 def test_abort_with_force_still_compares(store):
     status = left_behind(store)
     with pytest.raises(Changed):
-        store.abort("r", seen=status._replace(offset=99), force=True)
+        store.abort("r", if_match=status._replace(offset=99), force=True)
     assert store.status("r") == status
 
 
@@ -267,8 +267,8 @@ def test_an_ingest_that_was_begun_anew_is_not_the_one_that_was_seen(store):
     store.abort("r")
     new = left_behind(store)
     with pytest.raises(Changed):
-        store.abort("r", seen=old)
-    store.abort("r", seen=new)
+        store.abort("r", if_match=old)
+    store.abort("r", if_match=new)
 
 
 def test_force_removes_a_held_ingest_and_its_writer_fails(store, open_again):
@@ -306,7 +306,7 @@ def test_force_on_an_idle_ingest(store):
 
 def test_truncate_drops_the_bytes_and_keeps_the_ingest(store, open_again):
     status = left_behind(store, total=9)
-    open_again().truncate("r", seen=status)
+    open_again().truncate("r", if_match=status)
     now = store.status("r")
     assert (now.ref, now.offset, now.total, now.id) == ("r", 0, 9, status.id)
     assert now.started_ns == status.started_ns

@@ -57,7 +57,7 @@ def life(store, ref):
     assert store.statuses() == [status]
     assert store.refresh([status]) == [status]
     assert store.status(parse_ref_argument(ref_argument(status))) == status
-    store.truncate(ref, seen=status)
+    store.truncate(ref, if_match=status)
     with store.writer(ref) as writer:
         assert set(store.holders([status.id])) == {status.id}
         writer.write(ref.encode("utf-8", "surrogateescape"))

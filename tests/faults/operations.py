@@ -267,7 +267,7 @@ def holders(store: LocalStore, place: Place) -> None:
 
 
 def probe(store: LocalStore, place: Place) -> None:
-    assert store.probe("idle", seen=store.status("idle")).digest == Digest.of(KEPT)
+    assert store.probe("idle", if_match=store.status("idle")).digest == Digest.of(KEPT)
 
 
 def list_images(store: LocalStore, place: Place) -> None:

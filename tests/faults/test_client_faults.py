@@ -203,7 +203,7 @@ def test_killed_between_and_during_polls(daemon, store):
 def test_killed_during_an_abort(daemon, store):
     begun(store, "r")
     seen = store.status("r")
-    error = frozen(daemon, lambda: store.abort("r", seen=seen))
+    error = frozen(daemon, lambda: store.abort("r", if_match=seen))
     assert isinstance(error, Unavailable), error
     assert error.message
     daemon.start()
@@ -211,7 +211,7 @@ def test_killed_during_an_abort(daemon, store):
     left = store.statuses()
     if left:
         assert (left[0].ref, left[0].offset) == ("r", MIB)
-        store.abort("r", seen=left[0])
+        store.abort("r", if_match=left[0])
     assert not store.statuses()
     fails(lambda: store.abort("r"), NotFound)
 
@@ -327,7 +327,7 @@ def test_swallowed_calls_end_in_words(proxied):
             store.statuses,
             lambda: store.status("r"),
             lambda: store.info(WANTED),
-            lambda: store.abort("r", seen=seen),
+            lambda: store.abort("r", if_match=seen),
             lambda: store.update(WANTED, {"a": "b"}, ["labels.a"]),
         ):
             fails(deed, Unavailable, 9)
@@ -343,13 +343,13 @@ def test_locked_is_not_lost(daemon, proxied):
         holder.write(b"mine")
         error = fails(lambda: store.writer("r"), Locked)
         assert not isinstance(error, Unavailable)
-        probe = store.probe("r", seen=store.status("r"))
+        probe = store.probe("r", if_match=store.status("r"))
         assert probe.liveness is Liveness.HELD
         proxy.way = Way.REFUSE
         proxy.cut()
         error = fails(lambda: store.writer("r"), Unavailable)
         assert not isinstance(error, Locked)
-        fails(lambda: store.probe("r", seen=direct.status("r")), Unavailable)
+        fails(lambda: store.probe("r", if_match=direct.status("r")), Unavailable)
         proxy.way = Way.PASS
         await_true(lambda: isinstance(quietly(lambda: store.writer("r")), Locked), 5, "telling")
         assert holder.commit().size == 4

@@ -159,7 +159,7 @@ class TestDamaged:
         assert [status.id for status in damaged] == [path.name]
         assert "was changing" not in damaged[0].damage
         argument = parse_ref_argument("id:" + id_text(damaged[0].id))
-        store.abort(argument, seen=store.status(argument))
+        store.abort(argument, if_match=store.status(argument))
         assert [status.ref for status in store.statuses()] == ["healthy"]
         looked_at(store, outside)
 

@@ -339,7 +339,7 @@ def test_hostile_refs_are_kept_exactly(tmp_path: Path, ref: str) -> None:
         argument = ref_argument(status)
         assert argument.isprintable() or argument.startswith("id:")
         assert store.status(parse_ref_argument(argument)) == status
-        store.abort(parse_ref_argument(argument), seen=status)
+        store.abort(parse_ref_argument(argument), if_match=status)
         assert store.statuses() == []
 
 
@@ -375,7 +375,7 @@ def test_a_clock_that_jumps_harms_nothing(
         monkeypatch.setattr(time, "time_ns", lambda: real() + jump_s * 10**9)
         store.update(info.digest, {"a": "c"}, ["labels.a"])
         assert store.info(info.digest).updated_ns > 0
-        store.delete(info.digest, seen=store.info(info.digest))
+        store.delete(info.digest, if_match=store.info(info.digest))
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,8 @@ def test_looking_makes_nothing_and_takes_no_lock(node: Live, store: Store) -> No
 
 def test_an_idle_ingest_is_truncated_through_the_daemon(node: Live, store: Store) -> None:
     interrupted(node, "idle", b"i" * MIB)
-    await_true(lambda: store.probe("idle", seen=found(store, "idle")).liveness is Liveness.FREE)
-    probe = store.probe("idle", seen=found(store, "idle"))
+    await_true(lambda: store.probe("idle", if_match=found(store, "idle")).liveness is Liveness.FREE)
+    probe = store.probe("idle", if_match=found(store, "idle"))
     assert probe.digest == Digest.of(b"i" * MIB)
     force(store, truncate_plan(store, found(store, "idle")))
     assert found(store, "idle").offset == 0
@@ -129,7 +129,7 @@ def test_a_probe_of_what_is_gone_makes_nothing(node: Live, store: Store) -> None
     shown = found(store, "gone")
     store.abort("gone", force=True)
     with pytest.raises(Exception, match="gone"):
-        store.probe("gone", seen=shown)
+        store.probe("gone", if_match=shown)
     assert "default/1/gone" not in node.offsets()
 
 
@@ -271,8 +271,8 @@ def test_a_blob_is_deleted_only_from_the_namespaces_in_the_plan(
     assert everything.info(digest).namespaces == ("default", "other")
     shown = everything.info(digest)
     with pytest.raises(Changed, match="other namespaces"):
-        everything.delete(digest, seen=shown._replace(namespaces=("other",)))
-    everything.delete(digest, seen=shown)
+        everything.delete(digest, if_match=shown._replace(namespaces=("other",)))
+    everything.delete(digest, if_match=shown)
 
 
 def test_deleting_in_one_namespace_leaves_the_other(node: Live, everything: Store) -> None:

@@ -289,7 +289,7 @@ def test_truncating_behind_the_proxy_fails_with_the_reason(ours: OnOurs, pull: P
     pull.process.kill()
     pull.process.communicate()
     store = open_store(f"unix://{ours.socket}?namespace=default")
-    await_true(lambda: store.probe(pull.ref, seen=found(store, pull.ref)).digest is not None)
+    await_true(lambda: store.probe(pull.ref, if_match=found(store, pull.ref)).digest is not None)
     with pytest.raises(FailedPrecondition) as caught:
         store.truncate(pull.ref)
     assert "abort" in caught.value.advice

@@ -71,7 +71,7 @@ def test_the_directory_names_the_daemon_as_holder(
 
 def test_a_probe_needs_write_access(containerd: Live) -> None:
     with LocalStore(str(containerd.content)) as store, pytest.raises(ReadOnly):
-        store.probe("half", seen=store.status("half"))
+        store.probe("half", if_match=store.status("half"))
 
 
 def test_a_daemon_that_went_away_leaves_holders_unknown(short_tmp_daemon: Live) -> None:

@@ -170,7 +170,7 @@ def test_a_stalled_pull_is_aborted_and_the_retry_succeeds(store: Store, pulls: P
 def test_a_probe_reports_that_a_live_pull_holds_it(store: Store, pulls: Pulls) -> None:
     stalled_at(pulls, MIB)
     shown = found(store, REF)
-    probe = store.probe(REF, seen=shown)
+    probe = store.probe(REF, if_match=shown)
     assert probe.liveness is Liveness.HELD
     assert probe.digest is None
     assert probe.holder
@@ -182,7 +182,7 @@ def test_a_probe_reports_that_a_live_pull_holds_it(store: Store, pulls: Pulls) -
 def test_truncating_under_a_live_pull_is_refused(store: Store, pulls: Pulls) -> None:
     pull = stalled_at(pulls, MIB)
     with pytest.raises(Locked) as caught:
-        store.truncate(REF, seen=found(store, REF))
+        store.truncate(REF, if_match=found(store, REF))
     assert "locked" in caught.value.message or "holds" in caught.value.message
     pulls.link.stalled.clear()
     assert_succeeds(pull)
@@ -192,8 +192,8 @@ def test_a_pull_that_was_killed_goes_on_where_it_was(store: Store, pulls: Pulls)
     pull = stalled_at(pulls, 3 * MIB)
     pull.kill()
     pull.communicate()
-    await_true(lambda: store.probe(REF, seen=found(store, REF)).liveness is Liveness.FREE)
-    probe = store.probe(REF, seen=found(store, REF))
+    await_true(lambda: store.probe(REF, if_match=found(store, REF)).liveness is Liveness.FREE)
+    probe = store.probe(REF, if_match=found(store, REF))
     assert probe.digest == Digest.of(IMAGE.layers[1][: 3 * MIB])
     assert probe.status.refused is None
     pulls.link.stalled.clear()
@@ -213,10 +213,10 @@ def test_wrong_bytes_fail_every_retry_until_they_are_aborted(store: Store, pulls
         failed = pulls.begin()
         assert b"unexpected commit digest" in failed.communicate()[1]
         assert failed.returncode != 0
-    await_true(lambda: store.probe(REF, seen=found(store, REF)).liveness is Liveness.FREE)
+    await_true(lambda: store.probe(REF, if_match=found(store, REF)).liveness is Liveness.FREE)
     shown = found(store, REF)
     assert (shown.offset, shown.total) == (SIZE, SIZE)
-    probe = store.probe(REF, seen=shown)
+    probe = store.probe(REF, if_match=shown)
     assert probe.digest == Digest.of(wrong)
     assert probe.status.refused == Digest.of(wrong)
     monitor = Monitor(store)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from contentui.cli.arguments import add_format, digest
 from contentui.cli.exits import Exit
 from contentui.content.errors import FailedPrecondition, InvalidArgument
+from contentui.content.rules import GC_PREFIX
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,9 +22,6 @@ EXAMPLES = """
   contentui label sha256:e3b0c442… containerd.io/gc.root=now
   contentui label sha256:e3b0c442… containerd.io/gc.root=     an empty value removes
 """
-
-_KEEPS = "containerd.io/gc."
-"""How the labels begin by which a collector keeps content (content-store.md 6.2)."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -69,7 +67,7 @@ def _replace(store: Store, name: Digest, labels: dict[str, str]) -> Info:
     if there is None:
         raise FailedPrecondition("its labels are unknown, so they can't be replaced")
     dropped = [key for key in there if key not in labels]
-    keeping = [key for key in dropped if key.startswith(_KEEPS)]
+    keeping = [key for key in dropped if key.startswith(GC_PREFIX)]
     if keeping:
         raise FailedPrecondition(
             f"--replace would drop {keeping[0]}, by which the daemon keeps content",

@@ -54,8 +54,8 @@ class AuditedStore:
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
         return self._store.update(digest, labels, mask)
 
-    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
-        self._store.delete(digest, seen=seen)
+    def delete(self, digest: Digest, *, if_match: Info | None = None) -> None:
+        self._store.delete(digest, if_match=if_match)
         self._log(f"deleted blob {digest}")
 
     def status(self, ref: str) -> Status:
@@ -64,12 +64,12 @@ class AuditedStore:
     def statuses(self, filters: Sequence[str] = ()) -> list[Status]:
         return self._store.statuses(filters)
 
-    def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
-        self._store.abort(ref, seen=seen, force=force)
+    def abort(self, ref: str, *, if_match: Status | None = None, force: bool = False) -> None:
+        self._store.abort(ref, if_match=if_match, force=force)
         self._log(f"aborted ingest {visible(ref)}")
 
-    def truncate(self, ref: str, *, seen: Status | None = None) -> None:
-        self._store.truncate(ref, seen=seen)
+    def truncate(self, ref: str, *, if_match: Status | None = None) -> None:
+        self._store.truncate(ref, if_match=if_match)
         self._log(f"truncated ingest {visible(ref)}")
 
     def writer(
@@ -101,8 +101,8 @@ class _AuditedImages:
     def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
         return self._images.put(name, target, labels)
 
-    def delete(self, name: str, *, seen: Image | None = None) -> None:
-        self._images.delete(name, seen=seen)
+    def delete(self, name: str, *, if_match: Image | None = None) -> None:
+        self._images.delete(name, if_match=if_match)
         self._log(f"deleted image name {visible(name)}")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import InvalidArgument
 from contentui.content.filters import compile_filters
+from contentui.content.rules import GC_EXPIRE
 from contentui.protocol import names
 from contentui.protocol.leases_pb2 import (
     AddResourceRequest,
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
     import grpc
 
-EXPIRE = "containerd.io/gc.expire"
-"""The label with the time (RFC 3339) at which a lease expires."""
 MAX_LEASES = 1024
 MAX_RESOURCES = 16_384
 """Of one lease."""
@@ -167,11 +166,11 @@ def leases_service(leases: Leases) -> grpc.GenericRpcHandler:
 
 
 def expiry(labels: Mapping[str, str]) -> float | None:
-    """Seconds since 1970 at which a lease expires; None without a valid `EXPIRE` label."""
+    """Seconds since 1970 at which a lease expires; None without a valid `GC_EXPIRE` label."""
     from datetime import datetime
 
     try:
-        at = datetime.fromisoformat(labels[EXPIRE])
+        at = datetime.fromisoformat(labels[GC_EXPIRE])
     except (KeyError, ValueError):
         return None
     return None if at.tzinfo is None else at.timestamp()

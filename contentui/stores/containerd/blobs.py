@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from contentui.content.errors import Changed, InvalidArgument, NotFound, ResourceExhausted
+from contentui.content.errors import InvalidArgument, NotFound, ResourceExhausted
 from contentui.content.filters import info_filter
 from contentui.content.model import Info
+from contentui.content.rules import check_blob_match, checked_labels
 from contentui.protocol import content_pb2 as pb
 from contentui.protocol import names, wire
 from contentui.protocol.times import to_ns
@@ -16,7 +17,6 @@ from contentui.stores.containerd.messages import decoded, digest_or_none
 from contentui.stores.containerd.namespaces import ambiguous
 from contentui.stores.containerd.reader import ContainerdReader
 from contentui.stores.containerd.transport import Metadata
-from contentui.stores.memory import checked_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +87,7 @@ class Blobs:
         )
         return _info(response.info, namespace) or found[0]
 
-    def delete(self, digest: Digest, seen: Info | None) -> None:
+    def delete(self, digest: Digest, if_match: Info | None) -> None:
         """Delete a blob from all namespaces.
 
         Raises:
@@ -95,7 +95,7 @@ class Blobs:
         """
         found = self.each(digest)
         now = _merged(found)
-        _refuse_changed(now, seen)
+        check_blob_match(now, if_match)
         request = wire.encode_name(digest.encode())
         for info in found:
             namespace = info.namespaces[0] if info.namespaces else ""
@@ -155,19 +155,6 @@ def checked_mask(mask: Sequence[str]) -> Sequence[str]:
         if path != "labels" and not named:
             raise InvalidArgument(f"cannot update {path[:160]!r} field on content info")
     return mask or ("labels",)
-
-
-def _refuse_changed(now: Info, seen: Info | None) -> None:
-    if seen is None:
-        return
-    if now.namespaces != seen.namespaces:
-        shown = ", ".join(now.namespaces[:5])
-        raise Changed(
-            f"blob {now.digest} is in other namespaces than before: {shown}",
-            advice="check the blob again",
-        )
-    if (now.size, now.committed_ns) != (seen.size, seen.committed_ns):
-        raise Changed(f"blob {now.digest} has been replaced")
 
 
 def _infos(message: bytes) -> Iterator[pb.Info]:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from contentui.content.errors import AlreadyExists, NotFound, ResourceExhausted
 from contentui.content.model import Descriptor, Image, Root
+from contentui.content.rules import check_image, check_image_match, checked_labels, image_not_found
 from contentui.protocol import images_pb2 as pb
 from contentui.protocol import leases_pb2, names
 from contentui.protocol.times import to_ns
 from contentui.stores.containerd.errors import Unimplemented
 from contentui.stores.containerd.messages import digest_or_none
 from contentui.stores.containerd.namespaces import ambiguous
-from contentui.stores.image_names import check_image, check_unchanged, no_image
-from contentui.stores.memory import checked_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sized
@@ -45,7 +44,7 @@ class ContainerdImages:
         """Raises NotFound; InvalidArgument if the name exists in several namespaces."""
         found = list(self._found(name))
         if not found:
-            raise no_image(name)
+            raise image_not_found(name)
         if len(found) > 1:
             raise ambiguous(f"image {name}", [image.namespace for image in found])
         return found[0]
@@ -68,11 +67,11 @@ class ContainerdImages:
         except AlreadyExists:
             return self._updated(image, namespace, with_labels=given is not None)
 
-    def delete(self, name: str, *, seen: Image | None = None) -> None:
+    def delete(self, name: str, *, if_match: Image | None = None) -> None:
         """Raises NotFound, Changed."""
         self._refuse("cannot delete an image name")
         found = self.get(name)
-        check_unchanged(found, seen)
+        check_image_match(found, if_match)
         request = pb.DeleteImageRequest(name=name).SerializeToString()
         self._client.call(names.IMAGES, "Delete", request, found.namespace)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from contentui.content.errors import Changed, FailedPrecondition, Locked, NotFound
 from contentui.content.filters import status_filter
 from contentui.content.model import IngestId, Liveness, Probe, backend_ref, ingest_id, ref_bytes
+from contentui.content.rules import check_ingest_match, check_ref
 from contentui.protocol import names, wire
 from contentui.stores.containerd.messages import digest_or_none
 from contentui.stores.containerd.namespaces import ambiguous
 from contentui.stores.containerd.statuses import StatusDecoder
 from contentui.stores.containerd.transport import Metadata
 from contentui.stores.containerd.write_stream import HASHING_TIMEOUT_S, WriteStream
-from contentui.stores.memory import checked_ref
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ class Ingests:
         found = self._marked(found)
         return [status for status in found if matches(status)] if matches else found
 
-    def refresh(self, seen: Sequence[Status]) -> list[Status | None]:
-        """Each of ``seen`` as it is now: one ListStatuses for each of their namespaces."""
-        if not seen:
+    def refresh(self, statuses: Sequence[Status]) -> list[Status | None]:
+        """Each of ``statuses`` as it is now: one ListStatuses for each of their namespaces."""
+        if not statuses:
             return []
         now: dict[IngestId, Status] = {}
-        for name in sorted({status.namespace for status in seen}):
+        for name in sorted({status.namespace for status in statuses}):
             now.update((status.id, status) for status in self._listed(name))
-        found = [now.get(status.id) for status in seen]
+        found = [now.get(status.id) for status in statuses]
         return [each and self._mark(each) for each in found] if self._refused else found
 
     def status(self, ref: str) -> Status:
@@ -86,12 +86,12 @@ class Ingests:
 
     # Changing
 
-    def abort(self, ref: str, seen: Status | None, *, force: bool) -> None:
+    def abort(self, ref: str, if_match: Status | None, *, force: bool) -> None:
         """Raises NotFound, Changed, and Locked without ``force`` where a writer is known."""
         now = self.status(ref)
         if not force:
             self._refuse_held(now)
-        _refuse_changed(now, seen)
+        check_ingest_match(now, if_match, visible(ref, 160))
         self.remove(now.namespace, now.ref)
 
     def remove(self, namespace: str, ref: str) -> None:
@@ -99,7 +99,7 @@ class Ingests:
         self._client.call(names.CONTENT, "Abort", wire.encode_name(ref_bytes(ref)), namespace)
         self._holding.forget(ingest_id(backend_ref(namespace, ref)))
 
-    def truncate(self, ref: str, seen: Status | None) -> None:
+    def truncate(self, ref: str, if_match: Status | None) -> None:
         """Truncate over a Write stream, the only way; the server hashes all bytes first.
 
         Raises:
@@ -108,7 +108,7 @@ class Ingests:
         """
         now = self.status(ref)
         self._refuse_held(now)
-        _refuse_changed(now, seen)
+        check_ingest_match(now, if_match, visible(ref, 160))
         session = self._opened(now)
         try:
             self._refuse_new(session.last, now)
@@ -128,14 +128,14 @@ class Ingests:
                 advice="abort the ingest instead",
             )
 
-    def probe(self, ref: str, seen: Status) -> Probe:
+    def probe(self, ref: str, if_match: Status) -> Probe:
         """One Status and one STAT.
 
         Raises:
             NotFound, Changed: as `Store.probe`.
         """
         now = self.status(ref)
-        if (now.id, now.started_ns) != (seen.id, seen.started_ns):
+        if (now.id, now.started_ns) != (if_match.id, if_match.started_ns):
             raise Changed(f"ingest {visible(now.ref, 160)} was begun anew", advice="look again")
         try:
             session = self._opened(now)
@@ -236,7 +236,7 @@ class Ingests:
 
     def _opened(self, status: Status) -> WriteStream:
         """A Write stream of the ref, after one STAT."""
-        checked_ref(status.ref)
+        check_ref(status.ref)
         delay = 0.005
         while True:
             session = WriteStream(self._client.connection, Metadata(status.namespace))
@@ -281,15 +281,3 @@ def _changed(ref: str) -> Changed:
         f"ingest {visible(ref, 160)} has changed since it was shown",
         advice="check the ingest again",
     )
-
-
-def _refuse_changed(now: Status, seen: Status | None) -> None:
-    if seen is None:
-        return
-    if (now.started_ns, now.offset, now.updated_ns, now.damage) != (
-        seen.started_ns,
-        seen.offset,
-        seen.updated_ns,
-        seen.damage,
-    ):
-        raise _changed(now.ref)

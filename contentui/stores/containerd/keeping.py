@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import ContentError
+from contentui.content.rules import DISTRIBUTION_SOURCE, GC_EXPIRE, GC_PREFIX, GC_ROOT
 from contentui.protocol import leases_pb2 as pb
 from contentui.protocol import names
 
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
     from contentui.stores.containerd.client import Client
 
-EXPIRE = "containerd.io/gc.expire"
-"""A lease's label: when it expires, RFC 3339."""
-ROOT = "containerd.io/gc.root"
-"""A blob's label, with any value: keeps the blob and all that it refers to."""
-_GC = "containerd.io/gc."
-_SOURCE = "containerd.io/distribution.source."
 LIFE = timedelta(hours=24)
 _RENEW_S = 12 * 3600.0
 
@@ -71,13 +66,15 @@ class Keeping:
         self._needed.add(namespace)
 
     def labels(self, given: Mapping[str, str]) -> dict[str, str]:
-        """The labels for a new blob: ``given``, and `ROOT` if those do not concern collection.
+        """The labels for a new blob: ``given``, and `GC_ROOT` if those do not concern collection.
 
         Content with a label of its registry is part of an image and is kept by that.
         """
-        if self._client.server.flat or any(key.startswith((_GC, _SOURCE)) for key in given):
+        if self._client.server.flat or any(
+            key.startswith((GC_PREFIX, DISTRIBUTION_SOURCE)) for key in given
+        ):
             return dict(given)
-        return {**given, ROOT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        return {**given, GC_ROOT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     def close(self) -> None:
         """Delete leases that protect no unfinished ingest."""
@@ -96,7 +93,7 @@ class Keeping:
         end = datetime.now(UTC) + LIFE
         request = pb.CreateRequest(
             id=f"contentui-{secrets.token_hex(8)}",
-            labels={EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            labels={GC_EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ")},
         )
         response = self._client.request(
             names.LEASES, "Create", request, pb.CreateResponse, namespace

@@ -12,13 +12,13 @@ from contentui.content.digest import HEX_LENGTHS, Digest
 from contentui.content.errors import (
     AlreadyExists,
     FailedPrecondition,
-    InvalidArgument,
     Locked,
     NotFound,
     ReadOnly,
 )
 from contentui.content.model import Status, Usage, backend_ref, ingest_id
 from contentui.content.roles import Roles, Traits
+from contentui.content.rules import check_ref, check_total, checked_labels
 from contentui.protocol import wire
 from contentui.stores.containerd.blobs import Blobs
 from contentui.stores.containerd.client import Client
@@ -29,7 +29,6 @@ from contentui.stores.containerd.keeping import Keeping
 from contentui.stores.containerd.transport import UNARY_TIMEOUT_S, Metadata
 from contentui.stores.containerd.write_stream import WriteStream, write_once
 from contentui.stores.containerd.writer import ContainerdWriter
-from contentui.stores.memory import checked_labels, checked_ref
 from contentui.stores.source import UNIX, Source
 from contentui.text import visible
 
@@ -139,10 +138,10 @@ class ContainerdStore:
         self._check_writable("cannot change labels")
         return self._blobs.update(digest, labels, mask)
 
-    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
+    def delete(self, digest: Digest, *, if_match: Info | None = None) -> None:
         """Delete a blob from all namespaces that are shown. Raises NotFound, Changed."""
         self._check_writable("cannot delete a blob")
-        self._blobs.delete(digest, seen)
+        self._blobs.delete(digest, if_match)
 
     def status(self, ref: str) -> Status:
         """Raises NotFound."""
@@ -160,20 +159,20 @@ class ContainerdStore:
         """The holders, from the daemon's open files; None if those cannot be read."""
         return self._holding.holders(ids)
 
-    def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
+    def abort(self, ref: str, *, if_match: Status | None = None, force: bool = False) -> None:
         """Raises NotFound, Changed; Locked without ``force`` where a writer is known."""
         self._check_writable("cannot abort an ingest")
-        self._ingests.abort(ref, seen, force=force)
+        self._ingests.abort(ref, if_match, force=force)
 
-    def truncate(self, ref: str, *, seen: Status | None = None) -> None:
+    def truncate(self, ref: str, *, if_match: Status | None = None) -> None:
         """Raises NotFound, Locked, Changed."""
         self._check_writable("cannot truncate an ingest")
-        self._ingests.truncate(ref, seen)
+        self._ingests.truncate(ref, if_match)
 
-    def probe(self, ref: str, *, seen: Status) -> Probe:
+    def probe(self, ref: str, *, if_match: Status) -> Probe:
         """Raises NotFound, Changed."""
         self._check_writable("cannot probe an ingest")
-        return self._ingests.probe(ref, seen)
+        return self._ingests.probe(ref, if_match)
 
     def roots(self) -> list[Root]:
         """Image names and leases."""
@@ -212,9 +211,8 @@ class ContainerdStore:
             InvalidArgument: as `Store.writer`; the namespace to write to is not known.
         """
         self._check_writable("cannot open a writer")
-        if total < 0:
-            raise InvalidArgument(f"total must not be negative: {total}")
-        checked_ref(ref)
+        check_total(total)
+        check_ref(ref)
         checked_labels(labels or {})
         namespace = self._client.namespaces.for_writing()
         ident = ingest_id(backend_ref(namespace, ref))

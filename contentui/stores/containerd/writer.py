@@ -14,10 +14,10 @@ from contentui.content.errors import (
     InvalidArgument,
 )
 from contentui.content.model import ref_bytes
+from contentui.content.rules import checked_labels
 from contentui.protocol import wire
 from contentui.stores.containerd.messages import digest_or_none
 from contentui.stores.containerd.write_stream import HASHING_TIMEOUT_S
-from contentui.stores.memory import checked_labels
 from contentui.text import visible
 
 if TYPE_CHECKING:

@@ -204,7 +204,7 @@ class Blobs:
                 files.close(fd)
                 raise
 
-    def delete(self, digest: Digest, seen: Info | None) -> None:
+    def delete(self, digest: Digest, if_match: Info | None) -> None:
         """Raises NotFound, Changed.
 
         The file goes first, so that a disk without a free block can be freed; labels that can't
@@ -212,10 +212,10 @@ class Blobs:
         """
         with files.map_errors(f"deleting {digest}"):
             if not self._labels.digests_with_rows([digest]):
-                self._unlink(digest, seen)
+                self._unlink(digest, if_match)
                 return
             with self.names.naming_lock_unless_full():
-                self._unlink(digest, seen)
+                self._unlink(digest, if_match)
                 with contextlib.suppress(ContentError, OSError):
                     self._labels.write([], [digest], 0)
 
@@ -317,14 +317,14 @@ class Blobs:
 
     # -- names
 
-    def _unlink(self, digest: Digest, seen: Info | None) -> None:
+    def _unlink(self, digest: Digest, if_match: Info | None) -> None:
         found = self.names.stat(digest)
         if found is None:
             self._sync_directory(digest)
             raise _missing(digest)
-        if seen is not None and (found.st_size, found.st_mtime_ns) != (
-            seen.size,
-            seen.committed_ns,
+        if if_match is not None and (found.st_size, found.st_mtime_ns) != (
+            if_match.size,
+            if_match.committed_ns,
         ):
             raise Changed(f"{digest} is not the blob that was shown: it was stored anew since")
         directory = self.names.of(digest.algorithm).fd()

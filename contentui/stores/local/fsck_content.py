@@ -129,7 +129,7 @@ def abort_ingest(place: OpenStore, finding: Finding) -> None:
         raise NotFound("it is gone")
     if not is_old(changed_ns):
         raise Changed("something has changed in it since it was found")
-    place.store.abort(IngestId(status.id), seen=status)
+    place.store.abort(IngestId(status.id), if_match=status)
 
 
 # -- blobs

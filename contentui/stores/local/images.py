@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.content.model import Descriptor, Image
+from contentui.content.rules import check_image, check_image_match, checked_labels, image_not_found
 from contentui.stores import files
-from contentui.stores.image_names import check_image, check_unchanged, no_image
 from contentui.stores.local.database import Schema
-from contentui.stores.local.labels import checked_labels, encode_labels
+from contentui.stores.local.labels import encode_labels
 
 if TYPE_CHECKING:
     import sqlite3
@@ -71,12 +71,12 @@ class LocalImages:
         """Raises NotFound."""
         for row in self._rows(_SELECT + " WHERE name = ?", _text(name)):
             return _image(row)
-        raise no_image(name)
+        raise image_not_found(name)
 
     def put(self, name: str, target: Descriptor, labels: Mapping[str, str] | None = None) -> Image:
         """Raises InvalidArgument, ReadOnly."""
         check_image(name, target)
-        new = None if labels is None else checked_labels(labels)
+        new: Mapping[str, str] | None = None if labels is None else checked_labels(labels)
         self._prepare()
         with files.map_errors("naming an image"), self._transaction(make=True) as connection:
             old = _found(connection, name)
@@ -89,19 +89,19 @@ class LocalImages:
             )
             return image
 
-    def delete(self, name: str, *, seen: Image | None = None) -> None:
+    def delete(self, name: str, *, if_match: Image | None = None) -> None:
         """Raises NotFound, Changed, ReadOnly."""
         self._prepare()
         if not self._exists():
-            raise no_image(name)
+            raise image_not_found(name)
         with (
             files.map_errors("deleting an image's name"),
             self._transaction(make=False) as connection,
         ):
             found = _found(connection, name)
             if found is None:
-                raise no_image(name)
-            check_unchanged(found, seen)
+                raise image_not_found(name)
+            check_image_match(found, if_match)
             connection.execute("DELETE FROM images WHERE name = ?", (_text(name),))
 
     def _exists(self) -> bool:
@@ -150,7 +150,7 @@ def _text(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise no_image(name) from None
+        raise image_not_found(name) from None
     return name
 
 

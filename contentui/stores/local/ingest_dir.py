@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, DataLoss, FailedPrecondition, NotFound
 from contentui.content.model import IngestId, Status, ingest_id, ref_bytes, split_backend_ref
+from contentui.content.rules import REF_LIMIT
 from contentui.stores import files
 from contentui.stores.files import READ, read_file, write_file
 from contentui.stores.local.timestamps import format_timestamp, parse_timestamp
@@ -24,8 +25,6 @@ from contentui.stores.local.timestamps import format_timestamp, parse_timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REF_LIMIT = 64 * 1024
-"""The longest ref, bytes."""
 
 # The expected digest and the digest of refused bytes are rare. Each is in a file of its own, and a
 # mode bit of ``data``, which is examined anyway, shows whether to open it.
@@ -163,22 +162,6 @@ def client_status(status: Status) -> Status:
         return status
     namespace, ref = split_backend_ref(status.ref)
     return status._replace(ref=ref, namespace=namespace) if namespace else status
-
-
-def difference(seen: Status, found: Status, *, held: bool) -> str:
-    """How an ingest differs from the status that was shown, for a message; empty if it does not.
-
-    ``held``: a live writer changes offset and time, so only ref and start are compared.
-    """
-    if (found.id, found.ref, found.started_ns) != (seen.id, seen.ref, seen.started_ns):
-        return "it was begun anew"
-    if held:
-        return ""
-    if found.offset != seen.offset:
-        return f"its offset went from {seen.offset} to {found.offset}"
-    if found.damage != seen.damage:
-        return f"it is {found.damage or 'sound now'}"
-    return "it was opened or written to" if found.updated_ns != seen.updated_ns else ""
 
 
 def mark_refused(

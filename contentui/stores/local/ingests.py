@@ -18,6 +18,7 @@ from contentui.content.model import (
     backend_ref,
     ingest_id,
 )
+from contentui.content.rules import check_ingest_match
 from contentui.stores import files
 from contentui.stores.local import ingest_dir
 from contentui.stores.local.blobs import already_exists
@@ -152,7 +153,7 @@ class Ingests:
                 labels=labels,
             )
 
-    def abort(self, ref: str, *, seen: Status | None, force: bool) -> None:
+    def abort(self, ref: str, *, if_match: Status | None, force: bool) -> None:
         """Raises NotFound, Locked, Changed."""
         ingest, name = ingest_id(ref), _display(ref)
         with files.map_errors(f"aborting ingest {name}"):
@@ -165,7 +166,7 @@ class Ingests:
                     if not force:
                         raise
                     held = True
-                self._compare(ingest, name, seen, held=held)
+                self._compare(ingest, name, if_match, held=held)
                 directory = self.directory.fd()
                 try:
                     files.remove_tree(ingest, directory)
@@ -173,7 +174,7 @@ class Ingests:
                     raise NotFound(f"ingest {name} is gone already") from None
                 os.fsync(directory)
 
-    def truncate(self, ref: str, *, seen: Status | None) -> None:
+    def truncate(self, ref: str, *, if_match: Status | None) -> None:
         """Raises NotFound, Locked, Changed."""
         from contentui.stores.local.writer import LocalWriter
 
@@ -181,7 +182,7 @@ class Ingests:
         with files.map_errors(f"truncating ingest {name}"):
             self._check_exists(ingest, name)
             with self._lock_unless_full(ingest, ref) as lock:
-                found = self._compare(ingest, name, seen, held=False)
+                found = self._compare(ingest, name, if_match, held=False)
                 if found.damage or ingest_id(found.ref) != ingest:
                     raise Changed(
                         f"ingest {name} is damaged: {found.damage}",
@@ -202,17 +203,17 @@ class Ingests:
                 ) as writer:
                     writer.truncate(0)
 
-    def probe(self, ref: str, *, seen: Status) -> Probe:
+    def probe(self, ref: str, *, if_match: Status) -> Probe:
         """Try the lock, and hash the bytes of an ingest that is free. Raises NotFound, Changed."""
         ingest, name = ingest_id(ref), _display(ref)
         with files.map_errors(f"probing ingest {name}"):
             self._check_exists(ingest, name)
             lock = self._lock_or_refusal(ingest, ref)
             if isinstance(lock, Locked):
-                found = self._compare(ingest, name, seen, held=True)
+                found = self._compare(ingest, name, if_match, held=True)
                 return Probe(found, Liveness.HELD, lock.holder)
             with lock:
-                found = self._compare(ingest, name, seen, held=True)
+                found = self._compare(ingest, name, if_match, held=True)
                 return _probe_free(found, self.directory.fd())
 
     # -- locks
@@ -312,18 +313,19 @@ class Ingests:
                 return
         raise NotFound(f"there is no ingest {name}")
 
-    def _compare(self, ingest: IngestId, name: str, seen: Status | None, *, held: bool) -> Status:
-        """The ingest as it is now. Raises NotFound, and Changed if it differs from ``seen``.
+    def _compare(
+        self, ingest: IngestId, name: str, if_match: Status | None, *, held: bool
+    ) -> Status:
+        """The ingest as it is now. Raises NotFound, and Changed if it differs from ``if_match``.
 
         The bytes of a held one may change at any time: then only ref and start are compared.
         """
         found = read_status(ingest, self.directory.fd())
-        if found is not None and found.damage and (seen is None or not seen.damage):
+        if found is not None and found.damage and (if_match is None or not if_match.damage):
             found = read_sound_status(ingest, self.directory.fd())
         if found is None:
             raise NotFound(f"ingest {name} is gone already")
-        if seen is not None and (difference := ingest_dir.difference(seen, found, held=held)):
-            raise Changed(f"ingest {name} changed since it was shown: {difference}")
+        check_ingest_match(found, if_match, name, held=held)
         return found
 
 

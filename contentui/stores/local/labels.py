@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from contentui.content.errors import (
     ContentError,
     FailedPrecondition,
-    InvalidArgument,
     Unavailable,
 )
+from contentui.content.rules import ALL_LABELS_LIMIT, checked_labels
 from contentui.stores import forks
 from contentui.stores.local.database import Schema
 from contentui.stores.local.locks import HolderStopped
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
     _Query = tuple[str, Sequence[str]]
 
-LABEL_LIMIT = 4096
-"""Bytes that a label's key and value may have together (content-store.md 1.3)."""
-ALL_LABELS_LIMIT = 4 << 20
-"""Bytes that all labels of a blob may have together: it must fit into a message of a listing."""
 LABELS = Schema(
     "labels.db",
     {
@@ -80,51 +76,6 @@ class AllLabels(NamedTuple):
 
 _NONE: Mapping[str, str] = {}
 UNKNOWN = AllLabels({}, complete=False)
-
-
-def checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
-    """Those with a value: an empty one means none (content-store.md 4.4).
-
-    Raises:
-        InvalidArgument: an empty key, no text, a key and value of over 4096 bytes, or too many.
-    """
-    total = 0
-    for key, value in labels.items():
-        if not key:
-            raise InvalidArgument("a label without a key", advice="write it as key=value")
-        try:
-            size = len(key.encode()) + len(value.encode())
-        except UnicodeEncodeError:
-            raise InvalidArgument(f"label {key[:64]!r} is not text") from None
-        if size > LABEL_LIMIT:
-            raise InvalidArgument(
-                f"label {key[:64]!r} is longer than {LABEL_LIMIT} bytes",
-                advice="key and value count together",
-            )
-        total += size
-    if total > ALL_LABELS_LIMIT:
-        raise InvalidArgument(
-            f"the labels of a blob have at most {ALL_LABELS_LIMIT} bytes together"
-        )
-    return {key: value for key, value in labels.items() if value}
-
-
-def masked_changes(
-    digest: Digest, labels: Mapping[str, str], mask: Sequence[str]
-) -> dict[str, str | None] | None:
-    """What a field mask changes, key by key; None: all labels are replaced.
-
-    Raises InvalidArgument for another path (content-store.md 4.4).
-    """
-    changes: dict[str, str | None] = {}
-    for path in mask:
-        field, _, key = path.partition(".")
-        if field != "labels" or (not key and "." in path):
-            raise InvalidArgument(f"cannot update {path!r} field on content info {digest}")
-        changes[key] = labels.get(key) or None
-    if "" in changes:  # the whole field is named
-        return None
-    return changes if mask else None
 
 
 class Labels:

@@ -7,14 +7,19 @@ import os
 import threading
 from typing import TYPE_CHECKING, Self
 
-from contentui.content.errors import InvalidArgument, NotFound, ReadOnly
-from contentui.content.model import IngestId, Usage, ref_bytes
+from contentui.content.errors import NotFound, ReadOnly
+from contentui.content.model import IngestId, Usage
 from contentui.content.roles import Roles, Traits
+from contentui.content.rules import (
+    check_ref,
+    check_total,
+    checked_labels,
+    label_changes,
+)
 from contentui.stores import files, forks
 from contentui.stores.local.blobs import Blobs, FileReader
-from contentui.stores.local.ingest_dir import REF_LIMIT
 from contentui.stores.local.ingests import Ingests
-from contentui.stores.local.labels import Labels, checked_labels, masked_changes
+from contentui.stores.local.labels import Labels
 from contentui.stores.local.locks import NamingLock
 from contentui.stores.local.ownership import Ownership
 from contentui.text import visible
@@ -27,9 +32,6 @@ if TYPE_CHECKING:
     from contentui.stores.local.images import LocalImages
     from contentui.stores.local.ownership import OwnershipLock
     from contentui.stores.local.writer import LocalWriter
-
-MAX_TOTAL = (1 << 63) - 1
-"""The largest total, bytes: an int64, as in containerd's API and as the size of a file."""
 
 
 class LocalStore:
@@ -196,7 +198,7 @@ class LocalStore:
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
         self._check_writable()
         self._blobs.info(digest)
-        change = masked_changes(digest, labels, mask)
+        change = label_changes(digest, labels, mask)
         new = checked_labels(labels if change is None else {k: v or "" for k, v in change.items()})
         self._prepare()
         return self._blobs.update(digest, change, new)
@@ -210,9 +212,9 @@ class LocalStore:
         self._check_writable()
         return self._blobs.names.drop_orphan_labels(digests)
 
-    def delete(self, digest: Digest, *, seen: Info | None = None) -> None:
+    def delete(self, digest: Digest, *, if_match: Info | None = None) -> None:
         self._check_writable()
-        self._blobs.delete(digest, seen)
+        self._blobs.delete(digest, if_match)
 
     def put(
         self,
@@ -242,9 +244,8 @@ class LocalStore:
         expected: Digest | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> LocalWriter:
-        _check_ref(ref)
-        if not 0 <= total <= MAX_TOTAL:
-            raise InvalidArgument(f"total must be between 0 and 2^63-1 bytes: {total}")
+        check_ref(ref)
+        check_total(total)
         labels = checked_labels(labels or {})
         self._prepare()
         return self._ingests.writer(ref, total=total, expected=expected, labels=labels)
@@ -273,17 +274,17 @@ class LocalStore:
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
         return self._ingests.holders(ids)
 
-    def abort(self, ref: str, *, seen: Status | None = None, force: bool = False) -> None:
+    def abort(self, ref: str, *, if_match: Status | None = None, force: bool = False) -> None:
         self._check_writable()
-        self._ingests.abort(ref, seen=seen, force=force)
+        self._ingests.abort(ref, if_match=if_match, force=force)
 
-    def truncate(self, ref: str, *, seen: Status | None = None) -> None:
+    def truncate(self, ref: str, *, if_match: Status | None = None) -> None:
         self._check_writable()
-        self._ingests.truncate(ref, seen=seen)
+        self._ingests.truncate(ref, if_match=if_match)
 
-    def probe(self, ref: str, *, seen: Status) -> Probe:
+    def probe(self, ref: str, *, if_match: Status) -> Probe:
         self._check_writable()
-        return self._ingests.probe(ref, seen=seen)
+        return self._ingests.probe(ref, if_match=if_match)
 
     # -- both
 
@@ -337,12 +338,3 @@ class LocalStore:
                 os.fsync(self._ours.fd())  # its maker may have been killed before the sync
             self._blobs.names.restore_renamed()
             self._prepared = True
-
-
-def _check_ref(ref: str) -> None:
-    if isinstance(ref, IngestId):
-        raise InvalidArgument("an ingest is opened by its ref, not by its id")
-    if not ref:
-        raise InvalidArgument("an ingest must have a ref")
-    if len(ref_bytes(ref)) > REF_LIMIT:
-        raise InvalidArgument(f"the ref has {len(ref_bytes(ref))} bytes, more than {REF_LIMIT}")

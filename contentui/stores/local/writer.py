@@ -17,13 +17,13 @@ from contentui.content.errors import (
     NotFound,
 )
 from contentui.content.model import Info, Status
+from contentui.content.rules import checked_labels
 from contentui.stores import files, forks
 from contentui.stores.local import ingest_dir
 from contentui.stores.local.blobs import already_exists
 from contentui.stores.local.copier import SourceFailed
 from contentui.stores.local.data import IngestData
 from contentui.stores.local.ingest_dir import IngestDirectory
-from contentui.stores.local.labels import checked_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,8 +20,8 @@ from contentui.content.errors import (
     PermissionDenied,
     ResourceExhausted,
 )
+from contentui.content.rules import GC_REFERENCE, GC_ROOT
 from contentui.index.content_index import ContentIndex
-from contentui.index.labels import REFERENCE, ROOT
 from contentui.index.model import Referrer
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
@@ -151,9 +151,9 @@ class TestIngests:
 
     def test_a_live_writer_that_outruns_every_look(self):
         class Racing(MemoryStore):
-            def abort(self, ref, *, seen=None, force=False):
+            def abort(self, ref, *, if_match=None, force=False):
                 writer.write(b"more")
-                super().abort(ref, seen=seen, force=force)
+                super().abort(ref, if_match=if_match, force=force)
 
         store = Racing()
         writer = store.writer("r")
@@ -166,18 +166,18 @@ class TestIngests:
             def holders(self, ids):
                 return None
 
-            def abort(self, ref, *, seen=None, force=False):
+            def abort(self, ref, *, if_match=None, force=False):
                 assert not force
                 writer.write(b"more")
                 with self._mutex:
                     self._held.clear()
-                super().abort(ref, seen=seen, force=force)
+                super().abort(ref, if_match=if_match, force=force)
 
         store = Blind()
         writer = store.writer("r")
-        seen = store.statuses()
+        if_match = store.statuses()
         facts = ingest_facts(
-            store, seen, second_look_s=1, sleep=lambda _: writer.write(b"go") and None
+            store, if_match, second_look_s=1, sleep=lambda _: writer.write(b"go") and None
         )
         plan = plan_abort(".", facts)
         assert plan.concerns == {Concern.MOVING, Concern.HOLDER_UNKNOWN}
@@ -196,9 +196,9 @@ class TestIngests:
     def test_a_writer_that_ended_needs_no_force(self, store):
         forced = []
         abort = store.abort
-        store.abort = lambda ref, *, seen=None, force=False: (
+        store.abort = lambda ref, *, if_match=None, force=False: (
             forced.append(force),
-            abort(ref, seen=seen, force=force),
+            abort(ref, if_match=if_match, force=force),
         )
         writer = store.writer("r")
         plan = aborting(store, "r")
@@ -347,14 +347,14 @@ class TestBlobs:
         assert only(run(store, plan, allow=ALL)).result is Result.DONE
 
     def test_a_child_stays_when_its_holder_does(self, store, layer, manifest, index):
-        store.update(manifest.digest, {ROOT: "x"})
+        store.update(manifest.digest, {GC_ROOT: "x"})
         index.update(store.walk())
         plan = plan_delete(".", [layer, store.info(manifest.digest)], index.referrers)
         assert results(run(store, plan)) == [
             (
                 manifest.digest,
                 Result.REFUSED,
-                f"it is needed by root {ROOT}; only --force does it anyway",
+                f"it is needed by root {GC_ROOT}; only --force does it anyway",
             ),
             (
                 layer.digest,
@@ -389,9 +389,9 @@ class TestBlobs:
 
     def test_a_root_label_that_came_since_ends_it_even_without_an_index(self, store, layer):
         plan = plan_delete(".", [layer], lambda _: ())
-        store.update(layer.digest, {ROOT: "now"})
+        store.update(layer.digest, {GC_ROOT: "now"})
         outcome = only(run(store, plan, allow=ALL))
-        assert outcome.reason == f"something needs it since it was shown: root {ROOT}"
+        assert outcome.reason == f"something needs it since it was shown: root {GC_ROOT}"
 
     def test_needs_that_became_unknown_end_it(self, store, layer):
         plan = plan_delete(".", [layer], lambda _: ())
@@ -417,8 +417,8 @@ class TestBlobs:
 
     def test_a_circle_goes_whole(self, store):
         first, second = store.put(b"first"), store.put(b"second")
-        store.update(first.digest, {REFERENCE: second.digest})
-        store.update(second.digest, {REFERENCE: first.digest})
+        store.update(first.digest, {GC_REFERENCE: second.digest})
+        store.update(second.digest, {GC_REFERENCE: first.digest})
         index = ContentIndex(store)
         index.refresh(60)
         plan = plan_delete(".", store.walk(), index.referrers)

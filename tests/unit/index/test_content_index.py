@@ -11,9 +11,9 @@ import pytest
 from contentui.content.digest import Digest
 from contentui.content.errors import PermissionDenied
 from contentui.content.model import Info
+from contentui.content.rules import GC_REFERENCE, GC_ROOT
 from contentui.index import content_index as index_module
 from contentui.index.content_index import ContentIndex
-from contentui.index.labels import REFERENCE, ROOT
 from contentui.index.model import Referrer
 from contentui.oci.kinds import Kind
 from contentui.stores.memory import MemoryStore
@@ -143,20 +143,20 @@ def test_names_come_from_annotations(store):
 
 
 def test_labels_hold_blobs(store):
-    kept = store.put(b"kept", labels={ROOT: "now"})
+    kept = store.put(b"kept", labels={GC_ROOT: "now"})
     child, other, odd = store.put(b"child"), store.put(b"other"), store.put(b"odd")
     parent = store.put(
         b"parent",
         labels={
-            REFERENCE + ".l.0": child.digest,
-            REFERENCE + "/x": other.digest,
-            REFERENCE + "ual": odd.digest,
-            REFERENCE + ".bad": "sha256:no",
+            GC_REFERENCE + ".l.0": child.digest,
+            GC_REFERENCE + "/x": other.digest,
+            GC_REFERENCE + "ual": odd.digest,
+            GC_REFERENCE + ".bad": "sha256:no",
         },
     )
     index = settled(store)
-    assert index.referrers(kept.digest) == (Referrer("root", ROOT),)
-    label = f"{REFERENCE}.l.0 of {parent.digest.short()}"
+    assert index.referrers(kept.digest) == (Referrer("root", GC_ROOT),)
+    label = f"{GC_REFERENCE}.l.0 of {parent.digest.short()}"
     assert index.referrers(child.digest) == (Referrer("label", label, parent.digest),)
     assert index.referrers(other.digest)[0].by == "label"
     assert index.referrers(odd.digest) == ()
@@ -165,7 +165,7 @@ def test_labels_hold_blobs(store):
 
 def test_a_label_that_points_at_its_own_blob_needs_nothing(store):
     data = b"self"
-    own = store.put(data, labels={REFERENCE: Digest.of(data)})
+    own = store.put(data, labels={GC_REFERENCE: Digest.of(data)})
     assert settled(store).referrers(own.digest) == ()
 
 
@@ -174,7 +174,7 @@ def test_label_changes_are_seen(store):
     index = settled(store)
     assert index.referrers(child.digest) == ()
     before = index.version
-    store.update(parent.digest, {REFERENCE: child.digest})
+    store.update(parent.digest, {GC_REFERENCE: child.digest})
     index.update(store.walk())
     assert index.version > before
     assert len(index.referrers(child.digest)) == 1
@@ -305,7 +305,7 @@ def test_more_pointers_than_fit_leave_nothing_free(store):
 
 def test_more_labels_than_fit_leave_nothing_free(store):
     children = [store.put(b"%d" % number) for number in range(4)]
-    labels = {f"{REFERENCE}.{info.digest}": info.digest for info in children}
+    labels = {f"{GC_REFERENCE}.{info.digest}": info.digest for info in children}
     store.put(b"parent", labels=labels)
     free = store.put(b"free")
     assert settled(store, max_edges=3).referrers(free.digest) is None
@@ -313,8 +313,8 @@ def test_more_labels_than_fit_leave_nothing_free(store):
 
 def test_a_circle_is_fine(store):
     first, second = store.put(b"first"), store.put(b"second")
-    store.update(first.digest, {REFERENCE: second.digest})
-    store.update(second.digest, {REFERENCE: first.digest})
+    store.update(first.digest, {GC_REFERENCE: second.digest})
+    store.update(second.digest, {GC_REFERENCE: first.digest})
     index = settled(store)
     assert index.referrers(first.digest)[0].digest == second.digest
     assert index.referrers(second.digest)[0].digest == first.digest
@@ -407,6 +407,6 @@ def test_asking_now_before_anything_is_told_takes_no_time(store):
 def test_an_info_tells_labels_without_being_in_a_store(store):
     digest = Digest.of(b"gone")
     index = ContentIndex(store)
-    index.update([Info(digest, 4, 1, 1, {ROOT: "x"})])
+    index.update([Info(digest, 4, 1, 1, {GC_ROOT: "x"})])
     index.scan(1)
-    assert index.referrers(digest) == (Referrer("root", ROOT),)
+    assert index.referrers(digest) == (Referrer("root", GC_ROOT),)

@@ -285,7 +285,7 @@ def test_a_probe_that_finds_wrong_bytes_shows_poisoned_at_once(bench: RemoteBenc
     writer.write(b"abX")
     writer.close()
     bench.run(40)
-    probe = bench.store.probe("a", seen=bench.store.status("a"))
+    probe = bench.store.probe("a", if_match=bench.store.status("a"))
     assert probe.status.refused == Digest.of(b"abX")
     assert bench.row(bench.tick(), "a").state is IngestState.POISONED
 

@@ -29,8 +29,8 @@ from contentui.content.errors import (
 )
 from contentui.content.helpers import list_digests, verified_chunks, write_blob
 from contentui.content.model import Descriptor, Liveness, Root, backend_ref, ingest_id
+from contentui.content.rules import GC_ROOT
 from contentui.protocol import leases_pb2, names
-from contentui.stores.containerd.keeping import ROOT
 from contentui.stores.containerd.store import ContainerdStore
 from contentui.stores.open import open_store
 
@@ -183,7 +183,7 @@ def test_several_namespaces_are_one_store(opened):
         both.update(info.digest, {"x": "1"}, ["labels.x"])
     both.abort(ingest_id(backend_ref("one", "shared")))
     assert both.status("shared").namespace == "two"
-    both.delete(info.digest, seen=merged)
+    both.delete(info.digest, if_match=merged)
     for store in (one, two):
         with pytest.raises(NotFound):
             store.info(info.digest)
@@ -204,9 +204,9 @@ def test_what_is_stored_survives_a_collection_and_its_lease_goes(daemon, opened)
         writer.append_from(io.BytesIO(b"kept as well"))
         other = writer.commit()
     chosen = store.put(b"chosen", labels={"containerd.io/gc.ref.content.0": str(kept.digest)})
-    assert ROOT in kept.labels
-    assert ROOT in other.labels
-    assert ROOT not in chosen.labels
+    assert GC_ROOT in kept.labels
+    assert GC_ROOT in other.labels
+    assert GC_ROOT not in chosen.labels
     assert store.roots() == []  # our own lease is no reason to keep anything
     store.close()
     assert leases(daemon) == []
@@ -254,7 +254,7 @@ def test_images_and_leases_are_roots(daemon, opened):
 def test_looking_opens_nothing(opened):
     store = opened("default")
     with pytest.raises(NotFound):
-        store.probe("gone", seen=left_behind(store, "other"))
+        store.probe("gone", if_match=left_behind(store, "other"))
     with pytest.raises(NotFound):
         store.status("gone")
     assert [status.ref for status in store.statuses()] == ["other"]
@@ -273,7 +273,7 @@ def test_a_probe_that_comes_too_late_leaves_nothing(opened):
 
     store._ingests.status = vanishing
     with pytest.raises(NotFound):
-        store.probe("r", seen=seen)
+        store.probe("r", if_match=seen)
     assert store.statuses() == []
 
 
@@ -283,7 +283,7 @@ def test_a_probe_reports_since_when_an_ingest_is_held(daemon, opened):
     with store.writer("r") as writer:
         writer.write(b"x")
         seen = store.status("r")
-        probe = store.probe("r", seen=seen)
+        probe = store.probe("r", if_match=seen)
         assert probe.liveness is Liveness.HELD
         assert probe.holder.pid == daemon.process.pid
         assert before <= probe.holder.since_ns <= time.time_ns()
@@ -298,7 +298,7 @@ def test_a_poisoned_ingest_is_known_until_its_bytes_change(opened):
     store = opened("default")
     ref = f"layer-{Digest.of(b'right')}"
     seen = left_behind(store, ref, b"wrong", total=5)
-    store.probe(ref, seen=seen)
+    store.probe(ref, if_match=seen)
     assert store.status(ref).refused == Digest.of(b"wrong")
     written = write_blob(store, ref, io.BytesIO(b"right"), expected=Digest.of(b"right"))
     assert (written.outcome, written.resumed_from) == ("created", 0)

@@ -54,7 +54,7 @@ def test_no_file_and_no_time_is_touched(store: LocalStore, tmp_path: Path) -> No
     seen = left_behind(store, b"right", total=9, expected=RIGHT)
     place = tmp_path / "ingest" / seen.id
     before = files_of(place), place.stat().st_mtime_ns
-    store.probe("r", seen=seen)
+    store.probe("r", if_match=seen)
     assert (files_of(place), place.stat().st_mtime_ns) == before
 
 
@@ -62,7 +62,7 @@ def test_poisoning_leaves_the_bytes_and_their_times(store: LocalStore, tmp_path:
     seen = left_behind(store, b"wrong", total=5, expected=RIGHT)
     place = tmp_path / "ingest" / seen.id
     before = files_of(place)
-    probe = store.probe("r", seen=seen)
+    probe = store.probe("r", if_match=seen)
     after = files_of(place)
     assert probe.status.updated_ns == store.status("r").updated_ns == seen.updated_ns
     content, mode, changed = after.pop("data")
@@ -70,7 +70,7 @@ def test_poisoning_leaves_the_bytes_and_their_times(store: LocalStore, tmp_path:
     assert mode & 0o100
     assert after.pop("refused")[0] == b"5 " + Digest.of(b"wrong").encode()
     assert after == before
-    assert store.probe("r", seen=seen).status == probe.status
+    assert store.probe("r", if_match=seen).status == probe.status
 
 
 def test_another_process_is_named(store: LocalStore, tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ def test_another_process_is_named(store: LocalStore, tmp_path: Path) -> None:
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         assert holder.stdout.readline()
-        probe = store.probe("r", seen=store.status("r"))
+        probe = store.probe("r", if_match=store.status("r"))
         assert probe.liveness is Liveness.HELD
         assert probe.holder
         assert probe.holder.pid == holder.pid
         assert sys.executable in probe.holder.command
         assert 0 < probe.holder.started_ns <= probe.holder.since_ns
         holder.kill()
-    probe = store.probe("r", seen=probe.status)
+    probe = store.probe("r", if_match=probe.status)
     assert (probe.liveness, probe.digest) == (Liveness.FREE, Digest.of(b"theirs"))
 
 
@@ -103,7 +103,7 @@ def test_nobody_else_gets_the_ref_while_it_is_read(
 
     hashed = ingest_data.hash_file
     monkeypatch.setattr(ingest_data, "hash_file", meanwhile)
-    assert store.probe("r", seen=seen).digest == Digest.of(b"half")
+    assert store.probe("r", if_match=seen).digest == Digest.of(b"half")
     assert [holder and holder.pid for holder in refused] == [os.getpid()]
 
 
@@ -129,7 +129,7 @@ def test_what_knows_no_locks_is_noticed(
     hashed = ingest_data.hash_file
     monkeypatch.setattr(ingest_data, "hash_file", meanwhile)
     with pytest.raises(Changed):
-        store.probe("r", seen=seen)
+        store.probe("r", if_match=seen)
     assert not data.with_name("refused").exists()
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_one_is_told_as_far_as_it_goes(
     (tmp_path / "ingest" / ident / missing).unlink()
     seen = store.status(ident)
     assert seen.damage
-    probe = store.probe(ident, seen=seen)
+    probe = store.probe(ident, if_match=seen)
     assert (probe.status, probe.liveness) == (seen, Liveness.FREE)
     assert probe.digest == (Digest.of(b"wrong") if digest else None)
     assert not (tmp_path / "ingest" / ident / "refused").exists()
@@ -158,7 +158,7 @@ def test_data_that_is_no_file_has_no_digest(store: LocalStore, tmp_path: Path, w
     {"directory": data.mkdir, "fifo": lambda: os.mkfifo(data)}.get(
         what, lambda: data.symlink_to("ref")
     )()
-    probe = store.probe(ident, seen=store.status(ident))
+    probe = store.probe(ident, if_match=store.status(ident))
     assert (probe.liveness, probe.digest) == (Liveness.FREE, None)
 
 
@@ -166,17 +166,17 @@ def test_what_is_no_directory_has_no_digest(store: LocalStore, tmp_path: Path) -
     left_behind(store, b"half")
     (tmp_path / "ingest" / "file").touch()
     (seen,) = (status for status in store.statuses() if status.id == "file")
-    assert store.probe(seen.id, seen=seen).digest is None
+    assert store.probe(seen.id, if_match=seen).digest is None
 
 
 def test_a_read_only_store_takes_no_locks(store: LocalStore, tmp_path: Path) -> None:
     seen = left_behind(store, b"half")
     with LocalStore(str(tmp_path), read_only=True) as other, pytest.raises(ReadOnly):
-        other.probe("r", seen=seen)
+        other.probe("r", if_match=seen)
 
 
 @pytest.mark.parametrize("ref", ["../r", "..", "a/b"])
 def test_no_path_is_an_id(store: LocalStore, ref: str) -> None:
     seen = left_behind(store, b"half")
     with pytest.raises(NotFound):
-        store.probe(IngestId(ref), seen=seen)
+        store.probe(IngestId(ref), if_match=seen)

@@ -167,7 +167,7 @@ class TestClaim:
         with LocalStore(str(tmp_path)) as store, store.writer("r") as writer:
             with ownership.lock_directory(str(tmp_path), "/run/our.sock") as lock:
                 ours = LocalStore(str(tmp_path), lock=lock)
-                assert ours.probe("r", seen=ours.status("r")).liveness is Liveness.HELD
+                assert ours.probe("r", if_match=ours.status("r")).liveness is Liveness.HELD
             writer.write(b"x")
             writer.commit()
 
@@ -328,7 +328,7 @@ class TestClientsRefs:
         ownership.adopt(str(content))
         assert self.shown(content) == {("", "default/1/a")}
         with LocalStore(str(content)) as store:
-            store.abort("default/1/a", seen=store.status("default/1/a"))
+            store.abort("default/1/a", if_match=store.status("default/1/a"))
 
     def test_a_ref_is_found_by_all_its_names(self, tmp_path: Path) -> None:
         content = containerds(tmp_path, dead=True)

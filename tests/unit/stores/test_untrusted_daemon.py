@@ -207,7 +207,7 @@ def test_what_a_probe_made_goes_before_another_writer_can_have_it(daemon, store)
     begun_anew(daemon, 0)
     (seen,) = store.statuses()
     with pytest.raises(NotFound):
-        store.probe("r", seen=seen)
+        store.probe("r", if_match=seen)
     assert daemon.calls[-3:] == ["Write", "Abort", "end of Write"]
 
 
@@ -216,7 +216,7 @@ def test_an_ingest_begun_anew_with_as_many_bytes_is_not_truncated(daemon, store)
     (seen,) = store.statuses()
     assert seen.offset == 7
     with pytest.raises(Changed):
-        store.truncate("r", seen=seen)
+        store.truncate("r", if_match=seen)
     assert "Abort" not in daemon.calls
 
 

@@ -8,10 +8,11 @@ from contextlib import suppress
 import pytest
 
 from contentui.content.errors import InvalidArgument
+from contentui.content.rules import GC_EXPIRE
 from contentui.protocol import leases_pb2 as messages
 from contentui.servers.grpc import leases as module
 from contentui.servers.grpc.errors import Code, StatusError
-from contentui.servers.grpc.leases import EXPIRE, Leases, expiry
+from contentui.servers.grpc.leases import Leases, expiry
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -124,7 +125,7 @@ def test_resources_that_make_no_sense(leases, name, kind, code, text):
 
 
 def test_a_lease_ends_at_the_time_in_its_label(leases, clock):
-    create(leases, "a", **{EXPIRE: "2023-11-14T22:13:30Z"})  # in ten seconds
+    create(leases, "a", **{GC_EXPIRE: "2023-11-14T22:13:30Z"})  # in ten seconds
     create(leases, "b")
     clock.now_ns += 9 * 10**9
     assert ids(leases) == ["a", "b"]
@@ -136,11 +137,13 @@ def test_a_lease_ends_at_the_time_in_its_label(leases, clock):
 
 @pytest.mark.parametrize("text", ["", "tomorrow", "2023-11-14", "2023-11-14T22:13:30", "9" * 5000])
 def test_a_time_that_is_none_ends_nothing(text):
-    assert expiry({EXPIRE: text}) is None
+    assert expiry({GC_EXPIRE: text}) is None
 
 
 def test_times_as_go_writes_them():
-    assert expiry({EXPIRE: "2023-11-14T22:13:30.123456789+01:00"}) == pytest.approx(1699996410.123)
+    assert expiry({GC_EXPIRE: "2023-11-14T22:13:30.123456789+01:00"}) == pytest.approx(
+        1699996410.123
+    )
 
 
 def test_too_many(leases, monkeypatch):
