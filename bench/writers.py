@@ -19,7 +19,7 @@ from contentui.stores.local.store import LocalStore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contentui.content.store import Writer
+    from contentui.content.streams import Writer
 
 PIECE = b"x" * 1024
 

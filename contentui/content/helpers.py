@@ -43,7 +43,8 @@ if TYPE_CHECKING:
         Usage,
     )
     from contentui.content.roles import ImageNames
-    from contentui.content.store import Progress, Store, Writer
+    from contentui.content.store import Store
+    from contentui.content.streams import Progress, Writer
 
 MIB = 1024 * 1024
 _BACKOFF_FIRST_S = 0.010

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from contentui.content.digest import HEX_LENGTHS
-from contentui.content.store import BlobReader
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         Status,
         Usage,
     )
+    from contentui.content.streams import NonBlockingReader
 
 
 class Traits(NamedTuple):
@@ -148,13 +148,6 @@ class Batches(Protocol):
         self, items: Iterable[bytes], *, labels: Mapping[str, str] | None = None
     ) -> list[Info]:
         """`put` for many, in groups that share their syncs; returns when all are durable."""
-
-
-class NonBlockingReader(BlobReader, Protocol):
-    """A `BlobReader` that can read without waiting."""
-
-    def read_now(self, size: int, offset: int) -> bytes | None:
-        """All ``size`` bytes; None if the disk must be read or the blob no longer exists."""
 
 
 class NonBlockingReads(Protocol):

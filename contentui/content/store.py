@@ -14,104 +14,15 @@ the `Manager` only. What a store can do beyond that is in `contentui.content.rol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import BinaryIO
 
     from contentui.content.digest import Digest
     from contentui.content.model import Info, Status
     from contentui.content.roles import Roles, Traits
-
-
-class Progress(Protocol):
-    """Called with the writer's new offset, in bytes, after each piece."""
-
-    def __call__(self, offset: int, /) -> None: ...
-
-
-class BlobReader(Protocol):
-    """Random access to a blob's bytes. Close it; it is a context manager."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        """At most ``size`` bytes from ``offset``; fewer only at the end, empty at and behind it.
-
-        Raises:
-            OutOfRange: a negative offset.
-        """
-
-    def close(self) -> None: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: object) -> None: ...
-
-
-class Writer(Protocol):
-    """The one live transaction on a ref. Leaving its ``with`` block closes it, never commits."""
-
-    @property
-    def ref(self) -> str: ...
-
-    @property
-    def offset(self) -> int:
-        """Bytes written so far, those of earlier sessions included."""
-
-    def digest(self) -> Digest:
-        """The digest of the bytes written so far; sha256 unless another was expected."""
-
-    def status(self) -> Status: ...
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append all of ``data``.
-
-        Raises:
-            FailedPrecondition: the writer is closed.
-            ResourceExhausted: no space; what was written stays counted, the ingest resumable.
-        """
-
-    def append_from(self, source: BinaryIO, progress: Progress | None = None) -> int:
-        """Append everything that ``source`` still yields; return how many bytes that was.
-
-        The fast way in: a store may copy inside the kernel and hash on another thread. Reading
-        begins at the source's logical position (``tell()``), buffers included. An OSError of
-        the source's own is raised as it is.
-        Whatever interrupts it, what has been appended is counted and hashed.
-        """
-
-    def truncate(self, size: int) -> None:
-        """Start over: drop all bytes.
-
-        Raises:
-            InvalidArgument: ``size`` is not 0, the only size that can be (content-store.md 3).
-        """
-
-    def commit(
-        self,
-        size: int | None = None,
-        expected: Digest | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> Info:
-        """Make the bytes a blob and end the session. Acknowledged only when durable.
-
-        Arguments left out fall back on those given to `Store.writer`; ``size`` None means that
-        any size will do (a total declared at opening does not count as one).
-
-        Raises:
-            FailedPrecondition: size or digest differ; the ingest is kept, and a complete one
-                with the wrong digest is marked (`Status.refused`). The writer is closed.
-            AlreadyExists: the blob is there; the ingest is removed, the writer closed.
-            DataLoss: the files behind the writer are not those it wrote.
-        """
-
-    def close(self) -> None:
-        """End the session and keep the ingest, durable, for resumption. Twice is fine."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: object) -> None: ...
+    from contentui.content.streams import BlobReader, Writer
 
 
 class Provider(Protocol):

@@ -23,7 +23,8 @@ from contentui.stores.open import open_store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contentui.content.store import Store, Writer
+    from contentui.content.store import Store
+    from contentui.content.streams import Writer
 
 _TICK_S = 0.1
 _LOOK_S = 3.0

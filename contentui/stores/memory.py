@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Self
 
     from contentui.content.model import Descriptor
-    from contentui.content.store import Progress
+    from contentui.content.streams import Progress
 
 _PIECE = 1024 * 1024
 

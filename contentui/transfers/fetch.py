@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from contentui.content.model import Descriptor
-    from contentui.content.store import Store, Writer
+    from contentui.content.store import Store
+    from contentui.content.streams import Writer
     from contentui.remotes.body import Body
     from contentui.remotes.registry import Registry
 

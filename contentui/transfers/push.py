@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Descriptor
-    from contentui.content.store import BlobReader, Store
+    from contentui.content.store import Store
+    from contentui.content.streams import BlobReader
     from contentui.oci.manifests import Manifest
     from contentui.remotes.registry import Registry
     from contentui.remotes.upload import Session

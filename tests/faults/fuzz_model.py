@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contentui.content.model import Info, Status
-    from contentui.content.store import Writer
+    from contentui.content.streams import Writer
 
 STAT, WRITE, COMMIT = range(3)
 CODES: dict[type[ContentError], str] = {

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Descriptor, Image, Info, Status
     from contentui.content.roles import ImageNames, Roles, Traits
-    from contentui.content.store import BlobReader, Store, Writer
+    from contentui.content.store import Store
+    from contentui.content.streams import BlobReader, Writer
 
 
 class AuditedStore:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from contentui.content.digest import Digest
-    from contentui.content.roles import NonBlockingReader
-    from contentui.content.store import BlobReader, Store
+    from contentui.content.store import Store
+    from contentui.content.streams import BlobReader, NonBlockingReader
 
 SMALL_READ = 128 << 10
 """Bytes of a read up to which its reader is kept for the next one."""

@@ -27,7 +27,8 @@ from contentui.servers.grpc.limits import StreamSlots
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from contentui.content.store import Store, Writer
+    from contentui.content.store import Store
+    from contentui.content.streams import Writer
     from contentui.protocol.wire import WriteRequest
     from contentui.servers.grpc.limits import Limits
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Info, Status
-    from contentui.content.store import Progress
+    from contentui.content.streams import Progress
     from contentui.stores.containerd.write_stream import WriteStream
 
     class Owner(Protocol):

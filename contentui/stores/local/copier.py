@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from hashlib import _Hash
 
-    from contentui.content.store import Progress
+    from contentui.content.streams import Progress
     from contentui.stores.local.data import IngestData
 
 PIECE = 1 << 20

@@ -16,7 +16,7 @@ from contentui.stores.local.copier import CopyFailed, StreamCopier
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from contentui.content.store import Progress
+    from contentui.content.streams import Progress
 
 _PIECE = 1 << 20
 """Bytes that are read and hashed at once."""

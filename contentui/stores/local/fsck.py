@@ -17,7 +17,7 @@ from contentui.text import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from contentui.content.store import Progress
+    from contentui.content.streams import Progress
     from contentui.stores.local.store import LocalStore
 
 __all__ = ["Finding", "Kind", "Repaired", "check", "check_bytes", "repair"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from contentui.content.model import Status
-    from contentui.content.store import Progress
+    from contentui.content.streams import Progress
     from contentui.stores.local.store import LocalStore
 
 _HEX = re.compile(r"[0-9a-f]+")

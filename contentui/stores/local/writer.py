@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import IngestId
-    from contentui.content.store import Progress
+    from contentui.content.streams import Progress
     from contentui.stores.local.blobs import Blobs
     from contentui.stores.local.locks import RefLock
 

@@ -20,7 +20,8 @@ from contentui.stores.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from contentui.content.store import Store, Writer
+    from contentui.content.store import Store
+    from contentui.content.streams import Writer
 
 # A ref is always opened with the same expectation: whether one that an earlier session had
 # outlives it is for each store to say.
