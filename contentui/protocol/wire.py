@@ -484,7 +484,7 @@ def _time(field: int, ns: int) -> bytes:
 
 
 def _time_body(ns: int) -> bytes:
-    """A Timestamp; empty for 0, which is no time."""
+    """A Timestamp; empty for 0, an unknown time."""
     seconds, nanos = divmod(ns, SECOND_NS)
     return _number(1, seconds) + _number(2, nanos)
 

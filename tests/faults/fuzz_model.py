@@ -1,4 +1,7 @@
-"""What a content service must answer: a store in memory and the rules of content-store.md 4."""
+"""A model of the content service: a store in memory and containerd's rules.
+
+The rules are in docs/internals/content-service.md.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def refusal(error: ContentError) -> No:
 
 
 def _words(error: ContentError) -> str:
-    """The part of the model's own text that content-store.md prescribes, where it does."""
+    """The part of the model's own text that containerd prescribes, where it does."""
     if isinstance(error, Locked):
         return "locked for"
     for start in ("content sha", "unexpected commit ", "filters: parse error"):
@@ -89,7 +92,7 @@ def outcome(deed: Callable[[], Any]) -> Any:
 
 
 class Session:
-    """The rules of a Write stream (content-store.md 4.3) on a writer of the model's store."""
+    """The rules of a Write stream on a writer of the model's store."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""Serve a directory over gRPC, as containerd's content service, until it is told to end."""
+"""Serve a directory over gRPC as containerd's content service."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def configure(parser: ArgumentParser) -> None:
         type=_address,
         help="unix:///PATH or tcp://HOST:PORT; may be given several times",
     )
-    _add_who(parser)
+    _add_access(parser)
     completes(
         parser.add_argument(
             "--for-containerd",
             metavar="ROOT",
-            help="keep the content of the containerd with this root, and of nobody else",
+            help="dedicate the directory to the containerd with this root",
         ),
         FOLDERS,
     )
@@ -49,44 +49,46 @@ def configure(parser: ArgumentParser) -> None:
         metavar="TIME",
         type=duration,
         default=10.0,
-        help="how long running calls may go on after SIGTERM or Ctrl-C (default: 10s)",
+        help="how long running calls may take after SIGTERM or Ctrl-C (default: 10s)",
     )
     parser.add_argument(
         "--silence",
         metavar="TIME",
         type=_silence,
         default=120.0,
-        help="cut off a client that answers no ping for so long (default: 2m)",
+        help="disconnect a client that does not respond for this long (default: 2m)",
     )
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    group.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     group.add_argument(
-        "--json", action="store_true", help="one JSON line on standard output once it is ready"
+        "--json", action="store_true", help="print one JSON line when clients can connect"
     )
 
 
-def _add_who(parser: ArgumentParser) -> None:
-    """Who may come in."""
+def _add_access(parser: ArgumentParser) -> None:
+    """Add the options that restrict who may connect."""
     group = parser.add_argument_group("who may connect")
     group.add_argument(
-        "--mode", type=_mode, help="of the sockets, octal (default: 0600; with --group 0660)"
+        "--mode", type=_mode, help="mode of the sockets, octal (default: 0600; with --group 0660)"
     )
-    group.add_argument("--group", metavar="NAME", help="whose members may use the sockets too")
+    group.add_argument(
+        "--group", metavar="NAME", help="group of the sockets, whose members may connect"
+    )
     for name, what in (
-        ("--tls-cert", "the service's certificate (PEM)"),
-        ("--tls-key", "its key"),
-        ("--tls-client-ca", "who signs the certificates that clients must have"),
+        ("--tls-cert", "the server's certificate (PEM)"),
+        ("--tls-key", "the certificate's private key (PEM)"),
+        ("--tls-client-ca", "the CA that clients' certificates are verified with (PEM)"),
     ):
         completes(group.add_argument(name, metavar="FILE", help=what), FILES)
     group.add_argument(
         "--insecure",
         action="store_true",
-        help="tcp without TLS, on loopback only: every user of this machine can use it",
+        help="TCP without TLS, on loopback only: every user of this machine can connect",
     )
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Serve until a signal."""
+    """Serve until SIGTERM, SIGINT or SIGHUP."""
     from contentui.cli.serving import serve
 
     return serve(args, context)
@@ -101,15 +103,15 @@ def _address(text: str) -> UnixAddress | TcpAddress:
         raise ArgumentTypeError(f"{error.message}: {error.advice}") from None
 
 
-_LONGEST_S = 24 * 3600
+_MAX_SILENCE_S = 24 * 3600
 
 
 def _silence(text: str) -> float:
     seconds = duration(text)
     if seconds < 1:
-        raise ArgumentTypeError(f"{text!r} is too short: a second is the least")
-    if seconds > _LONGEST_S:
-        raise ArgumentTypeError(f"{text!r} is too long: a day is the most")
+        raise ArgumentTypeError(f"{text!r} is too short: the minimum is 1s")
+    if seconds > _MAX_SILENCE_S:
+        raise ArgumentTypeError(f"{text!r} is too long: the maximum is 24h")
     return seconds
 
 
@@ -119,5 +121,5 @@ def _mode(text: str) -> int:
     except ValueError:
         mode = -1
     if not 0 <= mode <= 0o777:
-        raise ArgumentTypeError(f"{text!r} is no mode: write it as 0660")
+        raise ArgumentTypeError(f"{text!r} is not a file mode: write it as 0660")
     return mode

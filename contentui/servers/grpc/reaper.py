@@ -2,7 +2,7 @@
 
 gRPC pings its clients, and ends a connection that doesn't respond. But it sends no ping while a
 write is in progress, and a client that stops with its socket full leaves a write in progress: its
-streams would stay open for ever. So the kernel's count of unread bytes is checked.
+streams would never end. So the kernel's count of unread bytes is checked.
 """
 
 from __future__ import annotations

@@ -263,12 +263,12 @@ class Ingests:
 
 def _is_wrong(status: Status, digest: Digest) -> bool:
     complete = 0 < status.total <= status.offset
-    wanted = status.expected
+    expected = status.expected
     return (
         complete
-        and wanted is not None
-        and wanted.algorithm == digest.algorithm
-        and (wanted != digest)
+        and expected is not None
+        and expected.algorithm == digest.algorithm
+        and expected != digest
     )
 
 
