@@ -15,7 +15,7 @@ import contextlib
 import io
 import os
 import time
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, cast
 
 from contentui.content.digest import Digest, new_hash
 from contentui.content.errors import (
@@ -44,21 +44,11 @@ if TYPE_CHECKING:
     )
     from contentui.content.roles import ImageNames
     from contentui.content.store import Store
-    from contentui.content.streams import Progress, Writer
+    from contentui.content.streams import BlobReader, Progress, Writer
 
 MIB = 1024 * 1024
 _BACKOFF_FIRST_S = 0.010
 _BACKOFF_MOST_S = 0.500
-
-
-class RandomAccess(Protocol):
-    """A source that can be read anywhere: a `BlobReader`, for one."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-    def read_at(self, size: int, offset: int, /) -> bytes: ...
 
 
 class Written(NamedTuple):
@@ -110,7 +100,7 @@ def _scatter() -> float:
 def write_blob(
     store: Store,
     ref: str,
-    source: BinaryIO | RandomAccess,
+    source: BinaryIO | ReaderFile,
     *,
     size: int | None = None,
     expected: Digest | None = None,
@@ -120,7 +110,7 @@ def write_blob(
 ) -> Written:
     """Store all that ``source`` holds from where it stands, going on where a session broke off.
 
-    A file starts at its current position, a random-access source at 0. What an earlier session
+    A file starts at its current position, a `ReaderFile` at 0. What an earlier session
     left is kept only if it can be of this source: with ``expected`` the digest decides, at the
     end, and the whole source is read once more if it says no; without, the stored bytes are
     compared with the source's first ones. A source that can't be rewound starts over. When it
@@ -129,8 +119,8 @@ def write_blob(
     Args:
         store: where to.
         ref: the ingest's name, or its `IngestId`.
-        source: a binary file, or a random-access object.
-        size: bytes that must arrive; None takes any number (a random-access source's own size
+        source: a binary file, or a blob's reader as a `ReaderFile`.
+        size: bytes that must arrive; None takes any number (the size of a `ReaderFile`
             counts, a file's does not: it may be growing).
         expected: the digest that the bytes must have.
         labels: the blob's labels; a blob that exists keeps its own.
@@ -433,10 +423,9 @@ class _Feed(NamedTuple):
         return self.file
 
 
-def _feed(source: BinaryIO | RandomAccess) -> _Feed:
-    if hasattr(source, "read_at"):
-        known = cast("RandomAccess", source)
-        return _Feed(cast("BinaryIO", _Window(known)), 0, rewindable=True, size=known.size)
+def _feed(source: BinaryIO | ReaderFile) -> _Feed:
+    if isinstance(source, ReaderFile):
+        return _Feed(cast("BinaryIO", source), 0, rewindable=True, size=source.reader.size)
     file = source
     seekable = getattr(file, "seekable", None)
     if seekable is None or not seekable():
@@ -448,11 +437,11 @@ def _feed(source: BinaryIO | RandomAccess) -> _Feed:
     return _Feed(file, base, rewindable=True, size=None)
 
 
-class _Window(io.RawIOBase):
-    """A random-access source as a file."""
+class ReaderFile(io.RawIOBase):
+    """A blob's reader as a file, so that a blob can be the source of `write_blob`."""
 
-    def __init__(self, source: RandomAccess) -> None:
-        self._source = source
+    def __init__(self, reader: BlobReader) -> None:
+        self.reader = reader
         self._at = 0
 
     def readable(self) -> bool:
@@ -462,7 +451,7 @@ class _Window(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.reader.size}
         self._at = max(start[whence] + offset, 0)
         return self._at
 
@@ -470,7 +459,7 @@ class _Window(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: Buffer has no len
-        data = self._source.read_at(len(buffer), self._at)
+        data = self.reader.read_at(len(buffer), self._at)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

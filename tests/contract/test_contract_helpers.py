@@ -23,6 +23,7 @@ from contentui.content.errors import (
 )
 from contentui.content.helpers import (
     MIB,
+    ReaderFile,
     list_digests,
     open_writer,
     verified_chunks,
@@ -65,8 +66,9 @@ class Pipe(io.RawIOBase):
         return self.inner.readinto(buffer)
 
 
-class RandomAccess:
+class RandomAccess(ReaderFile):
     def __init__(self, data):
+        super().__init__(self)
         self.data = data
         self.size = len(data)
         self.lowest = len(data)
@@ -277,7 +279,11 @@ def test_another_blob_is_a_source(store, open_again):
     store.put(b"x")
     with store.reader(DIGEST) as reader:
         written = write_blob(
-            open_again(), "copy", reader, expected=Digest.of(DATA, "sha512"), labels={"k": "v"}
+            open_again(),
+            "copy",
+            ReaderFile(reader),
+            expected=Digest.of(DATA, "sha512"),
+            labels={"k": "v"},
         )
     assert written.info.digest == Digest.of(DATA, "sha512")
 

@@ -15,7 +15,6 @@ MODULES = {
 }
 TYPES_ONLY = [
     {"contentui.tui.app", "contentui.tui.screens.dashboard", "contentui.tui.screens.overlay"},
-    {"contentui.content.roles", "contentui.content.store"},
     {"contentui.stores.local.copier", "contentui.stores.local.data"},
 ]
 """Circles that only annotations close: an object and the part that it makes and passes itself."""

@@ -9,7 +9,7 @@ import pytest
 
 from contentui.content.digest import Digest
 from contentui.content.errors import FailedPrecondition
-from contentui.content.helpers import MIB, verify, write_blob
+from contentui.content.helpers import MIB, ReaderFile, verify, write_blob
 from contentui.stores.memory import MemoryStore
 
 DATA = os.urandom(MIB + 100)
@@ -20,10 +20,11 @@ def store():
     return MemoryStore()
 
 
-class Source:
-    """A random-access source that remembers what was asked of it."""
+class Source(ReaderFile):
+    """A reader that remembers what was asked of it."""
 
     def __init__(self, data):
+        super().__init__(self)
         self.data = data
         self.size = len(data)
         self.asked = []

@@ -10,6 +10,7 @@ from contentui.actions.model import Result, Verb
 from contentui.index.content_index import ContentIndex
 from contentui.index.refresher import ReferrerRefresher
 from contentui.stores.local.store import LocalStore
+from contentui.stores.source import parse
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_the_screen_keeps_what_a_manifest_needs_since_the_plan(store, tmp_path, 
     from contentui.tui.session import Session
 
     layer = store.put(b"layer")
-    session = Session(store.name)
+    session = Session(parse(store.name))
     session.open()
     plan = session.plan(Verb.DELETE, [layer], ())
     assert not plan.concerns
