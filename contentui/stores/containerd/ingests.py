@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Status
     from contentui.stores.containerd.client import Client
-    from contentui.stores.containerd.holding import Holding
+    from contentui.stores.containerd.lock_owners import LockOwners
 
 _MAX_REFUSED = 10_000
 _MAX_ENDED = 1000
@@ -34,9 +34,9 @@ _ENDING_S = 1.0
 class Ingests:
     """Calls of a daemon's content service for ingests, and the wrong digests that were found."""
 
-    def __init__(self, client: Client, holding: Holding) -> None:
+    def __init__(self, client: Client, lock_owners: LockOwners) -> None:
         self._client = client
-        self._holding = holding
+        self._lock_owners = lock_owners
         self._mutex = threading.Lock()
         self._decoders: dict[str, StatusDecoder] = {}
         self._places: dict[IngestId, tuple[str, str]] = {}
@@ -97,7 +97,7 @@ class Ingests:
     def remove(self, namespace: str, ref: str) -> None:
         """Abort without checking."""
         self._client.call(names.CONTENT, "Abort", wire.encode_name(ref_bytes(ref)), namespace)
-        self._holding.forget(ingest_id(backend_ref(namespace, ref)))
+        self._lock_owners.forget(ingest_id(backend_ref(namespace, ref)))
 
     def truncate(self, ref: str, if_match: Status | None) -> None:
         """Truncate over a Write stream, the only way; the server hashes all bytes first.
@@ -184,7 +184,7 @@ class Ingests:
 
     def locked(self, error: Locked, ref: str, ident: IngestId) -> Locked:
         """The error with what is known about the holder."""
-        holder = self._holding.completed(error.holder, ident)
+        holder = self._lock_owners.completed(error.holder, ident)
         name = visible(ref, 160)
         return Locked(f"{name}: {error.message}", holder=holder, advice=error.advice)
 
@@ -226,7 +226,7 @@ class Ingests:
         return status._replace(refused=known[2])
 
     def _refuse_held(self, status: Status) -> None:
-        holders = self._holding.holders([status.id])
+        holders = self._lock_owners.holders([status.id])
         if holders and (holder := holders.get(status.id)):
             raise Locked(
                 f"{visible(status.ref, 160)}: a writer holds this ref",

@@ -22,10 +22,10 @@ from contentui.content.rules import check_ref, check_total, checked_labels
 from contentui.protocol import wire
 from contentui.stores.containerd.blobs import Blobs
 from contentui.stores.containerd.client import Client
-from contentui.stores.containerd.holding import Holding
 from contentui.stores.containerd.images import ContainerdImages, roots
 from contentui.stores.containerd.ingests import Ingests
-from contentui.stores.containerd.keeping import Keeping
+from contentui.stores.containerd.lease_manager import LeaseManager
+from contentui.stores.containerd.lock_owners import LockOwners
 from contentui.stores.containerd.transport import UNARY_TIMEOUT_S, Metadata
 from contentui.stores.containerd.write_stream import WriteStream, write_once
 from contentui.stores.containerd.writer import ContainerdWriter
@@ -67,10 +67,10 @@ class ContainerdStore:
         self._read_only = read_only
         self._roots_new = roots_new
         self._client = Client(socket, namespaces, timeout_s)
-        self._holding = Holding(self._client)
+        self._lock_owners = LockOwners(self._client)
         self._blobs = Blobs(self._client)
-        self._ingests = Ingests(self._client, self._holding)
-        self._keeping = Keeping(self._client)
+        self._ingests = Ingests(self._client, self._lock_owners)
+        self._leases = LeaseManager(self._client)
         self._images = ContainerdImages(self._client, self._check_writable)
         self._mutex = threading.Lock()
         self._client.open()
@@ -157,7 +157,7 @@ class ContainerdStore:
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
         """The holders, from the daemon's open files; None if those cannot be read."""
-        return self._holding.holders(ids)
+        return self._lock_owners.holders(ids)
 
     def abort(self, ref: str, *, if_match: Status | None = None, force: bool = False) -> None:
         """Raises NotFound, Changed; Locked without ``force`` where a writer is known."""
@@ -176,7 +176,7 @@ class ContainerdStore:
 
     def roots(self) -> list[Root]:
         """Image names and leases."""
-        return roots(self._client, self._images, self._keeping.own())
+        return roots(self._client, self._images, self._leases.own())
 
     def usage(self) -> Usage | None:
         """Disk space of the content directory, if it can be read from here."""
@@ -191,7 +191,7 @@ class ContainerdStore:
     def close(self) -> None:
         """Twice is fine."""
         with self._mutex:
-            self._keeping.close()
+            self._leases.close()
             self._client.connection.close()
 
     # Writing
@@ -315,11 +315,11 @@ class ContainerdStore:
     def left(self, writer: ContainerdWriter) -> None:
         """A writer ends without a commit."""
         self._ingests.ended(ingest_id(backend_ref(writer.namespace, writer.ref)))
-        self._keeping.unfinished(writer.namespace)
+        self._leases.unfinished(writer.namespace)
 
     def labels(self, given: Mapping[str, str]) -> dict[str, str]:
         """The labels of a new blob."""
-        return self._keeping.labels(given) if self._roots_new else dict(given)
+        return self._leases.labels(given) if self._roots_new else dict(given)
 
     # Helpers
 
@@ -348,13 +348,13 @@ class ContainerdStore:
         try:
             return work()
         except NotFound:
-            if not self._keeping.forget(namespace):
+            if not self._leases.forget(namespace):
                 raise
         return work()
 
     def _session(self, namespace: str) -> WriteStream:
         """A Write stream under a lease of ours."""
-        lease = self._keeping.lease(namespace)
+        lease = self._leases.lease(namespace)
         return WriteStream(self._client.connection, Metadata(namespace, lease))
 
     def _has_bytes(self, writer: ContainerdWriter) -> bool:
@@ -375,7 +375,7 @@ class ContainerdStore:
             data=data,
             labels=labels,
         )
-        meta = Metadata(namespace, self._keeping.lease(namespace))
+        meta = Metadata(namespace, self._leases.lease(namespace))
         write_once(self._client.connection, request, meta)
 
     def _drop(self, namespace: str, ref: str) -> None:

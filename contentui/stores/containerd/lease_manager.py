@@ -25,7 +25,7 @@ LIFE = timedelta(hours=24)
 _RENEW_S = 12 * 3600.0
 
 
-class Keeping:
+class LeaseManager:
     """One lease per namespace for all that this store writes, created when it is needed.
 
     It is deleted when the store is closed, unless an ingest was left unfinished: then it expires

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contentui.stores.daemon import OpenIngests
 
 
-class Holding:
+class LockOwners:
     """The ingests that a daemon has open.
 
     Known only if the process behind the socket is the one that has the content files open.
