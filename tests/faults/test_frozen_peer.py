@@ -159,7 +159,7 @@ def test_another_thread_of_this_process_is_named_as_itself(tmp_path, monkeypatch
     store = LocalStore(str(tmp_path))
     store.put(b"kept", labels={"a": "b"})
     with (
-        locks.NamingLock(store._ours).held(),
+        locks.NamingLock(store._state_dir).held(),
         pytest.raises(Unavailable, match=f"pid {os.getpid()} ") as caught,
     ):
         store.put(b"new", labels={"a": "b"})

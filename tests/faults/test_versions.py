@@ -112,7 +112,7 @@ def test_the_older_one_sees_what_is_held_here(tmp_path: Path) -> None:
         assert (identity, pid) == (base.to_bytes(16, "big"), os.getpid())
     (tmp_path / "store" / ".contentui" / "naming").touch()
     with make(tmp_path / "other") as store:
-        lock = locks.NamingLock(store._ours)
+        lock = locks.NamingLock(store._state_dir)
         with lock.held():
             fd = os.open(tmp_path / "other" / ".contentui" / "naming", os.O_RDWR)
             with pytest.raises(BlockingIOError):

@@ -1,4 +1,7 @@
-"""Creating blobs from files: the directory entry, exactly its labels, and their durability."""
+"""Creating the directory entries of blobs, with their labels, durably.
+
+See docs/internals/local-store.md, Crash safety and Labels.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +36,13 @@ class NewBlob(NamedTuple):
 
 
 class BlobNames:
-    """The names of one store's blobs."""
+    """The directory entries of the blobs of one store."""
 
     def __init__(
-        self, root: files.Directory, ours: files.Directory, labels: Labels, naming: NamingLock
+        self, root: files.Directory, state_dir: files.Directory, labels: Labels, naming: NamingLock
     ) -> None:
         self.directory = files.Directory(root, "blobs")
-        self._ours = ours
+        self._state_dir = state_dir
         self._labels = labels
         self._naming = naming
         self._by_algorithm = {name: files.Directory(self.directory, name) for name in HEX_LENGTHS}
@@ -51,7 +54,7 @@ class BlobNames:
         return f"{self.of(digest.algorithm).path}/{digest.encoded}"
 
     def stat(self, digest: Digest) -> os.stat_result | None:
-        """The blob's file; None when no regular file is there."""
+        """The stat result of the blob; None if there is no regular file."""
         try:
             directory = self.of(digest.algorithm).fd()
             found = os.stat(digest.encoded, dir_fd=directory, follow_symlinks=False)
@@ -60,7 +63,7 @@ class BlobNames:
         return found if stat.S_ISREG(found.st_mode) else None
 
     def version(self) -> Hashable:
-        """A token that differs after blobs came or went."""
+        """A token that differs after blobs were created or deleted."""
         token = []
         for algorithm, directory in self._by_algorithm.items():
             with contextlib.suppress(OSError):
@@ -117,7 +120,7 @@ class BlobNames:
 
         The kernel reports a failed write of a directory once and marks it clean. So after an
         error the entries are recreated, which marks it dirty again, and synced once more.
-        ``recreate`` False: raise the first error, for callers that only look.
+        ``recreate`` False: raise the first error, for callers that only read.
 
         Raises:
             OSError: the entries may not be durable.
@@ -138,33 +141,33 @@ class BlobNames:
 
     def _recreate_entry(self, digest: Digest, directory: int) -> None:
         """Rename a blob away and back. `restore_renamed` completes this after a crash."""
-        ours = self._ours.fd_or_make()
+        state_dir = self._state_dir.fd_or_make()
         aside = _ASIDE + f"{digest.algorithm}-{digest.encoded}"
         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
             try:
-                os.rename(digest.encoded, aside, src_dir_fd=directory, dst_dir_fd=ours)
+                os.rename(digest.encoded, aside, src_dir_fd=directory, dst_dir_fd=state_dir)
             finally:
-                self._put_back(aside, ours, digest, directory)
+                self._put_back(aside, state_dir, digest, directory)
 
     def restore_renamed(self) -> None:
         """Rename blobs back that a crash within `_recreate_entry` left renamed. Raises OSError."""
-        ours = self._ours.fd_or_make()
-        if not any(map(digest_of_renamed, os.listdir(ours))):
+        state_dir = self._state_dir.fd_or_make()
+        if not any(map(digest_of_renamed, os.listdir(state_dir))):
             return
         with self._naming.held():
-            for name in os.listdir(ours):
+            for name in os.listdir(state_dir):
                 digest = digest_of_renamed(name)
-                if digest is not None and is_file(name, ours):
+                if digest is not None and is_file(name, state_dir):
                     directory = self.of(digest.algorithm).fd_or_make()
-                    self._put_back(name, ours, digest, directory)
+                    self._put_back(name, state_dir, digest, directory)
                     os.fsync(directory)
 
     @staticmethod
-    def _put_back(aside: str, ours: int, digest: Digest, directory: int) -> None:
+    def _put_back(aside: str, state_dir: int, digest: Digest, directory: int) -> None:
         try:
-            files.rename_new(aside, ours, digest.encoded, directory)
-        except FileExistsError:  # stored anew meanwhile
-            os.unlink(aside, dir_fd=ours)
+            files.rename_new(aside, state_dir, digest.encoded, directory)
+        except FileExistsError:  # stored again meanwhile
+            os.unlink(aside, dir_fd=state_dir)
 
     def _names_a_blob(self, text: str) -> bool:
         try:
@@ -174,7 +177,7 @@ class BlobNames:
 
     @contextlib.contextmanager
     def naming_lock_unless_full(self) -> Iterator[None]:
-        """Hold the naming lock; without it where a full disk has no room for its file."""
+        """Hold the naming lock; go on without it if a full disk has no room for its file."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._naming.held())
@@ -184,12 +187,12 @@ class BlobNames:
             yield
 
     def orphan_labels(self) -> list[str]:
-        """Digests, hostile text, that have labels and no blob. Raises ContentError."""
+        """Digests (untrusted text) that have labels but no blob. Raises ContentError."""
         with files.map_errors("listing labels without blobs"):
             return [text for text in self._labels.digests() if not self._names_a_blob(text)]
 
     def drop_orphan_labels(self, digests: Iterable[str]) -> list[str]:
-        """Remove the labels of those that have no blob; returns whose. Raises ContentError."""
+        """Remove the labels of those without a blob; returns their digests. Raises ContentError."""
         with files.map_errors("removing labels without blobs"), self._naming.held():
             gone = [text for text in digests if not self._names_a_blob(text)]
             if gone:
@@ -228,12 +231,12 @@ def _name_all(new: Iterable[NewBlob]) -> set[Digest]:
 
 
 class UnnamedFile:
-    """A file with content and without a name; the kernel removes it unless `link` is called."""
+    """A file without a name (O_TMPFILE); the kernel removes it unless `link` is called."""
 
-    def __init__(self, data: bytes, directory: files.Directory, ours: files.Directory) -> None:
+    def __init__(self, data: bytes, directory: files.Directory, state_dir: files.Directory) -> None:
         self._directory = directory.fd_or_make()
         self._temporary = ""
-        self._ours = ours
+        self._state_dir = state_dir
         self.fd = -1
         try:
             self._open()
@@ -251,21 +254,21 @@ class UnnamedFile:
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
-            # A file system without O_TMPFILE: a name in our own directory, never among the blobs.
+            # A file system without O_TMPFILE: a name in ``.contentui``, never in ``blobs``.
             self._temporary = f"put-{os.urandom(16).hex()}"
             flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            self.fd = os.open(self._temporary, flags, 0o444, dir_fd=self._ours.fd_or_make())
+            self.fd = os.open(self._temporary, flags, 0o444, dir_fd=self._state_dir.fd_or_make())
 
     def link(self, name: str) -> None:
         """Create its directory entry. Raises FileExistsError if the name exists, OSError."""
         if self._temporary:
-            ours = self._ours.fd()
-            os.link(self._temporary, name, src_dir_fd=ours, dst_dir_fd=self._directory)
+            state_dir = self._state_dir.fd()
+            os.link(self._temporary, name, src_dir_fd=state_dir, dst_dir_fd=self._directory)
         else:
             files.link_open_file(self.fd, name, self._directory)
 
     def unlink(self, name: str) -> None:
-        """Remove the directory entry, if it is this file's."""
+        """Remove the directory entry, if it is of this file."""
         with contextlib.suppress(OSError):
             now = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
             if files.same_file(now, os.fstat(self.fd)):
@@ -280,4 +283,4 @@ class UnnamedFile:
                 os.close(self.fd)
         if self._temporary:
             with contextlib.suppress(OSError):
-                os.unlink(self._temporary, dir_fd=self._ours.fd())
+                os.unlink(self._temporary, dir_fd=self._state_dir.fd())

@@ -1,4 +1,4 @@
-"""The committed side of a directory: ``blobs/<algorithm>/<hex>``."""
+"""The blobs of a store, ``blobs/<algorithm>/<hex>``: reading, storing from memory, deleting."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from contentui.stores.local.locks import NamingLock
 
 GROUP_SIZE = 256
-"""NewBlob files that `Blobs.put_many` keeps open at once; fewer where the limit on files is low."""
+"""Files that `Blobs.put_many` has open at once; fewer if the limit on open files is low."""
 
 _TICK_NS = 20 * 10**6
-"""More than a tick of the clock that gives files their times."""
+"""More than one tick of the clock that sets the times of files, nanoseconds."""
 _SKEW_NS = 60 * 10**9
-"""By how much a file server's clock may be ahead of ours."""
+"""By how much the clock of a file server may be ahead, nanoseconds."""
 _ROUNDS = 100
-"""Times that content is stored anew because others delete it."""
+"""How often content is stored again because other processes delete it."""
 _HEX_DIGITS = "0123456789abcdef"
 _TYPE = 0o170000
-_LOOKS_AT_ONCE = 512
+_STATS_AT_ONCE = 512
 _new_info: Callable[..., Info] = tuple.__new__
 
 
@@ -64,12 +64,12 @@ class FileReader:
 
     def read_at(self, size: int, offset: int) -> bytes:
         if offset < 0:
-            raise OutOfRange(f"a blob has no offset {offset}")
+            raise OutOfRange(f"offset must not be negative: {offset}")
         with files.map_errors(f"reading {self._digest}"):
             return os.pread(self._fd, max(size, 0), offset)
 
     def read_now(self, size: int, offset: int) -> bytes | None:
-        """All ``size`` bytes, if they are in memory and the blob still has its name; else None."""
+        """All ``size`` bytes, if the page cache has them and the blob still exists; else None."""
         data = bytearray(size)
         try:
             if (
@@ -77,7 +77,7 @@ class FileReader:
                 and os.preadv(self._fd, [data], offset, os.RWF_NOWAIT) == size
             ):
                 return bytes(data)
-        except OSError:  # among others EAGAIN: it would have to wait for the disk
+        except OSError:  # such as EAGAIN: the disk must be read
             pass
         return None
 
@@ -99,15 +99,15 @@ class Blobs:
     """The blobs of one store."""
 
     def __init__(
-        self, root: files.Directory, ours: files.Directory, labels: Labels, naming: NamingLock
+        self, root: files.Directory, state_dir: files.Directory, labels: Labels, naming: NamingLock
     ) -> None:
-        self.names = BlobNames(root, ours, labels, naming)
-        self._ours = ours
+        self.names = BlobNames(root, state_dir, labels, naming)
+        self._state_dir = state_dir
         self._labels = labels
         self._naming = naming
 
     def info(self, digest: Digest, *, durable: bool = False) -> Info:
-        """One blob; its labels belong to the file that was looked at.
+        """One blob, with the labels of the same file.
 
         ``durable``: sync the directory entry of a recent blob first.
 
@@ -137,27 +137,27 @@ class Blobs:
         return found
 
     def digest_lines(self) -> str:
-        """The same as text, one a line: a third of the time that 100,000 values take."""
+        """The same as text, one a line: takes a third of the time for 100,000 blobs."""
         lines = []
         for algorithm, names, _ in self._names(_files_in):
             lines += [f"{algorithm}:", f"\n{algorithm}:".join(names), "\n"] if names else []
         return "".join(lines)
 
     def walk(self) -> Iterator[Info]:
-        """All blobs; what disappears meanwhile is skipped. Raises ContentError."""
+        """All blobs, without those that are deleted meanwhile. Raises ContentError."""
         read_ns = time.time_ns()
         labels = self._labels.all()
         rows, without_row = labels.rows, labels.of("", 0)[1]
         with files.map_errors("listing blobs"):
             for algorithm, names, directory in self._names():
                 prefix = f"{algorithm}:"
-                for some, looks in _looks(names, directory):
-                    for name, found in zip(some, looks, strict=True):
+                for some, stats in _stats(names, directory):
+                    for name, found in zip(some, stats, strict=True):
                         if found.st_mode & _TYPE != stat.S_IFREG:
                             continue
                         digest, updated = Digest(prefix + name), found.st_mtime_ns
                         if _is_newer(found, read_ns):
-                            # Created after the labels were read, which may belong to an
+                            # Created after the labels were read, which may be those of an
                             # earlier blob of this digest.
                             with contextlib.suppress(NotFound):
                                 yield self.info(digest)
@@ -170,7 +170,7 @@ class Blobs:
                         )
 
     def strays(self) -> list[str]:
-        """Paths of what is no blob but lies among them: a containerd's collector stops at it."""
+        """Paths of foreign files among the blobs; containerd's garbage collector fails on them."""
         found = []
         for algorithm, names, directory in self._names():
             known = set(names)
@@ -184,11 +184,11 @@ class Blobs:
         return found
 
     def version(self) -> Hashable:
-        """A token that differs after blobs came or went."""
+        """A token that differs after blobs were created or deleted."""
         return self.names.version()
 
     def reader(self, digest: Digest) -> FileReader:
-        """Raises NotFound; FailedPrecondition when no regular file is there."""
+        """Raises NotFound; FailedPrecondition if it is not a regular file."""
         with files.map_errors(f"opening {digest}"):
             try:
                 directory = self.names.of(digest.algorithm).fd()
@@ -198,7 +198,7 @@ class Blobs:
             try:
                 found = os.fstat(fd)
                 if not stat.S_ISREG(found.st_mode):
-                    raise FailedPrecondition(f"{digest} is not a file in the store")
+                    raise FailedPrecondition(f"{digest} is not a regular file in the store")
                 return FileReader(fd, found.st_size, digest)
             except BaseException:
                 files.close(fd)
@@ -207,8 +207,8 @@ class Blobs:
     def delete(self, digest: Digest, if_match: Info | None) -> None:
         """Raises NotFound, Changed.
 
-        The file goes first, so that a disk without a free block can be freed; labels that can't
-        be removed there stay as a row without a blob, which counts for nothing.
+        The file is removed first, so that it works on a disk without a free block. Labels that
+        cannot be removed there remain as a row without a blob, which is ignored.
         """
         with files.map_errors(f"deleting {digest}"):
             if not self._labels.digests_with_rows([digest]):
@@ -243,8 +243,8 @@ class Blobs:
         """Make the synced file ``name`` below ``source`` the blob, durably, with its labels.
 
         Raises:
-            FileExistsError: the blob is there; nothing has changed.
-            OSError, ContentError: the file has its old name, and no blob was made.
+            FileExistsError: the blob exists; nothing was changed.
+            OSError, ContentError: the file has its old name, and no blob was created.
         """
         directory = self.names.of(digest.algorithm).fd_or_make()
 
@@ -296,8 +296,8 @@ class Blobs:
         """Whether the blob exists, durably.
 
         Raises:
-            DataLoss: what is there can't be it.
-            FailedPrecondition: what is there is not a regular file.
+            DataLoss: the file has another size than ``size``.
+            FailedPrecondition: it is not a regular file.
         """
         try:
             directory = self.names.of(digest.algorithm).fd()
@@ -305,17 +305,17 @@ class Blobs:
         except FileNotFoundError:
             return False
         if not stat.S_ISREG(found.st_mode):
-            raise _blocked(digest)
+            raise _not_regular(digest)
         if files.is_recent(found):
             self.names.sync([digest])
         if size is not None and found.st_size != size:
             raise DataLoss(
-                f"the stored {digest} is damaged: {found.st_size} bytes instead of {size}",
+                f"the stored {digest} is damaged: it has {found.st_size} bytes instead of {size}",
                 advice=f"run 'contentui delete {digest}', then store it again",
             )
         return True
 
-    # -- names
+    # -- deleting
 
     def _unlink(self, digest: Digest, if_match: Info | None) -> None:
         found = self.names.stat(digest)
@@ -326,7 +326,7 @@ class Blobs:
             if_match.size,
             if_match.committed_ns,
         ):
-            raise Changed(f"{digest} is not the blob that was shown: it was stored anew since")
+            raise Changed(f"{digest} changed since it was shown: it was deleted and stored anew")
         directory = self.names.of(digest.algorithm).fd()
         try:
             os.unlink(digest.encoded, dir_fd=directory)
@@ -336,7 +336,7 @@ class Blobs:
         os.fsync(directory)
 
     def _sync_directory(self, digest: Digest) -> None:
-        """Whoever removed a blob may have been interrupted before its directory was synced."""
+        """Sync the removal of a blob by a process that may have been killed before its sync."""
         with contextlib.suppress(FileNotFoundError):
             os.fsync(self.names.of(digest.algorithm).fd())
 
@@ -357,7 +357,7 @@ class Blobs:
     def _put(
         self, contents: Mapping[Digest, bytes], labels: Mapping[str, str]
     ) -> dict[Digest, Info]:
-        """Store contents; those that others delete meanwhile are stored anew."""
+        """Store contents; those that other processes delete meanwhile are stored again."""
         done: dict[Digest, Info] = {}
         what = next(iter(contents)) if len(contents) == 1 else f"{len(contents)} blobs"
         with files.map_errors(f"storing {what}"):
@@ -366,20 +366,20 @@ class Blobs:
                 for digest, data in contents.items():
                     if digest in done:
                         continue
-                    if (there := self._stored(digest, len(data))) is not None:
-                        done[digest] = there
+                    if (existing := self._stored(digest, len(data))) is not None:
+                        done[digest] = existing
                     else:
                         missing[digest] = data
                 if not missing:
                     return done
                 done.update(self._put_once(missing, labels))
         raise Unavailable(
-            f"storing {what}: other processes store and delete it all the time",
-            advice="try again when they are done",
+            f"storing {what}: other processes keep storing and deleting it",
+            advice="try again when they have finished",
         )
 
     def _stored(self, digest: Digest, size: int) -> Info | None:
-        """The blob, durable; None when it isn't there."""
+        """The blob, durable; None if it does not exist."""
         try:
             return self.info(digest) if self.exists(digest, size) else None
         except NotFound:
@@ -388,14 +388,14 @@ class Blobs:
     def _put_once(
         self, contents: Mapping[Digest, bytes], labels: Mapping[str, str]
     ) -> dict[Digest, Info]:
-        """Store contents that were missing; those that came meanwhile are left out."""
+        """Store contents that do not exist; returns those that were created here."""
         several = len(contents) > 1
         with contextlib.ExitStack() as stack:
             new: list[NewBlob] = []
             unnamed: dict[Digest, UnnamedFile] = {}
             for digest, data in contents.items():
                 directory = self.names.of(digest.algorithm)
-                file = stack.enter_context(UnnamedFile(data, directory, self._ours))
+                file = stack.enter_context(UnnamedFile(data, directory, self._state_dir))
                 if several:
                     files.start_writeback(file.fd)
                 unnamed[digest] = file
@@ -421,7 +421,7 @@ class Blobs:
 
 
 def _is_newer(found: os.stat_result, since_ns: int) -> bool:
-    """Whether a file was created after a time; not one whose time is ahead of the clock."""
+    """Whether a file was created after a time; False if its time is far ahead of the clock."""
     changed = found.st_ctime_ns
     return changed > since_ns - _TICK_NS and changed < time.time_ns() + _SKEW_NS
 
@@ -437,20 +437,20 @@ def _files_in(directory: int) -> list[str]:
 
 
 def _hex_names(names: list[str], length: int) -> list[str]:
-    """Those that consist of ``length`` hex digits; usually all do, which is told at once."""
+    """Those that consist of ``length`` hex digits; a fast path for when all do."""
     digits = "".join(names).encode("utf-8", "surrogateescape")
     if set(map(len, names)) <= {length} and not digits.translate(None, _HEX_DIGITS.encode()):
         return names
     return [name for name in names if len(name) == length and not name.strip(_HEX_DIGITS)]
 
 
-def _looks(
+def _stats(
     names: list[str], directory: int
 ) -> Iterator[tuple[Sequence[str], Sequence[os.stat_result]]]:
-    """Some names at a time with what stands there; without what is gone. Raises OSError."""
+    """Some names at a time with their stat results, without those that are gone. Raises OSError."""
     look = functools.partial(os.stat, dir_fd=directory, follow_symlinks=False)
-    for start in range(0, len(names), _LOOKS_AT_ONCE):
-        some = names[start : start + _LOOKS_AT_ONCE]
+    for start in range(0, len(names), _STATS_AT_ONCE):
+        some = names[start : start + _STATS_AT_ONCE]
         try:
             yield some, list(map(look, some))
         except FileNotFoundError:
@@ -460,14 +460,14 @@ def _looks(
 
 
 def already_exists(digest: Digest) -> AlreadyExists:
-    """The error for a blob that is there."""
+    """The error for a blob that exists."""
     return AlreadyExists(f"content {digest} already exists")
 
 
-def _blocked(digest: Digest) -> FailedPrecondition:
+def _not_regular(digest: Digest) -> FailedPrecondition:
     return FailedPrecondition(
         f"the path of {digest} is not a regular file",
-        advice="remove it: a container daemon fails on it as well",
+        advice="remove it; containerd fails on it as well",
     )
 
 

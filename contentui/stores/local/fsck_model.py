@@ -80,11 +80,11 @@ class OpenStore:
     def __init__(self, store: LocalStore) -> None:
         self.store = store
         self.root = files.Directory(None, store.name)
-        self.ours = files.Directory(self.root, files.STATE_DIR)
+        self.state_dir = files.Directory(self.root, files.STATE_DIR)
         self.ingests = files.Directory(self.root, "ingest")
         self.blobs = files.Directory(self.root, "blobs")
-        self.locks = RefLocks(self.ours)
-        self.naming = NamingLock(self.ours)
+        self.locks = RefLocks(self.state_dir)
+        self.naming = NamingLock(self.state_dir)
 
     @property
     def is_writable(self) -> bool:
@@ -95,7 +95,7 @@ class OpenStore:
 
     def __exit__(self, *exc: object) -> None:
         self.locks.close()
-        for directory in (self.blobs, self.ingests, self.ours, self.root):
+        for directory in (self.blobs, self.ingests, self.state_dir, self.root):
             directory.close()
 
     @contextlib.contextmanager

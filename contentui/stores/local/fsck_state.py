@@ -62,7 +62,7 @@ def databases(place: OpenStore) -> list[Finding]:
         (IMAGES, count_invalid_images, _images),
     )
     for schema, bad_rows, dangling in checks:
-        database = schema.below(place.ours)
+        database = schema.below(place.state_dir)
         if not database.exists():
             continue
         path = f".contentui/{database.name}"
@@ -154,20 +154,20 @@ def _has_target(place: OpenStore, image: Image) -> bool:
 def leftovers(place: OpenStore) -> list[Finding]:
     """Temporary files whose process has ended. Raises OSError."""
     found = []
-    for name in names_in(place.ours):
+    for name in names_in(place.state_dir):
         if not (_TEMPORARY.fullmatch(name) or name in _NEW or name in _REPLACED):
             continue
-        there = look(name, place.ours)
+        there = look(name, place.state_dir)
         if there is None or not stat.S_ISREG(there.st_mode) or not is_old(there.st_mtime_ns):
             continue
-        if _is_abandoned(name, place.ours, there):
+        if _is_abandoned(name, place.state_dir, there):
             found.append(_leftover(f".contentui/{name}", there))
     return found
 
 
 def transfers(place: OpenStore) -> list[Finding]:
     """Status files of pulls and pushes that were killed. Raises OSError."""
-    directory = files.Directory(place.ours, "transfers")
+    directory = files.Directory(place.state_dir, "transfers")
     found = []
     try:
         for name in filter(_TRANSFER.fullmatch, names_in(directory)):
@@ -205,12 +205,12 @@ def remove_leftover(place: OpenStore, finding: Finding) -> None:
             stack.enter_context(place.locks.acquire(IngestId(ingest)))
             directory = files.Directory(place.ingests, ingest)
         elif folder == ".contentui/transfers":
-            directory = files.Directory(place.ours, "transfers")
+            directory = files.Directory(place.state_dir, "transfers")
         else:
-            directory = place.ours
+            directory = place.state_dir
             if name in _NEW:
                 stack.enter_context(place.naming.held())
-        if directory is not place.ours:
+        if directory is not place.state_dir:
             stack.callback(directory.close)
         _remove(finding, directory, name)
 
@@ -268,11 +268,11 @@ def _unopened(name: str, directory: files.Directory, access: int) -> Iterator[in
 
 def lost_names(place: OpenStore) -> list[Finding]:
     """Blobs that a crash left renamed. Raises ContentError, OSError."""
-    names = [name for name in names_in(place.ours) if digest_of_renamed(name)]
+    names = [name for name in names_in(place.state_dir) if digest_of_renamed(name)]
     if not names:
         return []
     with place.settled():  # blobs are renamed only while that lock is held
-        names = [name for name in names if is_file(name, place.ours.fd())]
+        names = [name for name in names if is_file(name, place.state_dir.fd())]
     return [
         Finding(
             Kind.BLOB_NAME,
@@ -292,11 +292,11 @@ def restore_name(place: OpenStore, finding: Finding) -> None:
     with place.naming.held():
         directory = files.Directory(place.blobs, digest.algorithm)
         try:
-            blobs, ours = directory.fd_or_make(), place.ours.fd()
+            blobs, state_dir = directory.fd_or_make(), place.state_dir.fd()
             try:
-                files.rename_new(name, ours, digest.encoded, blobs)
+                files.rename_new(name, state_dir, digest.encoded, blobs)
             except FileExistsError:  # it was stored anew since
-                os.unlink(name, dir_fd=ours)
+                os.unlink(name, dir_fd=state_dir)
             os.fsync(blobs)
         except FileNotFoundError:
             raise NotFound("it is gone") from None
@@ -312,12 +312,12 @@ def modes(place: OpenStore) -> list[Finding]:
     found: list[Finding] = _unshared(place)
     for name in _NOT_LOCKED:
         with contextlib.suppress(FileNotFoundError):
-            there = look(name, place.ours)
+            there = look(name, place.state_dir)
             if there is not None and not stat.S_ISREG(there.st_mode):
                 found.append(_not_regular(f".contentui/{name}"))
     for name in _LOCKED:
         try:
-            there = look(name, place.ours)
+            there = look(name, place.state_dir)
         except FileNotFoundError:
             return found
         if there is None:
@@ -360,7 +360,7 @@ def _unshared(place: OpenStore) -> list[Finding]:
 
 
 def _private_mode(place: OpenStore) -> int:
-    return 0o660 if files.is_shared(os.fstat(place.ours.fd())) else 0o600
+    return 0o660 if files.is_shared(os.fstat(place.state_dir.fd())) else 0o600
 
 
 def _mode_problem(mode: int, right: int) -> str:
@@ -374,12 +374,12 @@ def _mode_problem(mode: int, right: int) -> str:
 def set_file_mode(place: OpenStore, finding: Finding) -> None:
     """Raises NotFound, Changed, OSError."""
     name = finding.name.rpartition("/")[2]
-    now = look(name, place.ours)
+    now = look(name, place.state_dir)
     if now is None:
         raise NotFound("it is gone")
     if (now.st_dev, now.st_ino, stat.S_IMODE(now.st_mode)) != finding.seen:
         raise Changed("it has changed since it was found")
-    set_mode(name, place.ours, now, _private_mode(place))
+    set_mode(name, place.state_dir, now, _private_mode(place))
 
 
 # -- ownership
@@ -388,7 +388,7 @@ def set_file_mode(place: OpenStore, finding: Finding) -> None:
 def _ownership_files(place: OpenStore) -> Iterator[Finding]:
     """Ownership files that can't be read, or are contradictory. Raises OSError."""
     root = place.store.name
-    adopted, bound = (look(name, place.ours) for name in (ownership.ADOPTED, ownership.BOUND))
+    adopted, bound = (look(name, place.state_dir) for name in (ownership.ADOPTED, ownership.BOUND))
     for name, there in ((ownership.ADOPTED, adopted), (ownership.BOUND, bound)):
         if there is not None and not stat.S_ISREG(there.st_mode):
             advice = f"find out which program made it, and remove .contentui/{name}"
@@ -418,7 +418,7 @@ def _ownership(name: str, problem: str, advice: str) -> Finding:
 def ownership_of(place: OpenStore) -> list[Finding]:
     """All ownership files. Raises OSError."""
     try:
-        place.ours.fd()
+        place.state_dir.fd()
     except FileNotFoundError:
         return []
     return [*_ownership_files(place), *_owner(place)]
@@ -426,7 +426,7 @@ def ownership_of(place: OpenStore) -> list[Finding]:
 
 def _owner(place: OpenStore) -> Iterator[Finding]:
     """The file ``owner`` of a service that was killed, or one that can't be read."""
-    there = look(ownership.OWNER, place.ours)
+    there = look(ownership.OWNER, place.state_dir)
     if there is None or not stat.S_ISREG(there.st_mode) or not there.st_size:
         return
     path = f".contentui/{ownership.OWNER}"
@@ -441,7 +441,7 @@ def _owner(place: OpenStore) -> Iterator[Finding]:
 
 def _names_a_socket(place: OpenStore) -> bool:
     try:
-        content = files.read_file(ownership.OWNER, place.ours.fd(), 16 * 1024)
+        content = files.read_file(ownership.OWNER, place.state_dir.fd(), 16 * 1024)
     except FileNotFoundError:
         return True
     return bool(ownership.socket_in(content))
@@ -453,10 +453,10 @@ def clear_owner(place: OpenStore, finding: Finding) -> None:
     Without locking the file: other processes would take the lock for that of a running service.
     """
     for _ in range(_LEASE_TRIES):
-        unchanged(finding, place.ours, ownership.OWNER)
+        unchanged(finding, place.state_dir, ownership.OWNER)
         with (
             contextlib.suppress(BlockingIOError),
-            _unopened(ownership.OWNER, place.ours, os.O_RDWR) as fd,
+            _unopened(ownership.OWNER, place.state_dir, os.O_RDWR) as fd,
         ):
             if identity(os.fstat(fd)) != finding.seen:
                 raise Changed("it has changed since it was found")

@@ -50,10 +50,10 @@ _new_status: Callable[..., Status] = tuple.__new__
 
 
 def read_status(name: str, directory: int, *, no_link: bool = False) -> Status | None:
-    """The ingest in ``name`` below the ``ingest`` descriptor; None when it is gone.
+    """The ingest ``name``; None if it is gone. ``directory``: the descriptor of ``ingest``.
 
-    Raises nothing for what is in it: that becomes the Status's ``damage``. ``no_link``: the
-    caller knows that ``name`` is no symbolic link, which could lead out of the store.
+    Raises no error: what is wrong with the ingest is in ``damage``. ``no_link``: the caller knows
+    that ``name`` is not a symbolic link, which could lead out of the store.
     """
     try:
         if not no_link and stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode):
@@ -64,8 +64,8 @@ def read_status(name: str, directory: int, *, no_link: bool = False) -> Status |
             ref = _read(name + "/ref", directory, REF_LIMIT + 1)
         raw, names = _read_startedat(name, directory)
         started = updated = parse_timestamp(raw)
-        # In an ingest that was begun here and not closed since, `updatedat` is the second name
-        # of the same file: one read of the four saved.
+        # In an ingest that was started here, `updatedat` is a second hard link to the same file,
+        # which saves one read of four.
         if names != _BOTH_NAMES:
             updated = parse_timestamp(_read(name + "/updatedat", directory, 64))
         try:
@@ -80,7 +80,7 @@ def read_status(name: str, directory: int, *, no_link: bool = False) -> Status |
     expected = refused = None
     text = ref.decode("utf-8", "surrogateescape")
     if data.st_mode & (REFUSED | EXPECTED):
-        expected, refused = _rare_facts(name, directory, data, text)
+        expected, refused = _digests(name, directory, data, text)
     return _new_status(
         Status,
         (
@@ -99,7 +99,7 @@ def read_status(name: str, directory: int, *, no_link: bool = False) -> Status |
 
 
 def read_sound_status(name: str, directory: int) -> Status | None:
-    """As `read_status`, for callers that are about to change the ingest.
+    """As `read_status`, for callers that then change the ingest.
 
     Only missing and invalid files count as damage. A file that cannot be read now (EMFILE, EIO)
     may be intact, and must not be replaced.
@@ -123,7 +123,7 @@ def read_sound_status(name: str, directory: int) -> Status | None:
 
 
 def refreshed(seen: Status, directory: int) -> Status | None:
-    """``seen`` as it is now by one look at its ``data``: the same object when nothing changed."""
+    """``seen`` as it is now, by one stat of its ``data``; the same object if nothing changed."""
     try:
         data = os.stat(seen.id + "/data", dir_fd=directory, follow_symlinks=False)
     except OSError:
@@ -167,10 +167,9 @@ def client_status(status: Status) -> Status:
 def mark_refused(
     data: int, directory: int, size: int, digest: Digest, *, shared: bool = False
 ) -> None:
-    """Note, durably, that all ``size`` bytes of ``data`` hash to ``digest``, a wrong one.
+    """Record durably that the ``size`` bytes of ``data`` have the wrong digest ``digest``.
 
-    Raises:
-        OSError: that can't be written.
+    Raises OSError.
     """
     text = b"%d %s" % (size, digest.encode())
     write_file("refused", text, directory, sync=True, shared=shared)
@@ -181,7 +180,7 @@ def mark_refused(
 
 
 def _read(path: str, directory: int, limit: int) -> bytes:
-    # read_file, spelled out: this runs four times for each of 10,000 ingests.
+    # As files.read_file, inlined: called four times for each of 10,000 ingests.
     fd = os.open(path, READ, dir_fd=directory)
     try:
         return os.read(fd, limit)
@@ -190,7 +189,7 @@ def _read(path: str, directory: int, limit: int) -> bytes:
 
 
 def _read_startedat(name: str, directory: int) -> tuple[bytes, int]:
-    """The file's text, and how many names the file has."""
+    """The content of the file, and its number of hard links."""
     fd = os.open(name + "/startedat", READ, dir_fd=directory)
     try:
         return os.read(fd, 64), os.fstat(fd).st_nlink
@@ -199,12 +198,12 @@ def _read_startedat(name: str, directory: int) -> tuple[bytes, int]:
 
 
 def _number(text: bytes) -> int:
-    """A plain decimal below 2**63; 0 for anything else, as containerd has it."""
+    """A decimal number below 2**63; 0 for anything else, as in containerd (``status``)."""
     number = int(text) if text.isdigit() else 0
     return number if number < 1 << 63 else 0
 
 
-def _rare_facts(
+def _digests(
     name: str, directory: int, data: os.stat_result, ref: str
 ) -> tuple[Digest | None, Digest | None]:
     expected = refused = None
@@ -212,7 +211,7 @@ def _rare_facts(
         stored = _stored_digest(name + "/expected", directory, b"")
         expected = stored or Digest.found_in(ref)
     if data.st_mode & REFUSED:
-        # With its size: the mark must not outlive the bytes it was made for.
+        # With its size: the mark is valid only for the bytes that it was made for.
         refused = _stored_digest(name + "/refused", directory, b"%d " % data.st_size)
     return expected, refused
 
@@ -226,7 +225,7 @@ def _stored_digest(path: str, directory: int, prefix: bytes) -> Digest | None:
 
 
 def _damaged_status(name: str, directory: int) -> Status | None:
-    """The slow way, for an ingest that isn't as it should be: say all that is wrong with it."""
+    """The status of a damaged ingest, with all that is wrong in ``damage``; None if it is gone."""
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
@@ -281,7 +280,7 @@ def _examined_ref(name: str, directory: int, wrong: list[str]) -> str:
         wrong.append("'ref' is longer than 64 KiB")
         return ""
     elif sha256(ref).hexdigest() != name:
-        wrong.append("'ref' belongs to another directory")
+        wrong.append("'ref' does not match the name of the directory")
     return ref.decode("utf-8", "surrogateescape")
 
 
@@ -302,7 +301,7 @@ def _examined_data(name: str, directory: int, wrong: list[str]) -> tuple[int, in
         wrong.append(f"'data' {_why(error)}")
         return 0, 0
     if not stat.S_ISREG(data.st_mode):
-        wrong.append("'data' is not a file")
+        wrong.append("'data' is not a regular file")
         return 0, 0
     return data.st_size, data.st_mtime_ns
 
@@ -311,16 +310,16 @@ def _examined_data(name: str, directory: int, wrong: list[str]) -> tuple[int, in
 
 
 class IngestDirectory:
-    """An open ingest directory; the caller holds the ref's lock."""
+    """An open ingest directory. The caller has the ref's lock."""
 
     def __init__(self, ingest: IngestId, parent: files.Directory) -> None:
-        """Open or make it. Raises OSError."""
+        """Open or create it. Raises OSError."""
         self._id = ingest
         self._parent = parent
         self._above = parent.fd_or_make()
         self.fd = -1
         self.is_new = True
-        """Whether it was made just now and holds nothing yet."""
+        """Whether it was created now and is empty."""
         try:
             files.make_directory(ingest, self._above, shared=parent.shared)
         except FileExistsError:
@@ -338,21 +337,21 @@ class IngestDirectory:
     # -- making
 
     def make(self, ref: str, started_ns: int, total: int) -> int:
-        """Write a new ingest, in containerd's order: ``data`` comes last, and is returned open.
+        """Create the files in containerd's order, ``data`` last; returns its descriptor.
 
-        A disk that fills up meanwhile leaves nothing of it. Raises OSError.
+        If that fails, as on a full disk, the directory is removed. Raises OSError.
         """
         try:
-            self.write_facts(ref, started_ns, total)
+            self.write_files(ref, started_ns, total)
             return self._open_data(os.O_CREAT | os.O_EXCL)
         except BaseException:
             self.discard()
             raise
 
-    def write_facts(self, ref: str, started_ns: int, total: int) -> None:
-        """Write down all that doesn't change. Raises OSError."""
+    def write_files(self, ref: str, started_ns: int, total: int) -> None:
+        """Write all files that do not change later. Raises OSError."""
         self._write("ref", ref_bytes(ref))
-        # One inode under both names; containerd parts them when it replaces one.
+        # Two hard links to one file; containerd separates them when it replaces one.
         now = format_timestamp(started_ns)
         self._write("startedat", now)
         try:
@@ -367,18 +366,18 @@ class IngestDirectory:
             self._write("total", b"%d" % total)
 
     def write_expected(self, expected: Digest, ref: str) -> None:
-        """Keep the wanted digest; a file of its own is made where the ref doesn't name it."""
+        """Record the expected digest, in a file if the ref does not contain it."""
         if expected != Digest.found_in(ref):
             self._write("expected", expected.encode())
         else:
-            self.remove_fact("expected")  # what an earlier session wanted
+            self.remove_file("expected")  # of an earlier session
 
-    def remove_fact(self, name: str) -> None:
+    def remove_file(self, name: str) -> None:
         """Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
 
-    def clear_facts(self) -> None:
+    def clear_files(self) -> None:
         """Remove everything but ``data``, whatever it is. Raises OSError."""
         for name in _FILES:
             with contextlib.suppress(FileNotFoundError):
@@ -386,15 +385,15 @@ class IngestDirectory:
 
     # -- data
 
-    def open_data(self, *, makes: bool = False) -> int:
-        """``data``, to be read and written. Raises OSError, FailedPrecondition."""
+    def open_data(self, *, create: bool = False) -> int:
+        """Open ``data`` for reading and writing. Raises OSError, FailedPrecondition."""
         try:
             if not stat.S_ISREG(self.look("data").st_mode):
-                raise _no_file(self._id)
+                raise _not_regular(self._id)
         except FileNotFoundError:
-            if not makes:
+            if not create:
                 raise
-        fd = self._open_data(os.O_CREAT if makes else 0)
+        fd = self._open_data(os.O_CREAT if create else 0)
         try:
             return self._writable(fd)
         except BaseException:
@@ -407,7 +406,7 @@ class IngestDirectory:
         except PermissionError:
             if not files.exists("data", self.fd):
                 raise
-            # A commit that was cut short had made it read-only already.
+            # An interrupted commit has made it read-only already.
             files.change_mode("data", 0o644, self.fd)
             fd = os.open("data", flags | _OPEN_DATA, 0o644, dir_fd=self.fd)
         if flags & os.O_CREAT and self._parent.shared:
@@ -415,12 +414,12 @@ class IngestDirectory:
         return fd
 
     def _writable(self, fd: int) -> int:
-        """See that data which was there can be written into, and is ours alone."""
+        """Make existing data writable for us, without a second hard link and owned by us."""
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise _no_file(self._id)
+            raise _not_regular(self._id)
         if found.st_nlink > 1:
-            # The same file has another name, perhaps a blob's: never write into that.
+            # It has a second hard link, perhaps a blob: never write to that.
             os.unlink("data", dir_fd=self.fd)
             os.close(fd)
             return self._open_data(os.O_CREAT | os.O_EXCL)
@@ -431,8 +430,8 @@ class IngestDirectory:
         return fd
 
     def _own_copy(self, fd: int, found: os.stat_result) -> int:
-        """Another user's bytes in a file of ours: only a file's owner may make it read-only."""
-        self.remove_fact("data.tmp")
+        """Copy another user's data to a file of ours: only its owner may change a file's mode."""
+        self.remove_file("data.tmp")
         own = os.open("data.tmp", _OPEN_DATA | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=self.fd)
         try:
             files.share_file(own, stat.S_IMODE(found.st_mode) | stat.S_IWUSR)
@@ -449,26 +448,26 @@ class IngestDirectory:
         """Raises OSError."""
         return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
-    # -- keeping and removing
+    # -- syncing and removing
 
     def check_place(self, data: os.stat_result) -> None:
-        """The open files must be the ones at their paths. Raises NotFound, DataLoss."""
+        """Check that the open files are those at their paths. Raises NotFound, DataLoss."""
         try:
             place = os.stat(self._id, dir_fd=self._parent.fd(), follow_symlinks=False)
             now = self.look("data")
         except FileNotFoundError:
             raise NotFound(
-                "the ingest was removed while it was written: its bytes are gone",
+                "the ingest was removed while it was written, and its bytes are lost",
                 advice="start the ingest again",
             ) from None
         if (place.st_ino, place.st_dev) != self._place or not files.same_file(now, data):
             raise DataLoss(
-                "the ingest's files were replaced by others while it was written",
+                "the ingest's files were replaced while it was written",
                 advice="abort the ingest and start over",
             )
 
     def sync(self) -> None:
-        """Make all but the bytes durable. Raises OSError."""
+        """Sync all files but ``data``, and the directory. Raises OSError."""
         for name in _FILES:
             files.sync_path(name, self.fd)
         os.fsync(self.fd)
@@ -483,23 +482,23 @@ class IngestDirectory:
         return files.exists("data", self.fd)
 
     def remove(self, names: list[str]) -> None:
-        """Remove the directory, the way that costs least when it holds just these."""
+        """Remove the directory; fast if it contains only these names."""
         parent = self._parent.fd()
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.fd)
         try:
             os.rmdir(self._id, dir_fd=parent)
-        except OSError:  # a rarer file of ours, or something foreign
+        except OSError:  # it contains other files
             files.remove_tree(self._id, parent)
 
     def discard(self) -> None:
-        """Remove the directory, as far as that goes."""
+        """Remove the directory; errors are ignored."""
         with contextlib.suppress(OSError):
             files.remove_tree(self._id, self._above)
 
     def close(self) -> None:
-        """Twice is fine."""
+        """A second call has no effect."""
         fd, self.fd = self.fd, -1
         files.close(fd)
 
@@ -507,7 +506,7 @@ class IngestDirectory:
         files.write_file(name, data, self.fd, shared=self._parent.shared)
 
 
-def _no_file(ingest: IngestId) -> FailedPrecondition:
+def _not_regular(ingest: IngestId) -> FailedPrecondition:
     return FailedPrecondition(
-        "the ingest's 'data' is not a file", advice=f"run 'contentui abort id:{ingest}'"
+        "the ingest's 'data' is not a regular file", advice=f"run 'contentui abort id:{ingest}'"
     )

@@ -57,12 +57,12 @@ class LocalStore:
         self._path = path
         self._asked_read_only = read_only
         self._root = files.Directory(None, path)
-        self._ours = files.Directory(self._root, files.STATE_DIR)
-        self._labels = Labels(self._ours, recovers=not read_only)
-        self._naming = NamingLock(self._ours)
-        self._blobs = Blobs(self._root, self._ours, self._labels, self._naming)
+        self._state_dir = files.Directory(self._root, files.STATE_DIR)
+        self._labels = Labels(self._state_dir, recovers=not read_only)
+        self._naming = NamingLock(self._state_dir)
+        self._blobs = Blobs(self._root, self._state_dir, self._labels, self._naming)
         self._ownership = Ownership(path, lock)
-        self._ingests = Ingests(self._root, self._ours, self._blobs, self._ownership)
+        self._ingests = Ingests(self._root, self._state_dir, self._blobs, self._ownership)
         self._prepared = False
         self._mutex = threading.Lock()
         forks.reset_in_child(self)
@@ -122,7 +122,9 @@ class LocalStore:
     def images(self) -> LocalImages:
         from contentui.stores.local.images import LocalImages
 
-        return LocalImages(self._ours, self._naming, self._prepare, recovers=self._labels.recovers)
+        return LocalImages(
+            self._state_dir, self._naming, self._prepare, recovers=self._labels.recovers
+        )
 
     def usage(self) -> Usage | None:
         try:
@@ -132,7 +134,7 @@ class LocalStore:
 
     def close(self) -> None:
         with contextlib.ExitStack() as stack:  # all are closed, even if one of them raises
-            for part in (self._root, self._ours, self._blobs, self._ingests, self._labels):
+            for part in (self._root, self._state_dir, self._blobs, self._ingests, self._labels):
                 stack.callback(part.close)
 
     def after_fork(self) -> None:
@@ -330,11 +332,11 @@ class LocalStore:
         if self._prepared:
             return
         with self._mutex, files.map_errors(f"preparing {self._path}"):
-            self._ours.fd_or_make()
+            self._state_dir.fd_or_make()
             if not self._labels.exists():
                 with self._naming.held():
                     self._labels.create(complete=not self._blobs.digests())
             elif files.is_recent(os.lstat(self._labels.path)):
-                os.fsync(self._ours.fd())  # its maker may have been killed before the sync
+                os.fsync(self._state_dir.fd())  # its maker may have been killed before the sync
             self._blobs.names.restore_renamed()
             self._prepared = True

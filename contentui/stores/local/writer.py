@@ -217,14 +217,14 @@ class LocalWriter:
 
     def _repair(self, found: Status) -> None:
         """Repair a damaged ingest. Its bytes are kept only if ``ref`` proves to be its own."""
-        data = self._directory.open_data(makes=True)
+        data = self._directory.open_data(create=True)
         self._use_data(data)
-        self._directory.clear_facts()
+        self._directory.clear_files()
         if found.ref == self._ref:
             self._data.load(self._algorithm)
         else:
             self._restart()
-        self._directory.write_facts(self._ref, self._started_ns, self._total)
+        self._directory.write_files(self._ref, self._started_ns, self._total)
 
     def _restart(self) -> None:
         self._data.restart()
@@ -240,7 +240,7 @@ class LocalWriter:
         """Also a mark that was not read because it is for more bytes: they may be written again."""
         self._refused = None
         self._mark(ingest_dir.REFUSED, on=False)
-        self._directory.remove_fact("refused")
+        self._directory.remove_file("refused")
 
     def _write_expected(self) -> None:
         if self._expected is not None:
