@@ -55,8 +55,8 @@ def _damaged(place: OpenStore, status: Status) -> Finding | None:
         return None
     name, problem = f"ingest/{id_text(status.id)}", visible(status.damage)
     if not _INGEST.fullmatch(status.id):
-        words = f"it is not an ingest of contentui or containerd: {problem}"
-        return Finding(Kind.FOREIGN, name, words, advice=_move_away(name))
+        problem = f"it is not an ingest of contentui or containerd: {problem}"
+        return Finding(Kind.FOREIGN, name, problem, advice=_move_away(name))
     changed_ns = _changed_ns(place, status.id)
     if changed_ns is None or not is_old(changed_ns):
         return None  # its writer may still be creating it
@@ -160,16 +160,16 @@ def _blobs_of(algorithm: str, directory: int) -> Iterator[Finding]:
         except FileNotFoundError:
             continue
         if not (len(name) == HEX_LENGTHS[algorithm] and _HEX.fullmatch(name)):
-            words = "its name is not a digest; the garbage collection of a containerd fails on it"
-            yield _foreign(f"blobs/{algorithm}/{name}", words)
+            problem = "its name is not a digest; the garbage collection of a containerd fails on it"
+            yield _foreign(f"blobs/{algorithm}/{name}", problem)
         elif not stat.S_ISREG(there.st_mode):
-            words = "it has the name of a blob, but is not a regular file"
-            yield _foreign(f"blobs/{algorithm}/{name}", words)
+            problem = "it has the name of a blob, but is not a regular file"
+            yield _foreign(f"blobs/{algorithm}/{name}", problem)
         elif (mode := stat.S_IMODE(there.st_mode)) != (right := _blob_mode(mode)):
-            words = f"its mode is {mode:04o}: {_mode_problem(mode)}"
+            problem = f"its mode is {mode:04o}: {_mode_problem(mode)}"
             repair = f"set its mode to {right:04o}"
             seen = identity(there)
-            yield Finding(Kind.BLOB_MODE, f"{algorithm}:{name}", words, repair, seen=seen)
+            yield Finding(Kind.BLOB_MODE, f"{algorithm}:{name}", problem, repair, seen=seen)
 
 
 def _foreign(name: str, problem: str) -> Finding:
@@ -226,10 +226,10 @@ def altered(store: LocalStore, progress: Progress | None) -> list[Finding]:
             continue  # deleted meanwhile
         except DataLoss as error:
             advice = f"run 'contentui delete {info.digest}', then store it again"
-            words = visible(error.message)
-            found.append(Finding(Kind.BLOB_ALTERED, info.digest, words, advice=advice))
+            problem = visible(error.message)
+            found.append(Finding(Kind.BLOB_ALTERED, info.digest, problem, advice=advice))
         except ContentError as error:
-            words = visible(error.message)
-            found.append(Finding(Kind.UNCHECKED, info.digest, words, advice=error.advice))
+            problem = visible(error.message)
+            found.append(Finding(Kind.UNCHECKED, info.digest, problem, advice=error.advice))
         done += info.size
     return found

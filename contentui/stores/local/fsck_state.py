@@ -73,8 +73,8 @@ def databases(place: OpenStore) -> list[Finding]:
             else:
                 found += dangling(place)
         except ContentError as error:
-            words = visible(error.message)
-            found.append(Finding(Kind.UNCHECKED, path, words, advice=error.advice))
+            problem = visible(error.message)
+            found.append(Finding(Kind.UNCHECKED, path, problem, advice=error.advice))
     return found
 
 
@@ -329,10 +329,10 @@ def modes(place: OpenStore) -> list[Finding]:
             continue
         mode, right = stat.S_IMODE(there.st_mode), _private_mode(place)
         if mode != right:
-            words = f"its mode is {mode:04o}: {_mode_problem(mode, right)}"
+            problem = f"its mode is {mode:04o}: {_mode_problem(mode, right)}"
             repair = f"set its mode to {right:04o}"
             seen = (there.st_dev, there.st_ino, mode)
-            found.append(Finding(Kind.FILE_MODE, path, words, repair, seen=seen))
+            found.append(Finding(Kind.FILE_MODE, path, problem, repair, seen=seen))
     return found
 
 
@@ -353,9 +353,9 @@ def _unshared(place: OpenStore) -> list[Finding]:
         if there is None or not stat.S_ISDIR(there.st_mode):
             continue
         if not files.is_shared(there) or there.st_gid != root.st_gid:
-            words = "the group that shares the store can't write to it"
+            problem = "the group that shares the store can't write to it"
             advice = f"run 'contentui init --shared {root.st_gid}'"
-            found.append(Finding(Kind.FILE_MODE, name, words, advice=advice))
+            found.append(Finding(Kind.FILE_MODE, name, problem, advice=advice))
     return found
 
 
@@ -397,17 +397,17 @@ def _ownership_files(place: OpenStore) -> Iterator[Finding]:
         advice = "write the absolute path of that containerd's root into it, or remove it"
         yield _ownership(ownership.BOUND, "it does not name the root of a containerd", advice)
     if adopted is not None and bound is not None:
-        words = "the directory is marked both as adopted and as bound to a containerd"
-        yield _ownership(ownership.ADOPTED, words, "remove the file that is wrong")
+        problem = "the directory is marked both as adopted and as bound to a containerd"
+        yield _ownership(ownership.ADOPTED, problem, "remove the file that is wrong")
     if not ownership.is_containerds(root):
         return
     if bound is not None:
-        words = "the directory is a containerd's own, and marked as bound to another one"
-        yield _ownership(ownership.BOUND, words, "remove the file, if it was copied here")
+        problem = "the directory is a containerd's own, and marked as bound to another one"
+        yield _ownership(ownership.BOUND, problem, "remove the file, if it was copied here")
     if adopted is not None and ownership.daemon_pid(root):
-        words = "the directory is marked as adopted, but its containerd runs"
+        problem = "the directory is marked as adopted, but its containerd runs"
         yield _ownership(
-            ownership.ADOPTED, words, "remove the file while no other process writes here"
+            ownership.ADOPTED, problem, "remove the file while no other process writes here"
         )
 
 
@@ -432,11 +432,11 @@ def _owner(place: OpenStore) -> Iterator[Finding]:
     path = f".contentui/{ownership.OWNER}"
     socket = ownership.service_socket(place.store.name)
     if not socket:
-        words = "it names a service that has ended"
-        yield Finding(Kind.OWNER_STALE, path, words, "empty it", seen=identity(there))
+        problem = "it names a service that has ended"
+        yield Finding(Kind.OWNER_STALE, path, problem, "empty it", seen=identity(there))
     elif not _names_a_socket(place):
-        words = "a running service owns the directory, but its socket can't be read"
-        yield Finding(Kind.OWNERSHIP, path, words, advice="restart that service")
+        problem = "a running service owns the directory, but its socket can't be read"
+        yield Finding(Kind.OWNERSHIP, path, problem, advice="restart that service")
 
 
 def _names_a_socket(place: OpenStore) -> bool:
