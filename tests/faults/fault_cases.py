@@ -126,7 +126,7 @@ def serve() -> None:
             with LocalStore(place.root) as store:
                 error = attempt(operation, store, place, Injector(model))
             done = error is None or issubclass(error.kind, operation.already)
-            outcome = "done" if done or error is None else error.words
+            outcome = "done" if done or error is None else error.text
             print(json.dumps({"outcome": outcome, "model": model.state()}), flush=True)
 
 
@@ -139,7 +139,7 @@ class Raised(NamedTuple):
     """An exception without its frames, which would keep descriptors open."""
 
     kind: type[BaseException]
-    words: str
+    text: str
 
 
 def attempt(
@@ -222,7 +222,7 @@ def run_case(
             fault = fault._replace(call=injector.fired or fault.call)
             if not injector.fired:
                 if error is not None:
-                    wrong.append(f"the fault didn't happen, yet: {error.words}")
+                    wrong.append(f"the fault didn't happen, yet: {error.text}")
             else:
                 wrong += after_fault(operation, plain, place, fault, error, model)
             wrong += again(bench, operation, store, here, model, fault, here_first=here_first)
@@ -242,7 +242,7 @@ def after_fault(
 ) -> list[str]:
     wrong = []
     if error is not None and not fault_checks.is_typed(operation, error.kind, fault):
-        wrong.append(f"raised {error.words}")
+        wrong.append(f"raised {error.text}")
     wrong += fault_checks.held(place.root)
     try:
         state = fault_checks.look(place.root)
@@ -287,7 +287,7 @@ def again(
     def here() -> None:
         error = attempt(operation, store, place, Injector(model))
         if error is not None and not issubclass(error.kind, operation.already):
-            wrong.append(f"the same object then raised {error.words}")
+            wrong.append(f"the same object then raised {error.text}")
 
     def there() -> None:
         outcome = bench.elsewhere(operation.name, place.root, model)

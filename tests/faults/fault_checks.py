@@ -98,7 +98,7 @@ class Plain(NamedTuple):
 
 
 def is_typed(operation: Operation, error: type[BaseException], fault: Fault) -> bool:
-    """Whether the error says, in the store's terms, what happened."""
+    """Whether the error is one of the store's, with a message."""
     if fault.kind.startswith("SIGINT"):
         return issubclass(error, KeyboardInterrupt)
     if fault.kind == "other:abort short":
@@ -142,7 +142,7 @@ def leaks(before: set[str], fault: Fault) -> list[str]:
             if what.startswith(("pipe:", "/proc/")) or "case-" not in what:
                 continue
             os.close(int(name))
-            # An interrupt just before a close can't be told from one just after it.
+            # An interrupt just before a close can't be distinguished from one just after it.
             if fault.call not in ("close", "open") or not fault.kind.startswith("SIGINT"):
                 wrong.append(f"left open: {what.split('case-')[-1][:60]}")
     return wrong

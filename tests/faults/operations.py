@@ -34,9 +34,9 @@ SHORT = b"content that comes in one piece"
 LONG = random.Random(1).randbytes(100_000)
 KEPT = LONG[:30_000]
 """What the ingests of the prepared store hold."""
-GHOST = b"a labelled blob whose file somebody removed with rm"
+GHOST = b"a labelled blob whose file was removed with rm"
 DISK = [os.strerror(code) for code in (errno.EIO, errno.ESTALE, errno.EACCES)]
-OLD = {"of": "a dead predecessor"}
+OLD = {"of": "an earlier blob"}
 MANY = [b"many 1", PLAIN, b"many 2", b"many 3", b"many 1"]
 
 
@@ -256,14 +256,14 @@ def statuses(store: LocalStore, place: Place) -> None:
             assert (status.offset, status.total) == (len(KEPT), len(LONG)), status
     status = store.status("partial")
     assert status.damage or (status.offset, status.total) == (len(KEPT), len(LONG)), status
-    assert None not in store.refresh(listed), "an ingest is said to be gone"
+    assert None not in store.refresh(listed), "an ingest is reported as gone"
 
 
 def holders(store: LocalStore, place: Place) -> None:
     found = store.holders([ingest_id("partial"), ingest_id("idle")])
     assert found is None or ingest_id("idle") not in found
     if found is not None:
-        assert ingest_id("partial") in found, "a held ref is said to be free"
+        assert ingest_id("partial") in found, "a held ref is reported as free"
 
 
 def probe(store: LocalStore, place: Place) -> None:
@@ -344,7 +344,7 @@ OPERATIONS = [
         (Blob(SHORT, SOURCE), NoIngest("short")),
         start="missing",
     ),
-    # Whose directory it is must be known: where it can't be, it is somebody else's.
+    # The owner of the directory must be known; if it is unknown, the directory is read-only.
     Operation("open anew", open_anew, (Blob(SHORT, SOURCE),), refusals=(ReadOnly,)),
     Operation(
         "ingest short",

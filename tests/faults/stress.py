@@ -110,7 +110,7 @@ class Stress:
                     os.kill(pid, signal.SIGCONT)
 
     def _hurt(self, stopped: dict[int, float]) -> None:
-        """Kill or stop somebody: one in a transaction of SQLite's, where there is one."""
+        """Kill or stop a process, preferably one in an SQLite transaction."""
         if self.dice.random() < 0.5:
             return
         among = self._in_transaction()
@@ -220,7 +220,7 @@ class Stress:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.wrong.append("the naming lock is held by nobody who lives")
+            self.wrong.append("the naming lock is held, but not by a running process")
         finally:
             os.close(fd)
         for name in ("labels.db", "images.db"):

@@ -1,4 +1,4 @@
-"""A process that is stopped in the middle of a step: it is named, and never robbed of its lock."""
+"""A process that is stopped while it holds a lock: errors name it, and its lock is not broken."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def run(tmp_path: Path, rounds: int, kills: int) -> None:  # noqa: C901 - one sc
 
 
 def check_what_was_repaired(repairers: list[Child], acknowledged: list[dict[str, object]]) -> None:
-    """Only ingests that were half-made long ago, and labels of blobs that nobody finished."""
+    """Only ingests that were left incomplete long ago, and labels without a blob."""
     may_go = healed(range(5), 20_000)
     blobs = {record["blob"] for record in acknowledged}
     for child in repairers:

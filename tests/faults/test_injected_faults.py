@@ -24,7 +24,7 @@ SHOWN = 12
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    """In memory where there is some: what is durable is told by the model, not by the disk."""
+    """In memory if possible: the model decides what is durable, not the disk."""
     above = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     path = tempfile.mkdtemp(dir=above)
     with injected.installed(), fault_cases.small_pieces():

@@ -42,7 +42,7 @@ def user(script: str, root: Path, uid: int, *, group: int = 0, umask: int = 0o07
 
 
 def as_user(uid: int, script: str, root: Path) -> subprocess.Popen[str]:
-    """A process of another user that says when it is ready, and goes on until it is killed."""
+    """A process of another user that prints when it is ready, and runs until it is killed."""
     become = f"""
 import contextlib, fcntl, os, sqlite3, struct, sys, time  # before they can't be read any more
 os.setgroups([]); os.setgid({uid}); os.setuid({uid})

@@ -88,7 +88,7 @@ def line(process: subprocess.Popen[str]) -> str:
 
 
 def held(root: Path, ref: str = "contended") -> subprocess.Popen[str]:
-    """A process that holds the ref until it is told to `go` on."""
+    """A process that holds the ref until `go` is called."""
     process = start(HOLD, root, ref)
     assert line(process) == "held"
     return process

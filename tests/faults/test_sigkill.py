@@ -50,7 +50,7 @@ def run_and_kill(root: str, seed: int, source: str, after_s: float) -> list[str]
     assert child.stdout is not None
     first = child.stdout.readline()
     assert first == b"started\n"
-    time.sleep(after_s)  # the point of it: a moment that nobody chose
+    time.sleep(after_s)  # a random moment
     child.kill()
     rest = child.stdout.read().decode()
     child.stdout.close()

@@ -260,7 +260,7 @@ def _said(ran: Ran, error: str) -> list[str]:
     if ran.code and not ran.err.strip() and error not in SIGNALS:
         wrong.append(f"failed with {ran.code} without a word")
     if error == "EIO" and "free some space" in ran.err:
-        wrong.append(f"told of space where the disk failed: {ran.err.strip()[:200]}")
+        wrong.append(f"reported a full disk where it failed: {ran.err.strip()[:200]}")
     return wrong
 
 

@@ -181,7 +181,7 @@ class Scenarios:
         return self._tried(work)
 
     def died_before_sync(self, name: str) -> str:
-        """A writer ends without a word; its pages then fail to be written, which nobody hears."""
+        """A writer ends without closing; its pages then fail to be written, unreported."""
         path = self.source(name)
         subprocess.run(
             [sys.executable, "-c", WRITE_AND_DIE, self.disk.root, name, path], check=True

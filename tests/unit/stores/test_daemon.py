@@ -1,4 +1,4 @@
-"""What the kernel tells about a process that has ingests open; here with processes of our own."""
+"""Which ingests a process has open and which file it has locked, with processes of our own."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def data_of(root: Path, ref: str) -> Path:
     return path
 
 
-def as_nobody(tell: Callable[[], object]) -> str:
-    """What ``tell`` returns in a process of another user, as text."""
+def as_nobody(call: Callable[[], object]) -> str:
+    """What ``call`` returns in a process of another user, as text."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     reading, writing = os.pipe()
@@ -63,13 +63,13 @@ def as_nobody(tell: Callable[[], object]) -> str:
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
-        os.write(writing, str(tell()).encode())
+        os.write(writing, str(call()).encode())
         os._exit(0)
     os.close(writing)
     with open(reading, "rb") as file:
-        told = file.read().decode()
+        text = file.read().decode()
     os.waitpid(child, 0)
-    return told
+    return text
 
 
 class TestOpenIngests:

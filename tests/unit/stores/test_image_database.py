@@ -119,9 +119,9 @@ def test_a_broken_one_is_told_and_never_replaced(database: Path, how: str) -> No
             lambda: store.images.put("redis", TARGET),
             lambda: store.images.delete("redis"),
         ):
-            with pytest.raises(FailedPrecondition) as told:
+            with pytest.raises(FailedPrecondition) as caught:
                 deed()
-            assert "images.db" in told.value.advice
+            assert "images.db" in caught.value.advice
         if how not in NO_FILES:
             assert database.read_bytes() == before
         assert store.info(store.put(b"blobs are safe").digest).size == 14

@@ -112,22 +112,22 @@ def test_without_a_sound_database_labels_are_unknown_and_blobs_are_safe(
     with store:
         assert store.info(digest).labels is None
         assert [info.labels for info in store.walk()] == [None]
-        # What needs no labels works, or says why not.
-        told: list[str] = []
+        # What needs no labels works, or raises an error with advice.
+        advice: list[str] = []
         new = Digest.of(b"two")
         try:
             store.put(b"two")
             assert store.info(new).size == 3
         except FailedPrecondition as error:
-            told.append(error.advice)
+            advice.append(error.advice)
         try:
             store.put(b"three", labels={"c": "d"})
             assert store.info(Digest.of(b"three")).labels == {"c": "d"}
         except ContentError as error:
-            told.append(error.advice)
+            advice.append(error.advice)
         with store.reader(digest) as reader:
             assert reader.read_at(10, 0) == b"one"
-        assert all(told)
+        assert all(advice)
         assert store.info(digest).labels is None
 
 

@@ -139,7 +139,7 @@ def test_an_update_that_races_a_deletion_leaves_nothing_for_the_next_blob(store)
 
 
 def test_labels_of_whoever_loses_the_name_are_gone(store, monkeypatch):
-    """A commit without labels waits for nobody: it may take the name after labels were written."""
+    """A commit without labels takes no lock: it may create the name after labels were written."""
     from contentui.stores.local.labels import Labels
 
     store.put(b"first", labels={"a": "b"})
@@ -175,7 +175,7 @@ def test_a_commit_without_labels_writes_nothing_where_there_is_no_row(store):
         stored(store, b"plain " + str(stored).encode())
     after = os.stat(store._labels.path)
     assert (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
-    assert not os.path.exists(naming)  # nobody took the lock
+    assert not os.path.exists(naming)  # no process took the lock
 
 
 def test_a_blob_that_is_deleted_before_it_is_named_again_gets_its_labels(store, monkeypatch):

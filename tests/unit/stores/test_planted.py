@@ -1,4 +1,4 @@
-"""Databases that somebody planted in a store: bounded, told in our words, and never waited for."""
+"""Databases that another user put into a store: size limits, own error texts, no blocking."""
 
 from __future__ import annotations
 

@@ -96,9 +96,9 @@ def test_nobody_else_gets_the_ref_while_it_is_read(
     refused = []
 
     def meanwhile(fd: int, algorithm: str) -> tuple[Any, int]:
-        with LocalStore(str(tmp_path)) as other, pytest.raises(Locked) as told:
+        with LocalStore(str(tmp_path)) as other, pytest.raises(Locked) as caught:
             other.writer("r")
-        refused.append(told.value.holder)
+        refused.append(caught.value.holder)
         return hashed(fd, algorithm)
 
     hashed = ingest_data.hash_file

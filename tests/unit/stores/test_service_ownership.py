@@ -36,7 +36,7 @@ PUT = (
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look anew each time, so that nobody needs to be waited for."""
+    """Read the owner each time, so that no test has to wait."""
     monkeypatch.setattr(ownership, "MAX_AGE_S", -1.0)
     monkeypatch.setattr(ownership, "_BIND_WAIT_S", 0)
 
@@ -56,7 +56,7 @@ def started(root: Path, socket: str) -> subprocess.Popen[str]:
 
 
 def put_elsewhere(root: Path) -> str:
-    """What a process of its own says to a change; empty when it could."""
+    """The error of a change in a process of its own; empty if it succeeds."""
     argv = [sys.executable, "-c", PUT, str(root)]
     return subprocess.run(argv, capture_output=True, text=True, check=False).stderr
 
@@ -70,9 +70,9 @@ class TestClaim:
                 assert store.roles.lock_holders is not None
                 assert "unix:///run/our.sock" in store.traits.read_only_reason
                 assert store.digests()
-                with pytest.raises(ReadOnly) as told:
+                with pytest.raises(ReadOnly) as caught:
                     store.delete(store.digests()[0])
-                assert "--store unix:///run/our.sock" in told.value.advice
+                assert "--store unix:///run/our.sock" in caught.value.advice
             assert "ReadOnly" in put_elsewhere(tmp_path)
             _, errors = process.communicate("\ngo on\n")
             assert (process.returncode, errors) == (0, "")

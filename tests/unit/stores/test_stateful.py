@@ -47,7 +47,7 @@ def outcome(deed: Callable[[], Any]) -> Any:
         return deed()
     except ContentError as error:
         name = type(error).__name__
-        # What a writer meets whose ingest was aborted by force is told either way.
+        # A writer whose ingest was aborted by force may get either error.
         return "gone" if name in ("NotFound", "DataLoss") else name
 
 
