@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.faults_cases import Case
 
 LIMIT_S = 45.0
-"""What takes longer hangs: our own patience with a silent host is 30 s."""
+"""What takes longer counts as a hang: our own timeout for a silent host is 30 s."""
 SIZE = 4 * MIB
 AT_ONCE = 4
 KILLED_AT = 0.6
@@ -96,7 +96,7 @@ class Pull:
 
 
 def shortened(said: str) -> str:
-    """The words of an error that say most: the last parts of what a Go program says."""
+    """The most specific part of an error: the last parts of a Go program's message."""
     lines = [line for line in said.splitlines() if re.search("error|fatal|ctr:|contentui:", line)]
     line = (lines or said.splitlines() or ["nothing"])[-1]
     line = re.sub(r'^time=.* msg="(.*)"$', r"\1", line).replace('\\"', '"')
@@ -111,7 +111,7 @@ def shortened(said: str) -> str:
 
 
 def run(case: Case, program: Program, place: Path) -> Result:
-    """One pull of an image that nobody has seen before through one fault."""
+    """Pull a new image through one fault."""
     image = make_unpackable(next(_seeds), [SIZE])
     with FaultyRegistry() as registry, FaultyRegistry() as other:
         name = registry.add(image)

@@ -37,11 +37,11 @@ class Case(NamedTuple):
 
 
 def deaf(registry: FaultyRegistry, _: FaultyRegistry, layer: str) -> None:
-    """Part of the layer, then nobody listens for two seconds."""
+    """Part of the layer, then connections are refused for two seconds."""
 
     def fault(link: Connection, request: Request, data: bytes) -> None:
         cut(MIB)(link, request, data)
-        registry.deafen(2)
+        registry.refuse_connections(2)
 
     registry.faults[layer] = [fault]
 

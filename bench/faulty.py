@@ -34,8 +34,8 @@ class FaultyRegistry(Registry):
         """Bytes of bodies of blobs."""
         self.tokens = 0
         """How many tokens were made so far; 0 as long as none is needed."""
-        self.deaf_s = 0.0
-        """Seconds during which connections will be refused, from `deafen` on."""
+        self.refuse_s = 0.0
+        """Seconds during which connections will be refused, from `refuse_connections` on."""
         self.changed = threading.Condition()
         """Notified after each request and after all bytes that were sent."""
 
@@ -51,14 +51,14 @@ class FaultyRegistry(Registry):
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.gets(part)) >= count, 20)
 
-    def deafen(self, seconds: float) -> None:
+    def refuse_connections(self, seconds: float) -> None:
         """End all connections, and refuse new ones for so long."""
-        self.deaf_s = seconds
+        self.refuse_s = seconds
         self._shut_down()
 
     def _reopen(self) -> None:
-        if not self.closed.wait(self.deaf_s):
-            self.deaf_s = 0.0
+        if not self.closed.wait(self.refuse_s):
+            self.refuse_s = 0.0
             self._socket.close()
             self._socket = socket.create_server(("127.0.0.1", self._port))
 
@@ -165,7 +165,7 @@ def silent_206(link: Connection, request: Request, data: bytes) -> None:
 
 
 def unsaid_206(link: Connection, request: Request, data: bytes) -> None:
-    """206 that says neither where it begins nor how long it is."""
+    """206 without Content-Range and Content-Length."""
     del request
     link.head(206, "Connection: close")
     link.send(data)
@@ -209,7 +209,7 @@ def too_many(link: Connection, request: Request, data: bytes) -> None:
 
 
 def announced(difference: int) -> Callable[..., None]:
-    """A Content-Length that isn't what the manifest says."""
+    """A Content-Length that differs from the size in the manifest."""
 
     def fault(link: Connection, request: Request, data: bytes) -> None:
         link.head(200, f"Content-Length: {len(data) + difference}")

@@ -33,7 +33,7 @@ def visible(store: Store, blobs: list[bytes]) -> None:
 
 
 def taken(store: Store, way: Callable[[Store, list[bytes]], None], count: str) -> None:
-    """Seconds for ``count`` blobs that nobody has seen before."""
+    """Seconds for ``count`` new blobs."""
     blobs = [os.urandom(SIZE) for _ in range(int(count))]
     store.statuses()  # the connection is there
     begun = time.perf_counter()

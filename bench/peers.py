@@ -24,7 +24,7 @@ NAMESPACE = "default"
 
 
 class Missing(Exception):
-    """A peer isn't installed here; the text says how to get it."""
+    """A peer is not installed; the text is how to install it."""
 
 
 def need(tool: str, package: str) -> str:

@@ -110,7 +110,7 @@ def pulls(registry: Registry, image: str, *options: str) -> Callable[[Path], lis
 
 
 def copies(registry: Registry, image: str, *options: str) -> Callable[[Path], list[str]]:
-    """Skopeo's command line: without TLS, unless ``options`` say how."""
+    """Skopeo's command line, without TLS unless ``options`` configure it."""
     chosen = options or ("--src-tls-verify=false",)
     source = f"docker://{registry.host}/{image}:v1"
     return lambda place: [need("skopeo", "skopeo"), "copy", *chosen, source, f"dir:{place}"]

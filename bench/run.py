@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
 
 
 def results(bench: Bench, work: Work, themes: list[str]) -> Iterator[tuple[table.Place, Result]]:
-    """All rows of the themes, and where they go; a theme that fails becomes a row that says so."""
+    """All rows of the themes, and where they go; a theme that fails is a row with its error."""
     for theme in themes:
         print(f"{theme} …", file=sys.stderr)
         place = table.PLACES.get(theme, table.USUAL)

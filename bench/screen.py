@@ -25,7 +25,7 @@ INGEST, BLOB = (
     re.compile(rb"\xe2\x80\xba(?:\x1b\[[0-9;]*m)*(" + name + rb"[^\s\x1b]+)")
     for name in (rb"layer-sha256:", rb"(?:sha256:)?[0-9a-f]{4}")
 )
-"""The row under each pane's cursor: what stands behind the mark."""
+"""Patterns for the text of the row under each pane's cursor."""
 
 
 def measure(bench: Bench, work: Work) -> Iterator[Figure]:

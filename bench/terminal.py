@@ -106,7 +106,7 @@ class Terminal:
                     return at
 
     def cpu(self) -> float:
-        """Seconds of CPU that all its threads have used, to the nanosecond where Linux tells."""
+        """Seconds of CPU that all its threads have used, in nanoseconds where Linux has them."""
         total = 0
         for task in Path(f"/proc/{self.pid}/task").iterdir():
             with contextlib.suppress(OSError):

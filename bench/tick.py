@@ -1,4 +1,4 @@
-"""A monitor that ticks when told: ``python bench/tick.py ROOT``; prints seconds, a line each."""
+"""A monitor that ticks on request: ``python bench/tick.py ROOT``; prints seconds, a line each."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ command -v contentui >/dev/null || fail "contentui is not on the PATH: run 'make
 for tool in containerd ctr; do
     command -v "$tool" >/dev/null || fail "$tool is missing (Debian: apt-get install containerd)"
 done
-mkdir -m 700 "$place" || fail "another one runs there, or was killed: then remove it; or name another PLACE"
+mkdir -m 700 "$place" || fail "$place exists: stop what runs there, or remove it after a kill, or set PLACE"
 
 containerd_pid='' service_pid=''
 finish() {

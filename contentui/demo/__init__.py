@@ -1,1 +1,1 @@
-"""A temporary store full of life: ingests by other processes, commits, trouble of every kind."""
+"""A temporary demo store with live and failing ingests of other processes."""

@@ -30,7 +30,7 @@ NAMES = (
 
 
 class Layer(NamedTuple):
-    """A layer that is not there yet."""
+    """A layer to be made."""
 
     seed: int
     size: int
@@ -46,11 +46,11 @@ class Image(NamedTuple):
     name: str
     layers: tuple[Layer, ...]
     documents: tuple[tuple[bytes, dict[str, str]], ...]
-    """Config, manifest, index: the needed before the needing."""
+    """Config, manifest, index: each after what it refers to."""
 
     @property
     def digests(self) -> tuple[Digest, ...]:
-        """Everything of it, what needs others first."""
+        """All digests, each before those it refers to."""
         documents = [Digest.of(data) for data, _ in reversed(self.documents)]
         return (*documents, *(layer.digest for layer in self.layers))
 

@@ -1,4 +1,4 @@
-"""Real pulls for the demo: from a registry of its own, over a link that is slow and breaks."""
+"""Real pulls for the demo, from a registry in this process over a slow, breaking link."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 _NAMES = ("acme/billing:1.4", "acme/search:2.0.1", "tools/backup:2025.11", "acme/web:9")
 _BYTES_S = 300_000
-"""Of each connection; a pull has several."""
+"""Bytes per second of each connection; a pull has several."""
 _SIZES = (1_300_000, 4_200_000)
 _REST_S = 3.0
-"""Between two pulls."""
+"""Seconds between two pulls."""
 _KEPT = 2
 _PIECE = 16 * 1024
-"""What the registry sends at once: cuts so far apart are no progress, so that pauses grow."""
+"""Bytes that the registry sends at once. Cuts so close to each other let the pauses grow."""
 
 
 class Pulls:
-    """One ``contentui pull`` after the other. `step` is called a few times a second."""
+    """Runs one ``contentui pull`` after another. Call `step` a few times a second."""
 
     def __init__(self, store: Store, root: str, rng: random.Random) -> None:
         self._store = store
@@ -47,11 +47,11 @@ class Pulls:
         self._done: list[tuple[str, Unpackable]] = []
 
     def open(self) -> None:
-        """Let the registry answer."""
+        """Start the registry."""
         self._registry.__enter__()
 
     def step(self) -> None:
-        """See to it that a pull is under way, but for short rests."""
+        """Start the next pull `_REST_S` after the last one has ended."""
         if self._pull is not None and self._pull.poll() is not None:
             self._pull, self._next_s = None, time.monotonic() + _REST_S
             self._prune(_KEPT)
@@ -59,7 +59,7 @@ class Pulls:
             self._pull = self._start(self._next_image())
 
     def close(self) -> None:
-        """End the pull and the registry."""
+        """Kill the pull and stop the registry."""
         if self._pull is not None:
             self._pull.kill()
             self._pull.wait()
@@ -77,7 +77,7 @@ class Pulls:
         return reference
 
     def _break(self, image: Unpackable) -> None:
-        """One layer breaks off once, another again and again, until its pause is seconds long."""
+        """Cut one layer once and another repeatedly, until a pause takes seconds."""
         sizes = {Digest.of(layer): len(layer) for layer in image.layers}
         once, often, *_ = sizes
         first = sizes[often] // 3
@@ -100,7 +100,7 @@ class Pulls:
         )
 
     def _prune(self, keep: int) -> None:
-        """Keep the disk's use bounded; what the person at the keys has deleted is no matter."""
+        """Keep disk usage bounded. Blobs that the user has deleted are skipped."""
         while len(self._done) > keep:
             reference, image = self._done.pop(0)
             with suppress(ContentError):

@@ -1,4 +1,4 @@
-"""A demo from its folder to the folder's end, whatever ends it."""
+"""The lifetime of a demo: its folder and its processes are removed however it ends."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def demo_store() -> Iterator[Source]:
     folder = tempfile.mkdtemp(prefix="contentui-demo-")
     journal_before = os.environ.get("XDG_STATE_HOME")
     os.environ["XDG_STATE_HOME"] = os.path.join(folder, "state")
-    stage = _start(folder)
+    simulator = _start(folder)
     try:
-        _wait_for(stage, folder)
+        _wait_for(simulator, folder)
         yield of_store(os.path.join(folder, "content"))
     finally:
-        _end(stage)
+        _end(simulator)
         shutil.rmtree(folder, ignore_errors=True)
         if journal_before is None:
             del os.environ["XDG_STATE_HOME"]
@@ -48,39 +48,41 @@ def demo_store() -> Iterator[Source]:
 
 
 def _start(folder: str) -> subprocess.Popen[bytes]:
-    """The director process; it ends when its standard input does, even if we are SIGKILLed."""
-    log = open(os.path.join(folder, "stage.log"), "wb")  # noqa: SIM115 - the child keeps it
+    """The simulator process. It ends when its stdin does, also if this process is killed."""
+    log = open(os.path.join(folder, "simulator.log"), "wb")  # noqa: SIM115 - the child keeps it
     with log:
         return subprocess.Popen(
-            [sys.executable, "-m", "contentui.demo.stage", folder],
+            [sys.executable, "-m", "contentui.demo.simulator", folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
         )
 
 
-def _wait_for(stage: subprocess.Popen[bytes], folder: str) -> None:
-    """Until the stage is set."""
+def _wait_for(simulator: subprocess.Popen[bytes], folder: str) -> None:
+    """Wait until the first images and faults exist. Raises RuntimeError."""
     deadline = time.monotonic() + _START_S
     while not os.path.exists(os.path.join(folder, "ready")):
-        if stage.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the demo didn't start: {_last_line(folder)}")
+        if simulator.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the demo did not start: {_last_line(folder)}")
         time.sleep(0.01)
 
 
 def _last_line(folder: str) -> str:
     try:
-        with open(os.path.join(folder, "stage.log"), encoding="utf-8", errors="replace") as file:
-            return (file.read().strip().splitlines() or ["no reason known"])[-1]
+        with open(
+            os.path.join(folder, "simulator.log"), encoding="utf-8", errors="replace"
+        ) as file:
+            return (file.read().strip().splitlines() or ["reason unknown"])[-1]
     except OSError:
-        return "no reason known"
+        return "reason unknown"
 
 
-def _end(stage: subprocess.Popen[bytes]) -> None:
-    if stage.stdin is not None:
-        stage.stdin.close()
+def _end(simulator: subprocess.Popen[bytes]) -> None:
+    if simulator.stdin is not None:
+        simulator.stdin.close()
     try:
-        stage.wait(_END_S)
+        simulator.wait(_END_S)
     except subprocess.TimeoutExpired:
-        stage.kill()  # its writers notice by their own pipes
-        stage.wait()
+        simulator.kill()  # its writers end with their own pipes
+        simulator.wait()

@@ -1,4 +1,4 @@
-"""Images that can really be unpacked: layers are gzipped tar archives of random bytes."""
+"""Images that containerd can unpack: layers are gzipped tar archives of random bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
 class Unpackable(NamedTuple):
-    """An image, whole in memory."""
+    """An image in memory."""
 
     manifest: bytes
     config: bytes
@@ -29,7 +29,7 @@ class Unpackable(NamedTuple):
 
     @property
     def digest(self) -> Digest:
-        """The manifest's."""
+        """The digest of the manifest."""
         return Digest.of(self.manifest)
 
     @property
@@ -39,7 +39,7 @@ class Unpackable(NamedTuple):
 
 
 def make_unpackable(seed: int, sizes: Sequence[int]) -> Unpackable:
-    """An image for this processor with a layer of about each size, in bytes; a function of seed."""
+    """An image for this machine's platform with a layer of about each size, in bytes."""
     layers, diff_ids = [], []
     for number, size in enumerate(sizes):
         archive = _archive(seed, number, size)

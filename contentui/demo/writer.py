@@ -1,4 +1,4 @@
-"""One process that ingests one thing at its own pace, as a pull or an upload would.
+"""A process that ingests one blob at a given rate, as a pull or an upload would.
 
 It ends when its standard input does: with the process that started it.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import Digest
 from contentui.content.errors import AlreadyExists, ContentError, NotFound
-from contentui.demo import trouble
+from contentui.demo import faults
 from contentui.demo.content import layer_chunks
 from contentui.stores.open import open_store
 
@@ -31,11 +31,11 @@ _LOOK_S = 3.0
 
 
 class ParentGone(Exception):
-    """Nobody is left to write for."""
+    """Standard input ended: the parent process has ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ingest as the arguments say; 0 when it was committed."""
+    """Ingest as the arguments require; returns 0 when the blob was committed."""
     args = _parser().parse_args(argv)
     store = open_store(args.store, create=True)
     try:
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ParentGone, KeyboardInterrupt):
         return 0
     except ContentError:
-        return 1  # aborted under our hands, as the screen's keys may do
+        return 1  # aborted by the user of the demo
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,11 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, required=True, help="bytes per second")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--compression", default="gzip")
-    parser.add_argument("--undeclared", action="store_true", help="don't say the total")
+    parser.add_argument("--undeclared", action="store_true", help="declare no total")
     parser.add_argument("--expected", type=Digest.parse)
-    parser.add_argument("--stop-at", type=float, default=2.0, help="go no further than this part")
+    parser.add_argument("--stop-at", type=float, default=2.0, help="stop at this fraction")
     parser.add_argument("--then", choices=("stall", "die", "damage"), default="stall")
-    parser.add_argument("--age", type=float, default=0.0, help="seconds to look older by then")
+    parser.add_argument(
+        "--age", type=float, default=0.0, help="seconds to age the ingest by when it stops"
+    )
     parser.add_argument("--label", action="append", default=[])
     return parser
 
@@ -80,9 +82,9 @@ def _ingest(store: Store, args: argparse.Namespace) -> int:
 
 
 def _append(store: Store, writer: Writer, args: argparse.Namespace) -> None:
-    """Write at the wanted rate, a little unsteadily, in pieces as small as the rate asks for."""
+    """Write at the given rate, with jitter, in pieces of at most a tenth of a second."""
     stop_at = args.size * args.stop_at
-    waggle = random.Random(args.seed)  # noqa: S311 - decoration, no secret
+    jitter = random.Random(args.seed)  # noqa: S311 - not for security
     allowed = 0.0
     skip = writer.offset
     for chunk in layer_chunks(args.seed, args.size, args.compression):
@@ -93,7 +95,7 @@ def _append(store: Store, writer: Writer, args: argparse.Namespace) -> None:
                 _stop(store, args)
             if allowed < 1:
                 _wait(_TICK_S)
-                allowed += args.rate * _TICK_S * waggle.uniform(0.5, 1.5)
+                allowed += args.rate * _TICK_S * jitter.uniform(0.5, 1.5)
             piece = view[: max(int(allowed), 1)]
             writer.write(piece)
             allowed -= len(piece)
@@ -101,18 +103,18 @@ def _append(store: Store, writer: Writer, args: argparse.Namespace) -> None:
 
 
 def _stop(store: Store, args: argparse.Namespace) -> None:
-    """What is asked for in the middle of an ingest: silence, or a sudden death."""
+    """Do what ``--then`` requires: hold the ref without writing, or be killed."""
     if args.age:
-        trouble.grow_old(args.store, args.ref, args.age)
+        faults.make_old(args.store, args.ref, args.age)
     if args.then == "damage":
-        trouble.damage(args.store, args.ref)
+        faults.damage(args.store, args.ref)
     if args.then != "stall":
         os.kill(os.getpid(), signal.SIGKILL)
-    _be_silent(store, args.ref)
+    _hold(store, args.ref)
 
 
-def _be_silent(store: Store, ref: str) -> None:
-    """Hold the ref and write nothing, until the ingest is taken away."""
+def _hold(store: Store, ref: str) -> None:
+    """Hold the ref and write nothing, until the ingest is removed. Raises ParentGone."""
     while True:
         deadline = time.monotonic() + _LOOK_S
         while (left := deadline - time.monotonic()) > 0:

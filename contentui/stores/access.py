@@ -1,4 +1,4 @@
-"""Why the operating system keeps us out of a path, in one line."""
+"""Why the operating system denies access to a path, in one line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import stat
 
 
 def access_problem(path: str, mode: int = os.R_OK | os.X_OK) -> str:
-    """Why the operating system keeps us out of ``path``, with who owns what; empty when it doesn't.
+    """Why access to ``path`` is denied, with mode and owner of what denies it; empty if it is not.
 
-    A path that is not there is no problem.
+    ``mode``: the access that is needed, as for `os.access`. A missing path is no problem.
     """
     at = os.path.abspath(path)
     steps = [at]

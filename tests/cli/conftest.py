@@ -94,13 +94,13 @@ class Program:
             writer.write(data)
         store.close()
         if age_s:
-            from contentui.demo.trouble import grow_old
+            from contentui.demo.faults import make_old
 
-            grow_old(str(self.root), ref, age_s)
+            make_old(str(self.root), ref, age_s)
 
     def damage_ingest(self, ref: str) -> str:
         """Garble an ingest's files; returns how it is named now."""
-        from contentui.demo.trouble import damage
+        from contentui.demo.faults import damage
 
         damage(str(self.root), ref)
         return f"id:{ingest_id(ref)}"

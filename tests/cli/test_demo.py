@@ -52,7 +52,7 @@ def test_layers_are_what_they_claim():
     assert len(make_image(1, (10, 20)).digests) == 5
 
 
-def test_everything_that_can_happen_is_on_stage(monkeypatch):
+def test_the_demo_store_has_an_ingest_in_every_state(monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", "/before")
     with demo_store() as demo:
         source = demo.path

@@ -135,9 +135,9 @@ def test_a_silent_held_one_is_refused_without_force(program):
     store = program.store()
     with store.writer("mine") as writer:
         writer.write(b"1")
-        from contentui.demo.trouble import grow_old
+        from contentui.demo.faults import make_old
 
-        grow_old(str(program.root), "mine", 4000)
+        make_old(str(program.root), "mine", 4000)
         assert program("abort", "--abandoned", "--yes").out == ""
         ran = program("abort", "--stalled-for", "10m", "--yes")
         assert ran.code == 4

@@ -80,7 +80,7 @@ def test_it_does_not_start_over_another_one(env: dict[str, str]) -> None:
     )
     place.rmdir()  # nothing was put there
     assert done.returncode == 1
-    assert "another one runs there" in done.stderr
+    assert "exists: stop what runs there" in done.stderr
 
 
 def test_it_is_the_documented_command() -> None:

@@ -11,7 +11,7 @@ from running import running
 
 from contentui.content.digest import Digest
 from contentui.content.errors import FailedPrecondition
-from contentui.demo.trouble import damage, grow_old
+from contentui.demo.faults import damage, make_old
 from contentui.stores.local.store import LocalStore
 from contentui.stores.source import parse
 from contentui.tui.session import Session
@@ -54,8 +54,8 @@ def store(tmp_path, monkeypatch):
         for writer in held:
             writer.write(b"12345")
         for ref in ("free and old", "free, no total", "held and old", "whole", "poisoned"):
-            grow_old(root, ref, 100)
-        grow_old(root, "held for 12s", 12)
+            make_old(root, ref, 100)
+        make_old(root, "held for 12s", 12)
         damage(root, "damaged")
         yield root, held[-1]
         for writer in held:

@@ -46,7 +46,7 @@ def root(store, tmp_path):
     return tmp_path / "store"
 
 
-def grow_old(*paths, age_s=OLD_S):
+def make_old(*paths, age_s=OLD_S):
     then = time.time() - age_s
     for path in paths:
         os.utime(path, (then, then))
@@ -76,7 +76,7 @@ def only(findings):
 
 
 def test_a_sound_store_has_no_findings_and_is_not_changed(store, root):
-    grow_old(*root.glob("ingest/*/*"), *root.glob("ingest/*"))
+    make_old(*root.glob("ingest/*/*"), *root.glob("ingest/*"))
     before = tree(root)
     assert fsck.check(store) == []
     assert fsck.check_bytes(store) == []
@@ -234,7 +234,7 @@ def make_nameless(root, ref="nameless", age_s=OLD_S):
     path = root / "ingest" / ingest_id(ref)
     path.mkdir()
     (path / "data").write_bytes(b"123")
-    grow_old(path / "data", path, age_s=age_s)
+    make_old(path / "data", path, age_s=age_s)
     return path
 
 
@@ -252,7 +252,7 @@ def test_a_half_made_ingest_is_removed(store, root):
 def test_what_a_commit_left_of_its_ingest_is_removed(store, root):
     path = root / "ingest" / ingest_id("idle")
     (path / "data").unlink()
-    grow_old(*path.iterdir(), path)
+    make_old(*path.iterdir(), path)
     finding = only(fsck.check(store))
     assert "'data' is missing" in finding.problem
     assert repaired(store, [finding]) == {(f"ingest/{path.name}", "done")}
@@ -296,7 +296,7 @@ def test_an_ingest_that_changed_since_is_skipped(store, root, change):
     if change == "refilled":
         path.mkdir()
         (path / "data").write_bytes(b"12")
-        grow_old(path / "data", path)
+        make_old(path / "data", path)
     outcome = only(fsck.repair(store, [finding]))
     assert outcome.result == "skipped"
     assert outcome.remains is (change != "removed")
@@ -305,14 +305,14 @@ def test_an_ingest_that_changed_since_is_skipped(store, root, change):
 
 def test_a_sound_ingest_is_never_a_finding_however_old(store, root):
     path = root / "ingest" / ingest_id("idle")
-    grow_old(*path.iterdir(), path, age_s=365 * 86400)
+    make_old(*path.iterdir(), path, age_s=365 * 86400)
     assert fsck.check(store) == []
 
 
 def test_foreign_things_among_the_ingests_are_reported(store, root):
     (root / "ingest/backup").mkdir()
     (root / "ingest/notes\x1b.txt").write_text("mine")
-    grow_old(root / "ingest/backup", root / "ingest/notes\x1b.txt")
+    make_old(root / "ingest/backup", root / "ingest/notes\x1b.txt")
     found = fsck.check(store)
     assert {finding.kind for finding in found} == {Kind.FOREIGN}
     assert len(found) == 2
@@ -324,7 +324,7 @@ def test_temporaries_in_an_ingest_are_removed_unless_it_is_held(store, root):
     path = root / "ingest" / ingest_id("idle")
     for name in ("data.tmp", "updatedat.tmp"):
         (path / name).write_bytes(b"half")
-        grow_old(path / name)
+        make_old(path / name)
     (path / "startedat.tmp").write_bytes(b"young")
     found = fsck.check(store)
     names = {f"ingest/{path.name}/data.tmp", f"ingest/{path.name}/updatedat.tmp"}
@@ -429,10 +429,10 @@ def test_temporaries_that_nobody_has_open_are_removed(store, root):
     ]
     for name in names:
         (ours / name).write_bytes(b"half")
-        grow_old(ours / name)
+        make_old(ours / name)
     (ours / f"put-{'0b' * 16}").write_bytes(b"young")
     (ours / "mine").write_bytes(b"not one of ours, not one that is known")
-    grow_old(ours / "mine")
+    make_old(ours / "mine")
     found = fsck.check(store)
     assert kinds(found) == {(Kind.LEFTOVER, f".contentui/{name}") for name in names}
     assert repaired(store, found) == {(f".contentui/{name}", "done") for name in names}
@@ -462,7 +462,7 @@ def opened_elsewhere(path, mode="rb"):
 def test_a_temporary_that_a_process_has_open_is_left_alone(store, root, mode):
     path = root / ".contentui" / f"put-{'0a' * 16}"
     path.write_bytes(b"half")
-    grow_old(path, age_s=10 * 86400)
+    make_old(path, age_s=10 * 86400)
     finding = only(fsck.check(store))
     with opened_elsewhere(path, mode):
         assert fsck.check(store) == []
@@ -476,7 +476,7 @@ def test_a_temporary_that_a_process_has_open_is_left_alone(store, root, mode):
 def test_a_temporary_that_changed_since_is_skipped(store, root, change):
     path = root / ".contentui/adopted.tmp"
     path.write_bytes(b"half")
-    grow_old(path)
+    make_old(path)
     finding = only(fsck.check(store))
     if change == "written":
         path.write_bytes(b"what is written now")
@@ -517,7 +517,7 @@ def test_what_a_killed_transfer_left_is_removed_and_a_live_one_stays(store, root
     dead, live = processes
     dead.kill()
     dead.communicate()
-    grow_old(*transfers.iterdir())
+    make_old(*transfers.iterdir())
     found = fsck.check(store)
     expected = {path.name for path in transfers.iterdir() if path.name.startswith(f"{dead.pid}-")}
     assert expected

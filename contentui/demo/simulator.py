@@ -1,4 +1,4 @@
-"""The process that keeps a demo store lively: starts writers, commits images, makes trouble.
+"""The process that keeps the demo store active: it starts writers, commits images, injects faults.
 
 It ends, with all its writers, when its standard input does: with the process that started it.
 """
@@ -19,45 +19,45 @@ from typing import TYPE_CHECKING
 from contentui.content.errors import ContentError, NotFound
 from contentui.content.helpers import put_blob
 from contentui.demo.content import layer_chunks, make_image
+from contentui.demo.faults import all_faults
 from contentui.demo.pulls import Pulls
-from contentui.demo.trouble import all_troubles
 from contentui.stores.open import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from contentui.demo.content import Image, Layer
-    from contentui.demo.trouble import Trouble
+    from contentui.demo.faults import Fault
 
 _TICK_S = 0.25
 _IMAGES_KEPT = 5
 _MOVERS = 3
-_TROUBLE_AGAIN_S = 20.0
+_FAULT_AGAIN_S = 20.0
 _SETTLE_S = 5.0
 _MB = 1_000_000
 
 
-class Stage:
-    """What happens in one demo store. `step` is called a few times a second."""
+class Simulator:
+    """Writers, pulls and faults in one demo store. Call `step` a few times a second."""
 
     def __init__(self, root: str, seed: int) -> None:
         self._store = open_store(root, create=True)
         self._root = root
-        self._random = random.Random(seed)  # noqa: S311 - decoration, no secret
+        self._random = random.Random(seed)  # noqa: S311 - not for security
         self._image_number = 0
         self._uploads = 0
         self._queue: list[tuple[Layer, dict[str, str]]] = []
         self._images: list[Image] = []
         self._layers: dict[str, subprocess.Popen[bytes]] = {}
         self._others: dict[str, subprocess.Popen[bytes]] = {}
-        self._troubles = all_troubles()
+        self._faults = all_faults()
         self._pulls = Pulls(self._store, root, random.Random(seed))  # noqa: S311 - as above
         self._again: dict[str, float] = {}
 
     def open(self) -> None:
-        """Images that are there already, and trouble that is old already."""
+        """Commit the first images, and wait until the first faults look old."""
         self._pulls.open()
-        self._make_trouble()
+        self._start_faults()
         for _ in range(2):
             image = self._next_image(0.1)
             for layer in image.layers:
@@ -65,12 +65,12 @@ class Stage:
                 put_blob(self._store, b"".join(chunks), labels=self._source_of(image))
             self._commit_documents(image)
         deadline = time.monotonic() + _SETTLE_S
-        while not all(map(self._is_settled, self._troubles)) and time.monotonic() < deadline:
+        while not all(map(self._is_settled, self._faults)) and time.monotonic() < deadline:
             time.sleep(0.02)
         self._step()
 
     def step(self) -> None:
-        """Bring everything back to where it should be."""
+        """Start whatever has ended or was removed."""
         self._step()
         self._pulls.step()
 
@@ -78,10 +78,10 @@ class Stage:
         self._reap()
         self._pull()
         self._upload()
-        self._make_trouble()
+        self._start_faults()
 
     def close(self) -> None:
-        """End all writers and the pull."""
+        """Kill all writers and the pull."""
         self._pulls.close()
         processes = [*self._layers.values(), *self._others.values()]
         for process in processes:
@@ -95,7 +95,7 @@ class Stage:
                 del running[name]
 
     def _pull(self) -> None:
-        """Image after image: its documents first, as pulls do, then its layers, a few at a time."""
+        """Ingest image after image: first its documents, then its layers, a few at a time."""
         while len(self._layers) < _MOVERS:
             if not self._queue:
                 image = self._next_image(1.0)
@@ -127,7 +127,7 @@ class Stage:
         return {key: value for key, value in labels.items() if ".source." in key}
 
     def _prune(self) -> None:
-        """Keep the disk's use bounded; what the person at the keys has deleted is no matter."""
+        """Keep disk usage bounded. Blobs that the user has deleted are skipped."""
         while len(self._images) > _IMAGES_KEPT:
             for digest in self._images.pop(0).digests:
                 with suppress(ContentError):
@@ -138,7 +138,7 @@ class Stage:
                     self._store.delete(info.digest)
 
     def _upload(self) -> None:
-        """A quick upload of unknown length, a small one every few seconds, and a trickle."""
+        """Keep three uploads running: a fast one of unknown size, a small one and a trickle."""
         upload = ["--undeclared", "--label=demo/upload=1"]
         if "upload" not in self._others:
             self._others["upload"] = self._new_upload(6 * _MB, 0.5 * _MB, upload)
@@ -153,27 +153,27 @@ class Stage:
         token = f"{self._random.getrandbits(48):012x}"
         return self._start(f"upload-{token}", size, rate, 10_000 + self._uploads, more)
 
-    def _make_trouble(self) -> None:
-        """Every trouble is there, and comes back a while after somebody has removed it."""
+    def _start_faults(self) -> None:
+        """Start each fault, and again `_FAULT_AGAIN_S` after the user has removed it."""
         now = time.monotonic()
-        for one in self._troubles:
-            if one.ref in self._others or self._is_there(one.ref):
-                self._again[one.ref] = now + _TROUBLE_AGAIN_S
-            elif now >= self._again.get(one.ref, 0):
-                self._others[one.ref] = self._start(
-                    one.ref, one.size, 1000 * _MB, one.seed, one.arguments
+        for fault in self._faults:
+            if fault.ref in self._others or self._exists(fault.ref):
+                self._again[fault.ref] = now + _FAULT_AGAIN_S
+            elif now >= self._again.get(fault.ref, 0):
+                self._others[fault.ref] = self._start(
+                    fault.ref, fault.size, 1000 * _MB, fault.seed, fault.arguments
                 )
 
-    def _is_settled(self, one: Trouble) -> bool:
-        """Whether a trouble looks as it should, so that nobody sees how it was made."""
+    def _is_settled(self, fault: Fault) -> bool:
+        """Whether a fault looks as it should, so that the screen does not show its creation."""
         try:
-            status = self._store.status(one.ref)
+            status = self._store.status(fault.ref)
         except NotFound:
             return False
         old = time.time_ns() - status.updated_ns > 60_000_000_000
         return bool(status.damage or status.refused) or old
 
-    def _is_there(self, ref: str) -> bool:
+    def _exists(self, ref: str) -> bool:
         try:
             self._store.status(ref)
         except NotFound:
@@ -191,19 +191,21 @@ class Stage:
 
 
 def main(argv: Sequence[str]) -> int:
-    """``stage.py FOLDER``: play in FOLDER/content until standard input ends, then remove FOLDER."""
+    """``simulator.py FOLDER``: run in FOLDER/content until stdin ends, then remove FOLDER."""
     folder = argv[0]
     for signum in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)  # the terminal's; our parent tells us by the pipe
-    stage = Stage(os.path.join(folder, "content"), seed=7)
+        signal.signal(
+            signum, signal.SIG_IGN
+        )  # sent to the whole terminal; the parent closes the pipe instead
+    simulator = Simulator(os.path.join(folder, "content"), seed=7)
     try:
-        stage.open()
+        simulator.open()
         with open(os.path.join(folder, "ready"), "wb"):
             pass
         while not select.select([sys.stdin], [], [], _TICK_S)[0]:
-            stage.step()
+            simulator.step()
     finally:
-        stage.close()
+        simulator.close()
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 
