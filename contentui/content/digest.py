@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 HEX_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-"""Algorithms we accept, with the number of lowercase hex digits of each (content-store.md 1)."""
+"""The accepted algorithms, each with its number of lowercase hex digits.
+
+sha256 and sha512 are registered in the OCI image specification (``descriptor.md``).
+"""
 
 _FORM = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 

@@ -11,7 +11,7 @@
     │   ├── Changed           the item is no longer what was shown
     │   └── ReadOnly          this store must not be changed from here
     ├── OutOfRange            an offset beyond the content
-    ├── DataLoss              stored bytes are not what their name or their writer says
+    ├── DataLoss              stored bytes do not match their digest or their writer's count
     ├── PermissionDenied      the operating system refuses
     ├── ResourceExhausted     no space, no quota, no descriptors
     └── Unavailable           the store can't be reached now
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ContentError(Exception):
-    """A refusal, told for people.
+    """A refusal, with texts for the user.
 
     Attributes:
         message: what happened, and to what.
@@ -55,7 +55,7 @@ class Locked(ContentError):
     """A live writer holds the ref.
 
     Attributes:
-        holder: who, as far as it can be told; None when only the fact is known.
+        holder: who, as far as known; None when only the fact is known.
     """
 
     def __init__(self, message: str, *, holder: Holder | None = None, advice: str = "") -> None:
@@ -80,7 +80,7 @@ class OutOfRange(ContentError):
 
 
 class DataLoss(ContentError):
-    """Stored bytes are not what their name or their writer says."""
+    """Stored bytes do not match their digest or their writer's count."""
 
 
 class PermissionDenied(ContentError):

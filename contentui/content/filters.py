@@ -1,4 +1,4 @@
-"""containerd's filter language (content-store.md 4.5), compiled to predicates.
+"""containerd's filter language (``pkg/filters``), compiled to predicates.
 
 ::
 
@@ -242,7 +242,7 @@ class _Parser:
         return self._unescape(body, start + 1, quote)
 
     def _unescape(self, body: str, start: int, quote: str) -> str:
-        """Text of what stands in quotes; ``start`` is where it begins, for errors."""
+        """The quoted text; ``start`` is where it begins, for errors."""
         out = bytearray()
         at = 0
         while at < len(body):
@@ -299,7 +299,7 @@ class _Parser:
 
 
 def _escaped(escape: re.Match[str], quote: str) -> bytes | None:
-    """The bytes that an escape stands for; None when it isn't allowed in these quotes."""
+    """The bytes of an escape sequence; None when it isn't allowed in these quotes."""
     kind, digits = escape.lastgroup, escape.group(escape.lastgroup or 0)
     if kind == "char":
         if digits in '"/|':

@@ -108,11 +108,11 @@ def write_blob(
     wait_s: float | None = 0.0,
     progress: Progress | None = None,
 ) -> Written:
-    """Store all that ``source`` holds from where it stands, going on where a session broke off.
+    """Store ``source`` from its current position, and resume an interrupted ingest.
 
     A file starts at its current position, a `ReaderFile` at 0. What an earlier session
     left is kept only if it can be of this source: with ``expected`` the digest decides, at the
-    end, and the whole source is read once more if it says no; without, the stored bytes are
+    end, and the whole source is read once more if it differs; without, the stored bytes are
     compared with the source's first ones. A source that can't be rewound starts over. When it
     fails or is interrupted, the ingest stays, resumable.
 
@@ -125,7 +125,7 @@ def write_blob(
         expected: the digest that the bytes must have.
         labels: the blob's labels; a blob that exists keeps its own.
         wait_s: seconds to wait for the ref's lock; None for ever.
-        progress: told the offset after each piece.
+        progress: called with the offset, bytes, after each piece.
 
     Raises:
         Locked: a live writer has the ref.
@@ -160,7 +160,7 @@ def verified_chunks(store: Store, digest: Digest, chunk_size: int = MIB) -> Iter
 
     Raises:
         NotFound: no such blob.
-        DataLoss: after the last piece, when the bytes are not what the digest says.
+        DataLoss: after the last piece, when the bytes have another digest.
     """
     if chunk_size <= 0:
         raise InvalidArgument(f"a chunk of {chunk_size} bytes can't be read")
@@ -172,7 +172,7 @@ def verify(store: Store, digest: Digest, progress: Progress | None = None) -> No
 
     Raises:
         NotFound: no such blob.
-        DataLoss: the bytes are not what the digest says.
+        DataLoss: the bytes have another digest.
     """
     offset = 0
     for chunk in verified_chunks(store, digest):
@@ -200,7 +200,7 @@ def _verified(store: Store, digest: Digest, chunk_size: int) -> Iterator[bytes]:
         raise _altered(digest, f"its {size} bytes hash to {digest.algorithm}:{running.hexdigest()}")
 
 
-# -- the optional roles, or what stands in for them
+# -- the optional roles, or their substitutes
 
 
 def put_blob(
@@ -384,7 +384,7 @@ def _usable_prefix(writer: Writer, feed: _Feed, size: int | None, expected: Dige
 
 
 def _is_foreign(writer: Writer, size: int | None, expected: Digest | None) -> bool:
-    """Whether a resumed prefix turned out to be another source's, which only a digest tells.
+    """Whether a resumed prefix turned out to be another source's, which only a digest shows.
 
     A wrong size is no sign of it: it would be as wrong after a start from nothing.
     """

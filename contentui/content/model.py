@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class IngestId(str):
     """The name of an ingest's directory: for a sound one, the hex SHA-256 of its ref's bytes.
 
-    Wherever a ref is asked for, an `IngestId` is taken too, and finds the ingest whose ref is
+    Every method with a ref argument accepts an `IngestId` too, and finds the ingest whose ref is
     missing, garbled or can't be typed.
     """
 
@@ -40,18 +40,23 @@ def ref_bytes(ref: str) -> bytes:
     try:
         return ref.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise InvalidArgument("the ref contains half a character, which has no bytes") from None
+        raise InvalidArgument(
+            f"ref contains an unpaired surrogate: {ref[:160]!r}",
+            advice="name the ingest with valid text",
+        ) from None
 
 
 def ingest_id(ref: str) -> IngestId:
-    """The id under which the ingest of ``ref`` is kept (content-store.md 1)."""
+    """The id of the ingest of ``ref`` (``ingestRoot`` in containerd ``plugins/content/local``)."""
     if isinstance(ref, IngestId):
         return ref
     return IngestId(hashlib.sha256(ref_bytes(ref)).hexdigest())
 
 
 def backend_ref(namespace: str, ref: str) -> str:
-    """The ref that a containerd's metadata store makes of a client's ref (content-store.md 1.3).
+    """The ref that a containerd's metadata store makes of a client's ref.
+
+    See containerd ``core/metadata/content.go``.
 
     Without a namespace the ref itself.
     """
@@ -72,7 +77,7 @@ def split_backend_ref(ref: str) -> tuple[str, str]:
 
 
 def is_namespace(name: str) -> bool:
-    """Whether containerd would take ``name`` for a namespace (content-store.md 1.3)."""
+    """Whether containerd accepts ``name`` as a namespace (``pkg/identifiers``)."""
     parts = name.replace("_", ".").replace("-", ".").split(".")
     return len(name) <= 76 and name.isascii() and all(part.isalnum() for part in parts)
 
@@ -150,12 +155,12 @@ class Status(NamedTuple):
     offset: int
     """Bytes received so far."""
     total: int
-    """Bytes expected; 0 when nobody said."""
+    """Expected size in bytes; 0 if unknown."""
     started_ns: int
     updated_ns: int
     """When bytes last arrived, or the ingest was last opened or closed."""
     expected: Digest | None
-    """The digest that its writer wants, when it said so."""
+    """The digest that its writer expects; None if unknown."""
     id: IngestId
     damage: str = ""
     """What is wrong with the ingest's files; empty for a sound one."""
@@ -174,16 +179,16 @@ class Liveness(StrEnum):
 
 
 class Probe(NamedTuple):
-    """What asking for an ingest's lock told."""
+    """The result of `Probing.probe`."""
 
     status: Status
     """The ingest as it is now; ``refused`` is set when all bytes are there and are wrong ones."""
     liveness: Liveness
     """HELD or FREE."""
     holder: Holder | None = None
-    """Who holds it, as far as that can be told; ``since_ns`` tells for how long."""
+    """Who holds it, as far as known; ``since_ns`` is the start of that."""
     digest: Digest | None = None
-    """The digest of the bytes so far; None while somebody holds it."""
+    """The digest of the bytes so far; None while it is held."""
 
 
 class Root(NamedTuple):

@@ -37,7 +37,7 @@ class Traits(NamedTuple):
     """A garbage collector owns the bytes, as in containerd's metadata store.
 
     There, `Manager.delete` only drops the name and the file goes at the next collection; what
-    nothing refers to is removed without being asked for; and opening an ingest reads all its
+    nothing refers to is removed by the collector; and opening an ingest reads all its
     bytes under a lock.
     """
     buffered_writes: bool = False
@@ -54,7 +54,7 @@ class Traits(NamedTuple):
 
 
 class Probing(Protocol):
-    """Taking the lock of a silent ingest for a moment, to learn whether somebody holds it."""
+    """Taking the lock of a silent ingest for a moment, to learn whether a writer is live."""
 
     def probe(self, ref: str, *, if_match: Status) -> Probe:
         """Ask for an ingest's lock, and when it is free, what its bytes are so far.
@@ -168,7 +168,7 @@ class DigestListing(Protocol):
 
 
 class BlobVersions(Protocol):
-    """Cheap tokens that tell whether a listing of blobs is still true."""
+    """Cheap tokens that change when a listing of blobs is out of date."""
 
     def blobs_version(self) -> Hashable:
         """Differs after blobs came or went; None when that can't be known now."""

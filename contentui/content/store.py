@@ -110,7 +110,7 @@ class Manager(Protocol):
         """All blobs, in no promised order. What disappears meanwhile is skipped."""
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
-        """Change labels by field mask (content-store.md 4.4); returns the new Info.
+        """Change labels by field mask (``core/metadata/content.go``); returns the new Info.
 
         An empty mask, or ``labels``, replaces all of them; ``labels.KEY`` sets KEY, or removes
         it where ``labels`` lacks it or has it empty.

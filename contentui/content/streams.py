@@ -80,7 +80,8 @@ class Writer(Protocol):
         """Start over: drop all bytes.
 
         Raises:
-            InvalidArgument: ``size`` is not 0, the only size that can be (content-store.md 3).
+            InvalidArgument: ``size`` is not 0, the only size that containerd accepts too
+                (``plugins/content/local/writer.go``, ``Truncate``).
         """
 
     def commit(

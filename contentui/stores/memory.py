@@ -80,7 +80,10 @@ class _Ingest:
         )
 
     def probe(self) -> Probe:
-        """What the bytes are; wrong ones are refused from now on. For one that nobody holds."""
+        """What the bytes are; wrong ones are refused from now on.
+
+        Only for an ingest without a writer.
+        """
         wanted = self.expected
         digest = Digest.of(bytes(self.data), wanted.algorithm if wanted else "sha256")
         if wanted not in {None, digest} and 0 < self.total <= len(self.data):
@@ -97,7 +100,7 @@ class _Ingest:
 class MemoryStore:
     """Blobs and ingests in this process's memory; safe to use from many threads.
 
-    ``clock`` gives wall time in nanoseconds. Everything is gone with the object.
+    ``clock``: wall time, ns. The content lives as long as the object.
     """
 
     traits = Traits()
@@ -143,7 +146,7 @@ class MemoryStore:
         return MemoryReader(self._blob(digest)[1])
 
     def update(self, digest: Digest, labels: Mapping[str, str], mask: Sequence[str] = ()) -> Info:
-        """Change labels by field mask (content-store.md 4.4).
+        """Change labels by field mask, as `Manager.update`.
 
         Raises:
             NotFound: no such blob.

@@ -1,4 +1,4 @@
-"""Labels: field masks (content-store.md 4.4) and bounds."""
+"""Labels: field masks and bounds."""
 
 from __future__ import annotations
 
