@@ -181,6 +181,43 @@ def verify(store: Store, digest: Digest, progress: Progress | None = None) -> No
             progress(offset)
 
 
+class Verified(NamedTuple):
+    """A blob that `verify_blobs` has read."""
+
+    info: Info
+    ok: bool | None
+    """Whether its bytes match its digest; None: they could not be read."""
+    error: ContentError | None = None
+    """Why it is not ok."""
+
+
+def verify_blobs(
+    store: Store, infos: Iterable[Info], progress: Progress | None = None
+) -> Iterator[Verified]:
+    """Read blobs and check each, going on after failures; deleted ones are left out.
+
+    ``progress`` is called with the bytes that have been read of all blobs together.
+    """
+    done = 0
+    for info in infos:
+
+        def report(offset: int, before: int = done) -> None:
+            if progress is not None:
+                progress(before + offset)
+
+        try:
+            verify(store, info.digest, report)
+        except NotFound:
+            continue
+        except DataLoss as error:
+            yield Verified(info, ok=False, error=error)
+        except ContentError as error:
+            yield Verified(info, ok=None, error=error)
+        else:
+            yield Verified(info, ok=True)
+        done += info.size
+
+
 def _verified(store: Store, digest: Digest, chunk_size: int) -> Iterator[bytes]:
     size = store.info(digest).size
     running = new_hash(digest.algorithm)

@@ -17,26 +17,20 @@ from contentui.tui import themes
 from contentui.tui.clipboard import osc52
 from contentui.tui.messages import (
     CopyRequested,
-    PlanFinished,
-    PlanMade,
-    Probed,
     StoreFailed,
     StoreOpened,
     StoreViewTaken,
 )
+from contentui.tui.operations import Operations
 from contentui.tui.refresh_throttle import RefreshThrottle
 from contentui.tui.screens.dashboard import Dashboard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from textual.screen import Screen
 
-    from contentui.actions.model import Concern, Outcome, Plan, Verb
-    from contentui.content.digest import Digest
-    from contentui.content.model import Info, IngestId, Status
-    from contentui.tui.probing import Answer
     from contentui.tui.screens.picker import Choice
     from contentui.tui.session import Session
 
@@ -93,8 +87,7 @@ class ContentUI(App[None]):
         self.session = session
         self._throttle = RefreshThrottle(interval_s)
         self._dashboard = Dashboard(graph=not self.appearance.low_bandwidth)
-        self._verifying: str | None = None
-        self._stop_verifying = False
+        self.operations = Operations(self, self._dashboard)
         self._retry_now = asyncio.Event()
 
     def on_mount(self) -> None:
@@ -180,41 +173,8 @@ class ContentUI(App[None]):
                 self.session.pace(self._throttle.interval_s)
 
     async def on_unmount(self) -> None:
-        self._stop_verifying = True
+        self.operations.stop()
         await asyncio.to_thread(self.session.close)
-
-    # Back from the hand.
-
-    @work(group="plan", exclusive=True)
-    async def plan(
-        self, verb: Verb, targets: Sequence[Status] | Sequence[Info], moving: Collection[IngestId]
-    ) -> None:
-        """Gather what is known about the targets and ask."""
-        try:
-            plan = await asyncio.to_thread(self.session.plan, verb, targets, moving)
-        except ContentError as error:
-            self.toast_error(error)
-            return
-        self._dashboard.post_message(PlanMade(plan))
-
-    def ask(self, plan: Plan, now_ns: int) -> None:
-        """Show the plan; carry it out when it is confirmed."""
-        from contentui.tui.screens.plan import PlanScreen
-
-        def decided(allow: frozenset[Concern] | None) -> None:
-            if allow is not None:
-                self._run(plan, allow)
-
-        self.push_screen(PlanScreen(plan, now_ns), decided)
-
-    @work(group="act")
-    async def _run(self, plan: Plan, allow: frozenset[Concern]) -> None:
-        try:
-            outcomes: tuple[Outcome, ...] = await asyncio.to_thread(self.session.run, plan, allow)
-        except ContentError as error:
-            self.toast_error(error)
-            return
-        self._dashboard.post_message(PlanFinished(plan, outcomes))
 
     @work(group="journal", exclusive=True)
     async def show_journal(self) -> None:
@@ -225,71 +185,6 @@ class ContentUI(App[None]):
         journal = self.session.journal
         records = await asyncio.to_thread(journal.tail, JOURNAL_LINES)
         self.push_screen(JournalScreen(journal_lines(records, journal.path, journal.problem)))
-
-    @work(group="verify", exclusive=True)
-    async def verify(self, digest: Digest) -> None:
-        """Read a blob and compare; a second one starts when the first has ended."""
-        name = digest.short()
-        if self._verifying:
-            self.toast(f"{self._verifying} is being verified; wait for it.", "warning")
-            return
-        self._verifying, self._stop_verifying = name, False
-        try:
-            size = await asyncio.to_thread(self.session.verify, digest, self._verified)
-        except ContentError as error:
-            self.toast_error(error)
-        else:
-            self.toast(f"{name} is sound: {size:,} bytes read.", title="Verified")
-        finally:
-            self._verifying = None
-            self._dashboard.progress("")
-
-    def probe(self, targets: Sequence[Status]) -> None:
-        """Ask for these ingests, after asking whether to where that is a burden for others."""
-        from contentui.tui.probing import AT_ONCE, question
-
-        if self._verifying:
-            self.toast(f"{self._verifying} is being verified; wait for it.", "warning")
-        elif len(targets) > AT_ONCE:
-            self.toast(
-                f"At most {AT_ONCE} ingests at once; {len(targets):,} are marked.", "warning"
-            )
-        elif self.session.collects and (text := question(targets)):
-            from contentui.tui.screens.ask import AskScreen
-
-            def decided(go_on: bool | None) -> None:
-                if go_on:
-                    self._probe(targets)
-
-            self.push_screen(AskScreen("Read it all?", text, "Read"), decided)
-        else:
-            self._probe(targets)
-
-    @work(group="verify", exclusive=True)
-    async def _probe(self, targets: Sequence[Status]) -> None:
-        from contentui.tui.probing import shown_name
-
-        self._stop_verifying = False
-        answers: list[Answer] = []
-        try:
-            for place, status in enumerate(targets, 1):
-                name = self._verifying = shown_name(status)
-                count = f" ({place} of {len(targets)})" if len(targets) > 1 else ""
-                self._dashboard.progress(f"asking for {name}{count}")
-                answers.append(await asyncio.to_thread(self.session.probe, status))
-                if self._stop_verifying:
-                    return
-        finally:
-            self._verifying = None
-            self._dashboard.progress("")
-        self._dashboard.post_message(Probed(tuple(answers)))
-
-    def _verified(self, offset: int, size: int) -> bool:
-        percent = offset * 100 // max(size, 1)
-        self.call_later(self._dashboard.progress, f"verifying {self._verifying} {percent}%")
-        return not self._stop_verifying
-
-    # Telling.
 
     def toast(
         self,

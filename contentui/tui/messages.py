@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from contentui.actions.model import Outcome, Plan
     from contentui.content.errors import ContentError
     from contentui.monitor.model import StoreView
-    from contentui.tui.probing import Answer
 
 
 class StoreViewTaken(Message, bubble=False):
@@ -49,28 +47,3 @@ class CopyRequested(Message):
         super().__init__()
         self.text = text
         self.what = what
-
-
-class PlanMade(Message, bubble=False):
-    """Everything about the chosen items is known: ask."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self.plan = plan
-
-
-class PlanFinished(Message, bubble=False):
-    """A confirmed plan was carried out, or as much of it as still fitted."""
-
-    def __init__(self, plan: Plan, outcomes: tuple[Outcome, ...]) -> None:
-        super().__init__()
-        self.plan = plan
-        self.outcomes = outcomes
-
-
-class Probed(Message, bubble=False):
-    """Ingests were asked for, one after the other."""
-
-    def __init__(self, answers: tuple[Answer, ...]) -> None:
-        super().__init__()
-        self.answers = answers

@@ -1,4 +1,4 @@
-"""Asking for ingests' locks, and what they hold, because a person wants to know."""
+"""Results of probes of ingests as texts for the screen."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from contentui.content.model import Probe, Status
     from contentui.present.plans import Line
 
-AT_ONCE = 50
-"""Ingests that one key press asks for at most."""
+MAX_PROBES = 50
+"""Ingests that one key press probes at most."""
 _NAME_CELLS = 32
 LARGE = 1 << 30
-"""Bytes from which on a collector's daemon is busy long enough to ask first."""
+"""Bytes from which a daemon reads so long for a probe that the user is asked first."""
 
 
-class Answer(NamedTuple):
-    """One ingest that was asked for."""
+class ProbeResult(NamedTuple):
+    """One ingest that was probed."""
 
     seen: Status
     probe: Probe | None
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
         if self.probe is not None:
             return [each for each in probe_lines(self.probe, now_ns) if each.style != "name"]
-        error = self.error or ContentError("it was not asked for")
+        error = self.error or ContentError("it was not probed")
         lines = [Line("danger", visible(error.message, 600))]
         return [*lines, Line("text", visible(error.advice, 300))] if error.advice else lines
 
@@ -49,37 +49,37 @@ class Answer(NamedTuple):
     def word(self) -> str:
         """What it comes to, in a word or two."""
         if self.probe is None:
-            return "not told"
+            return "unknown"
         from contentui.actions.probe import Finding, finding
 
         found = finding(self.probe)
         return {Finding.PARTIAL: "free", Finding.RIGHT: "free and right"}.get(found, found.value)
 
 
-def shown_name(status: Status) -> str:
+def short_name(status: Status) -> str:
     """An ingest's name with its namespace, in few words and safe for a terminal."""
     name = elide_middle(visible(status.ref or ref_argument(status), 200), _NAME_CELLS)
     return f"{visible(status.namespace, 100)}: {name}" if status.namespace else name
 
 
-def summary(answers: Sequence[Answer]) -> str:
-    """``5 asked: 2 held, 1 free, 1 poisoned, 1 failed``."""
+def summary(results: Sequence[ProbeResult]) -> str:
+    """``5 probed: 2 held, 1 free, 1 poisoned, 1 failed``."""
     counts: dict[str, int] = {}
-    for answer in answers:
-        counts[answer.word] = counts.get(answer.word, 0) + 1
-    return f"{len(answers):,} asked: " + ", ".join(f"{n:,} {word}" for word, n in counts.items())
+    for result in results:
+        counts[result.word] = counts.get(result.word, 0) + 1
+    return f"{len(results):,} probed: " + ", ".join(f"{n:,} {word}" for word, n in counts.items())
 
 
-def question(targets: Sequence[Status]) -> str:
+def cost_question(targets: Sequence[Status]) -> str:
     """What asking a collector's daemon for ``targets`` costs it; empty where that is little."""
     size = sum(status.offset for status in targets)
     if size <= LARGE:
         return ""
     what = (
-        shown_name(targets[0]) if len(targets) == 1 else f"these {len(targets):,} ingests together"
+        short_name(targets[0]) if len(targets) == 1 else f"these {len(targets):,} ingests together"
     )
     return (
-        f"To answer, the daemon reads all {human_size(size)} of {what}, while every other change"
-        " to its content waits. What is held is told at once, without that. What is free begins"
-        " its 24 hours anew."
+        f"For this the daemon reads all {human_size(size)} of {what}, while every other change"
+        " to its content waits. It answers at once for an ingest that is held. An ingest that is"
+        " free expires 24 hours from now."
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, cast
 
-from contentui.content.digest import new_hash
-from contentui.content.errors import ContentError, DataLoss, Unavailable
-from contentui.content.helpers import probe_ingest
-from contentui.tui.probing import Answer
+from contentui.content.errors import ContentError, Unavailable
+from contentui.content.helpers import probe_ingest, verify
+from contentui.tui.probing import ProbeResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from contentui.monitor.monitor import Monitor
     from contentui.stores.source import Source
 
-VERIFY_PIECE = 4 << 20
-"""Bytes read at once while a blob is verified."""
 INDEX_BUDGET_S = 1.0
 """Seconds that a plan for deletions may spend on finding out who needs what."""
 
@@ -149,19 +146,19 @@ class Session:
         if self._feed is not None:
             self._feed.wake()
 
-    def probe(self, seen: Status) -> Answer:
+    def probe(self, seen: Status) -> ProbeResult:
         """Ask for an ingest's lock and its bytes, as it was shown (`Store.probe`)."""
         try:
             probe = probe_ingest(self.store, seen.id, if_match=seen)
         except ContentError as error:
-            return Answer(seen, None, error)
+            return ProbeResult(seen, None, error)
         finally:
             self.wake()
-        return Answer(seen, probe, None)
+        return ProbeResult(seen, probe, None)
 
     @property
-    def collects(self) -> bool:
-        """Whether a daemon collects what nobody needs; False while no store is open."""
+    def garbage_collected(self) -> bool:
+        """Whether the store has a garbage collector (`Traits`); False while none is open."""
         return self._store is not None and self._store.traits.garbage_collected
 
     def verify(self, digest: Digest, progress: Callable[[int, int], bool]) -> int:
@@ -170,21 +167,15 @@ class Session:
         ``progress`` gets bytes read and size, and says whether to go on.
 
         Raises:
-            DataLoss: the bytes are not what their name says.
+            DataLoss: the bytes do not match the digest.
             NotFound: it is gone.
-            Unavailable: ``progress`` ended it.
+            Unavailable: ``progress`` stopped it.
         """
-        hasher = new_hash(digest.algorithm)
-        with self.store.reader(digest) as reader:
-            size, offset = reader.size, 0
-            while offset < size:
-                if not progress(offset, size):
-                    raise Unavailable("the verification was ended")
-                piece = reader.read_at(VERIFY_PIECE, offset)
-                if not piece:
-                    break
-                hasher.update(piece)
-                offset += len(piece)
-        if hasher.hexdigest() != digest.encoded:
-            raise DataLoss(f"{digest} holds other bytes", advice="delete it and fetch it again")
+        size = self.store.info(digest).size
+
+        def read(offset: int) -> None:
+            if not progress(offset, size):
+                raise Unavailable("the verification was stopped")
+
+        verify(self.store, digest, read)
         return size

@@ -26,7 +26,7 @@ from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, Store
 from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.stores.source import of_store
-from contentui.tui.probing import Answer
+from contentui.tui.probing import ProbeResult
 from contentui.tui.session import Session
 
 if TYPE_CHECKING:
@@ -268,15 +268,15 @@ class FrozenSession(Session):
         self.woken += 1
 
     @property
-    def collects(self) -> bool:
+    def garbage_collected(self) -> bool:
         return self._collects
 
-    def probe(self, seen: Status) -> Answer:
+    def probe(self, seen: Status) -> ProbeResult:
         self.probed.append(seen)
         found = self._probes.get(seen.id) or NotFound("it is gone")
         if isinstance(found, ContentError):
-            return Answer(seen, None, found)
-        return Answer(seen, found, None)
+            return ProbeResult(seen, None, found)
+        return ProbeResult(seen, found, None)
 
     def plan(
         self, verb: Verb, targets: Sequence[Status] | Sequence[Info], moving: Collection[IngestId]

@@ -21,8 +21,8 @@ from contentui.content.digest import Digest
 from contentui.content.errors import NotFound
 from contentui.stores.open import open_store
 from contentui.stores.source import parse
-from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.plan import PlanScreen
+from contentui.tui.screens.probes import ProbesScreen
 from contentui.tui.session import Session
 from contentui.tui.text_view import TextView
 
@@ -96,11 +96,11 @@ async def test_a_clients_ingest_is_shown_asked_for_and_aborted_through_the_daemo
             await select(ui, "busy")
             await ui.until(lambda: "k8s.io" in ui.text() and "all namespaces" in ui.text())
             await ui.press("v")
-            sheet = (await ui.screen(AnswersScreen)).query_one(TextView).plain
-            assert "A live writer holds it" in sheet
+            sheet = (await ui.screen(ProbesScreen)).query_one(TextView).plain
+            assert "Held by a live writer" in sheet
             await ui.press("escape", "a")
             plan = await ui.screen(PlanScreen)
-            assert plan.needs_word
+            assert plan.needs_typing
             assert "namespace k8s.io" in plan.query_one(TextView).plain
             await ui.press(*"abort", "enter")
             await ui.until(lambda: "busy" in ui.toasts and "aborted" in ui.toasts)
@@ -120,7 +120,7 @@ async def test_a_complete_one_with_other_bytes_is_poisoned_once_it_was_asked_for
         await select(ui, ref)
         assert "complete" in ui.text()
         await ui.press("v")
-        sheet = (await ui.screen(AnswersScreen)).query_one(TextView).plain
+        sheet = (await ui.screen(ProbesScreen)).query_one(TextView).plain
         assert "Poisoned" in sheet
         assert str(Digest.of(b"other")) in sheet
         await ui.press("escape")

@@ -103,7 +103,7 @@ async def test_an_idle_ingest_takes_only_the_button():
         ui.dashboard.ingests.table.cursor_key = INGESTS[6].key
         await ui.press("t")
         plan = await ui.screen(PlanScreen)
-        assert not plan.needs_word
+        assert not plan.needs_typing
         await ui.press("tab", "enter")
         await ui.until(lambda: session.ran)
         await ui.until(lambda: "truncated" in ui.toasts)
@@ -406,7 +406,7 @@ async def test_deleting_what_something_needs_takes_the_word():
         ui.dashboard.blobs.table.cursor_key = BLOBS[4].key
         await ui.press("d")
         plan = await ui.screen(PlanScreen)
-        assert plan.needs_word
+        assert plan.needs_typing
         assert "ghcr.io/acme/trainer:cu128" in ui.text()
 
 

@@ -9,9 +9,9 @@ from contentui.content.digest import Digest
 from contentui.content.errors import NotFound
 from contentui.stores.local.store import LocalStore
 from contentui.stores.source import parse
-from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.journal import JournalScreen
 from contentui.tui.screens.plan import PlanScreen
+from contentui.tui.screens.probes import ProbesScreen
 from contentui.tui.session import Session
 from contentui.tui.text_view import TextView
 
@@ -79,7 +79,7 @@ async def test_what_moved_since_it_was_shown_is_skipped_and_named(where, store):
         await ui.until(lambda: ui.dashboard.ingests.shown)
         await ui.press("a")
         plan = await ui.screen(PlanScreen)
-        assert not plan.needs_word
+        assert not plan.needs_typing
         with store.writer("left", total=5000) as writer:
             writer.write(b"more")
         plan.query_one("#plan-confirm").press()
@@ -95,7 +95,7 @@ async def test_a_held_ingest_takes_the_word_and_names_its_holder(where, store):
             await ui.until(lambda: ui.dashboard.ingests.shown)
             await ui.press("a")
             plan = await ui.screen(PlanScreen)
-            assert plan.needs_word
+            assert plan.needs_typing
             await ui.press(*"abort", "enter")
             await ui.until(lambda: "busy: aborted" in ui.toasts)
             with pytest.raises(NotFound):
@@ -113,7 +113,7 @@ async def test_a_blob_is_verified_and_a_damaged_one_is_told(where, store, tmp_pa
         path.chmod(0o644)
         path.write_bytes(b"evil bytes")
         await ui.press("v")
-        await ui.until(lambda: "holds other bytes" in ui.toasts or "altered" in ui.toasts)
+        await ui.until(lambda: "is damaged: its" in ui.toasts)
 
 
 async def test_marked_blobs_are_deleted_together(where, store):
@@ -169,7 +169,7 @@ async def test_v_tells_who_holds_an_ingest_and_what_an_idle_one_holds(where, sto
             await ui.shown()
             await ui.until(lambda: len(ui.dashboard.ingests.shown) == 2)
             await ui.press("asterisk", "v")
-            sheet = (await ui.screen(AnswersScreen)).query_one(TextView).plain
-            assert "A live writer holds it" in sheet
+            sheet = (await ui.screen(ProbesScreen)).query_one(TextView).plain
+            assert "Held by a live writer" in sheet
             assert str(Digest.of(b"x" * 1000)) in sheet
             assert store.status("left").offset == 1000

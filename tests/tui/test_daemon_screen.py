@@ -24,10 +24,10 @@ from contentui.monitor.model import Freshness, Health
 from contentui.monitor.states import IngestState
 from contentui.stores.detect import Candidate
 from contentui.stores.source import of_socket, of_store
-from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.ask import AskScreen
 from contentui.tui.screens.picker import PickerScreen
 from contentui.tui.screens.plan import PlanScreen
+from contentui.tui.screens.probes import ProbesScreen
 from contentui.tui.text_view import TextView
 
 BAD = Digest.of(b"other bytes")
@@ -99,7 +99,7 @@ async def test_namespaces_sort_filter_and_have_their_detail():
         names = [row.status.namespace for row in ui.dashboard.ingests.shown]
         assert names == sorted(names)
         ui.dashboard.ingests.table.cursor_key = STALLED.key
-        await ui.until(lambda: "a client of containerd, pid 812" in ui.text())
+        await ui.until(lambda: "a client of containerd (pid 812)" in ui.text())
         await ui.press("tab")
         assert "default, k8s.io" in ui.text()
 
@@ -111,8 +111,8 @@ async def test_v_asks_for_the_lock_once_and_tells_what_to_do():
         assert frozen.probed == []  # looking is never asking
         ui.dashboard.ingests.table.cursor_key = ABANDONED.key
         await ui.press("v")
-        plain = (await ui.screen(AnswersScreen)).query_one(TextView).plain
-        assert "Nobody writes to it" in plain
+        plain = (await ui.screen(ProbesScreen)).query_one(TextView).plain
+        assert "No writer holds it" in plain
         assert str(FREE.digest) in plain
         assert ABANDONED.status.ref in plain
         assert "namespace moby" in plain
@@ -127,7 +127,7 @@ async def test_what_the_daemon_refuses_to_tell_is_told():
         await ui.shown()
         ui.dashboard.ingests.table.cursor_key = ABANDONED.key
         await ui.press("v")
-        plain = (await ui.screen(AnswersScreen)).query_one(TextView).plain
+        plain = (await ui.screen(ProbesScreen)).query_one(TextView).plain
         assert "somebody\\x1b[31m has it" in plain
         assert "wait" in plain
 
@@ -147,8 +147,8 @@ async def test_a_large_ingest_is_read_only_after_a_yes():
         await ui.press("v")
         ask = await ui.screen(AskScreen)
         ask.query_one("#ask-go-on", Button).press()
-        sheet = await ui.screen(AnswersScreen)
-        assert "A live writer holds it" in sheet.query_one(TextView).plain
+        sheet = await ui.screen(ProbesScreen)
+        assert "Held by a live writer" in sheet.query_one(TextView).plain
 
 
 async def test_where_nobody_waits_a_large_one_is_just_read():
@@ -157,8 +157,8 @@ async def test_where_nobody_waits_a_large_one_is_just_read():
         await ui.shown()
         ui.dashboard.ingests.table.cursor_key = INGESTS[5].key
         await ui.press("v")
-        sheet = await ui.screen(AnswersScreen)
-        assert "Nobody writes to it" in sheet.query_one(TextView).plain
+        sheet = await ui.screen(ProbesScreen)
+        assert "No writer holds it" in sheet.query_one(TextView).plain
 
 
 async def test_an_answer_that_comes_late_does_not_cover_what_was_opened_meanwhile():
@@ -167,8 +167,8 @@ async def test_an_answer_that_comes_late_does_not_cover_what_was_opened_meanwhil
         await ui.shown()
         await ui.press("question_mark")
         top = ui.app.screen
-        ui.app.probe([ABANDONED.status])
-        await ui.until(lambda: "1 asked: 1 free" in ui.toasts)
+        ui.app.operations.probe([ABANDONED.status])
+        await ui.until(lambda: "1 probed: 1 free" in ui.toasts)
         assert ui.app.screen is top
 
 
@@ -183,12 +183,12 @@ async def test_several_are_asked_one_after_the_other_and_listed():
         ui.dashboard.ingests.table.marks = {row.key for row in rows}
         await ui.until(lambda: "v Verify 3 marked" in ui.keys)
         await ui.press("v")
-        sheet = await ui.screen(AnswersScreen)
+        sheet = await ui.screen(ProbesScreen)
         plain = sheet.query_one(TextView).plain
         assert "Poisoned" in plain
         assert "it is gone" in plain
         title = sheet.query_one(".overlay").border_title
-        assert "3 asked" in title
+        assert "3 probed" in title
         assert "1 poisoned" in title
         assert {each.id for each in frozen.probed} == {row.key for row in rows}
 
@@ -225,7 +225,7 @@ async def test_the_plan_tells_the_namespace_and_what_the_daemon_does(size):
         plan = await ui.screen(PlanScreen)
         plain = plan.query_one(TextView).plain
         assert "namespace k8s.io" in plain
-        assert "a gap of milliseconds" in plain
+        assert "no conditional delete" in plain
         assert f"'{SOCKET}?namespace=k8s.io'" in plain
         await ui.press("escape", "tab")
         ui.dashboard.blobs.table.cursor_key = DAEMON_BLOBS[0].key
@@ -233,7 +233,7 @@ async def test_the_plan_tells_the_namespace_and_what_the_daemon_does(size):
         plan = await ui.screen(PlanScreen)
         plain = plan.query_one(TextView).plain
         assert "namespaces default, k8s.io" in plain
-        assert "next collection" in plain
+        assert "next garbage collection" in plain
 
 
 async def test_what_a_person_must_hear_is_a_toast():

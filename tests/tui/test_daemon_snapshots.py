@@ -12,11 +12,11 @@ from contentui.monitor.model import Freshness, Health
 from contentui.stores.detect import Candidate
 from contentui.stores.source import of_socket, of_store
 from contentui.tui.app import ContentUI
-from contentui.tui.screens.answers import AnswersScreen
 from contentui.tui.screens.ask import AskScreen
 from contentui.tui.screens.dashboard import Dashboard
 from contentui.tui.screens.picker import PickerScreen
 from contentui.tui.screens.plan import PlanScreen
+from contentui.tui.screens.probes import ProbesScreen
 
 
 def on(row, key, kind):
@@ -47,7 +47,7 @@ def test_plan_on_a_daemon(snap_compare, size):
 
 def test_an_ingest_was_asked_for(snap_compare):
     app = ContentUI(session(probes={ABANDONED.key: FREE}))
-    assert snap_compare(app, terminal_size=(80, 24), run_before=on(ABANDONED, "v", AnswersScreen))
+    assert snap_compare(app, terminal_size=(80, 24), run_before=on(ABANDONED, "v", ProbesScreen))
 
 
 def test_a_large_ingest_asks_first(snap_compare):
@@ -69,7 +69,7 @@ def test_several_were_asked_for(snap_compare, monkeypatch):
         dashboard = next(s for s in pilot.app.screen_stack if isinstance(s, Dashboard))
         dashboard.ingests.table.marks = marked
         await pilot.pause()
-        await on(ABANDONED, "v", AnswersScreen)(pilot)
+        await on(ABANDONED, "v", ProbesScreen)(pilot)
 
     app = ContentUI(session(probes=probes))
     assert snap_compare(app, terminal_size=(120, 40), run_before=run)

@@ -12,7 +12,7 @@ from contentui.cli.arguments import add_format, digest, ref
 from contentui.cli.exits import Exit, exit_for
 from contentui.cli.output import print_error
 from contentui.cli.progress import ProgressLine, add_progress, mode_for
-from contentui.content.errors import ContentError, DataLoss, NotFound
+from contentui.content.errors import ContentError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -64,7 +64,7 @@ def run(args: Namespace, context: Context) -> int:
         with ProgressLine("verify", total, mode_for(args.progress)) as progress:
             findings, failed = _verify_all(args, context, store, infos, progress)
     if findings:
-        print_error(f"{findings} of {len(infos)} blobs are not what their names say")
+        print_error(f"{findings} of {len(infos)} blobs do not match their digests")
         return Exit.FINDINGS
     return Exit.FINDINGS if probed == Exit.FINDINGS else missing or failed or probed
 
@@ -88,25 +88,15 @@ def _verify_all(
     args: Namespace, context: Context, store: Store, infos: list[Info], progress: ProgressLine
 ) -> tuple[int, int]:
     """How many are altered, and the code of the first one that could not be read."""
-    from contentui.content.helpers import verify
+    from contentui.content.helpers import verify_blobs
 
-    findings = done = 0
+    findings = 0
     failed: int = Exit.DONE
-    for info in infos:
-        ok: bool | None = True
-        problem = ""
-        try:
-            verify(store, info.digest, lambda offset, base=done: progress(base + offset))
-        except NotFound:
-            continue  # deleted meanwhile
-        except DataLoss as error:
-            ok, problem = False, error.message
-            findings += 1
-        except ContentError as error:
-            ok, problem = None, error.message
+    for info, ok, error in verify_blobs(store, infos, progress):
+        findings += ok is False
+        if ok is None and error is not None:
             failed = failed or exit_for(error)
-        done += info.size
-        _print(args, context, info, ok, problem)
+        _print(args, context, info, ok, "" if error is None else error.message)
     return findings, failed
 
 

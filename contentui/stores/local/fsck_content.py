@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from contentui.content.digest import HEX_LENGTHS
-from contentui.content.errors import Changed, ContentError, DataLoss, NotFound
+from contentui.content.errors import Changed, NotFound
 from contentui.content.model import IngestId, id_text, ingest_id
 from contentui.stores import files
 from contentui.stores.local.fsck_model import (
@@ -210,26 +210,15 @@ def set_blob_mode(place: OpenStore, finding: Finding) -> None:
 
 def altered(store: LocalStore, progress: Progress | None) -> list[Finding]:
     """The blobs whose bytes do not match their digests. Raises ContentError."""
-    from contentui.content.helpers import verify
+    from contentui.content.helpers import verify_blobs
 
     found: list[Finding] = []
-    done = 0
-    for info in list(store.walk()):
-
-        def report(offset: int, before: int = done) -> None:
-            if progress is not None:
-                progress(before + offset)
-
-        try:
-            verify(store, info.digest, report)
-        except NotFound:
-            continue  # deleted meanwhile
-        except DataLoss as error:
+    for info, ok, error in verify_blobs(store, list(store.walk()), progress):
+        if error is None:
+            continue
+        kind, advice = Kind.UNCHECKED, error.advice
+        if ok is False:
+            kind = Kind.BLOB_ALTERED
             advice = f"run 'contentui delete {info.digest}', then store it again"
-            problem = visible(error.message)
-            found.append(Finding(Kind.BLOB_ALTERED, info.digest, problem, advice=advice))
-        except ContentError as error:
-            problem = visible(error.message)
-            found.append(Finding(Kind.UNCHECKED, info.digest, problem, advice=error.advice))
-        done += info.size
+        found.append(Finding(kind, info.digest, visible(error.message), advice=advice))
     return found

@@ -24,7 +24,6 @@ from contentui.present.columns import (
     ingest_search_text,
 )
 from contentui.text import visible
-from contentui.tui import probing
 from contentui.tui.commands import COMMANDS
 from contentui.tui.detail import DetailPane
 from contentui.tui.footer import KeyBar, live_hints
@@ -32,9 +31,6 @@ from contentui.tui.groups import GroupHeading
 from contentui.tui.header import HeaderBar
 from contentui.tui.live_table import LiveTable
 from contentui.tui.messages import (
-    PlanFinished,
-    PlanMade,
-    Probed,
     StoreFailed,
     StoreOpened,
     StoreViewTaken,
@@ -50,6 +46,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
+    from contentui.actions.model import Outcome
     from contentui.tui.app import ContentUI, PaletteEntry
 
 
@@ -57,8 +54,6 @@ FRAME_S = 0.004
 """Within which all parts of the screen have taken in a view, seconds."""
 
 
-ANSWER_S = 20.0
-"""Seconds for which an answer that took its time is shown."""
 NOTICE_S = 30.0
 """Seconds for which something is shown that a person must hear, once."""
 UNWATCHED_STEP = 2_000
@@ -185,27 +180,13 @@ class Dashboard(Screen[None]):
             self.blobs.empty_text = ""
         self._refresh_all()
 
-    @on(PlanMade)
-    def _plan_made(self, message: PlanMade) -> None:
-        if self.is_active:  # else something else was opened meanwhile: don't ask over it
-            self._app.ask(message.plan, self._now_ns)
-
-    @on(PlanFinished)
-    def _plan_finished(self, message: PlanFinished) -> None:
-        gone = {_key(o.step.target) for o in message.outcomes if o.result is Result.DONE}
+    def show_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Toasts for what a plan did; items that are gone lose their marks."""
+        gone = {_key(o.step.target) for o in outcomes if o.result is Result.DONE}
         for pane in (self.ingests, self.blobs):
             pane.table.marks = pane.table.marks - gone
-        for text, severity in words.outcome(message.outcomes):
+        for text, severity in words.outcome(outcomes):
             self._app.toast(text, severity)
-
-    @on(Probed)
-    def _probed(self, message: Probed) -> None:
-        if self.is_active:
-            from contentui.tui.screens.answers import AnswersScreen
-
-            self.app.push_screen(AnswersScreen(message.answers, time.time_ns()))
-        else:  # something else was opened meanwhile
-            self._app.toast(probing.summary(message.answers), for_s=ANSWER_S)
 
     def progress(self, text: str) -> None:
         """What is under way, on the notice line; nothing when it has ended."""
@@ -215,7 +196,8 @@ class Dashboard(Screen[None]):
     # From the view to the screen.
 
     @property
-    def _now_ns(self) -> int:
+    def now_ns(self) -> int:
+        """When the shown view was taken, nanoseconds since 1970."""
         return self.store_view.taken_ns if self.store_view else time.time_ns()
 
     @property
@@ -230,15 +212,15 @@ class Dashboard(Screen[None]):
 
     def _refresh_header(self) -> None:
         if self.store_view is not None:
-            self.query_one(HeaderBar).show(self.store_view, self._now_ns, self.paused)
+            self.query_one(HeaderBar).show(self.store_view, self.now_ns, self.paused)
 
     def _refresh_panes(self) -> None:
         if self.store_view is not None:
-            now_ns = self._frozen_ns if self.paused else self._now_ns
+            now_ns = self._frozen_ns if self.paused else self.now_ns
             now_s = time.monotonic()
             if not self.paused:
                 self.ingests.empty_text, self.blobs.empty_text = words.empty(
-                    self.store_view, collects=self._app.session.collects
+                    self.store_view, garbage_collected=self._app.session.garbage_collected
                 )
             self.ingests.feed(self.store_view.ingests, now_ns, now_s, self._headings())
             self.blobs.feed(self.store_view.blobs, now_ns, now_s)
@@ -257,7 +239,7 @@ class Dashboard(Screen[None]):
 
     def _settle(self) -> Pane[Any]:
         """The active pane, after all that was asked of it: nothing unseen is acted on."""
-        self.active.settle(self._frozen_ns if self.paused else self._now_ns, time.monotonic())
+        self.active.settle(self._frozen_ns if self.paused else self.now_ns, time.monotonic())
         return self.active
 
     def _tell_focus(self) -> None:
@@ -279,7 +261,7 @@ class Dashboard(Screen[None]):
 
     def _refresh_detail(self) -> None:
         detail, row = self.query_one(DetailPane), self.active.table.cursor_row
-        now_ns = self._frozen_ns if self.paused else self._now_ns
+        now_ns = self._frozen_ns if self.paused else self.now_ns
         if isinstance(row, IngestRow):
             detail.show_ingest(row, self.history(row.key), now_ns)
         elif isinstance(row, BlobRow):
@@ -428,7 +410,7 @@ class Dashboard(Screen[None]):
             return
         targets = [row.info if isinstance(row, BlobRow) else row.status for row in rows]
         moving = {row.key for row in rows if isinstance(row, IngestRow) and row.rate > 0}
-        self._app.plan(Verb(verb), targets, moving)
+        self._app.operations.plan(Verb(verb), targets, moving)
 
     def _targets(self) -> Sequence[Any]:
         """The rows that a key acts on; none, and the reason told, when it can't."""
@@ -444,12 +426,12 @@ class Dashboard(Screen[None]):
         """Read the blob under the cursor and compare its digest."""
         row = self.active.table.cursor_row
         if isinstance(row, BlobRow) and self._targets():
-            self._app.verify(row.info.digest)
+            self._app.operations.verify(row.info.digest)
 
     def action_probe(self) -> None:
         """Ask who holds the marked ingests, or the one under the cursor, and what they hold."""
         if rows := self._targets():
-            self._app.probe([row.status for row in rows])
+            self._app.operations.probe([row.status for row in rows])
 
     def action_retry(self) -> None:
         self._app.retry()
@@ -515,7 +497,7 @@ class Dashboard(Screen[None]):
     def action_pause(self) -> None:
         """Hold the tables still; header and graph go on."""
         paused = not self.paused
-        self._frozen_ns = self._now_ns
+        self._frozen_ns = self.now_ns
         for pane in (self.ingests, self.blobs):
             pane.view.pause(paused)
         self._refresh_all()
@@ -523,7 +505,7 @@ class Dashboard(Screen[None]):
     @on(LiveTable.Chosen)
     def action_detail(self) -> None:
         """The row under the cursor, in full."""
-        self._overlay.open(self.active, self._now_ns)
+        self._overlay.open(self.active, self.now_ns)
 
     def action_copy(self) -> None:
         """The ref or the digest under the cursor, as a command would take it."""

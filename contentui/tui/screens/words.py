@@ -77,15 +77,15 @@ def notice(failure: StoreFailed | None, store_view: StoreView | None) -> str:
     return ""
 
 
-def empty(store_view: StoreView, *, collects: bool = False) -> tuple[str, str]:
+def empty(store_view: StoreView, *, garbage_collected: bool = False) -> tuple[str, str]:
     """What stands where ingests, and where blobs, would be.
 
-    ``collects``: a containerd's, which wants a namespace for what is new.
+    ``garbage_collected``: a containerd's, which wants a namespace for what is new.
     """
     import shlex
 
     source = of_store(store_view.source)
-    if collects and len(source.namespaces) != 1:
+    if garbage_collected and len(source.namespaces) != 1:
         source = source.narrowed("default")
     where = visible(shlex.quote(source.text), 300)
     command = f"contentui --store {where} ingest mine < FILE"

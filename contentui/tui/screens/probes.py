@@ -1,4 +1,4 @@
-"""What came out of asking for ingests."""
+"""The results of probes of ingests."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from contentui.tui.probing import Answer
+    from contentui.tui.probing import ProbeResult
 
 _STYLES = {"title": "title", "name": "key", "good": "good", "warning": "warn", "danger": "bad"}
 _AROUND = 6
-"""Cells that the sheet's border, padding and scroll bar take from a line."""
+"""Cells that the overlay's border, padding and scroll bar take from a line."""
 
 
-def answer_lines(answers: Sequence[Answer], now_ns: int) -> list[Line]:
-    """Each ingest's name, and what was told about it."""
+def probe_result_lines(results: Sequence[ProbeResult], now_ns: int) -> list[Line]:
+    """Each ingest's name, and what its probe found."""
     groups = []
-    for answer in answers:
-        told = [
+    for result in results:
+        lines = [
             Line(line.text.strip(), _STYLES.get(line.style, "plain"), indent=2)
-            for line in answer.lines(now_ns)
+            for line in result.lines(now_ns)
         ]
-        name = [Line(answer.name, "title")]
-        if answer.seen.namespace:
-            name.append(Line(namespaces_text((answer.seen.namespace,)), "dim", indent=2))
-        groups.append([*name, *told])
+        name = [Line(result.name, "title")]
+        if result.seen.namespace:
+            name.append(Line(namespaces_text((result.seen.namespace,)), "dim", indent=2))
+        groups.append([*name, *lines])
     return spaced(groups)
 
 
-class AnswersScreen(ModalScreen[None]):
+class ProbesScreen(ModalScreen[None]):
     """One ingest below the other; no taller than it has to be."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q,v", "dismiss(None)", "Close", id="answers.close"),
-        Binding("y", "copy", "Copy", id="answers.copy"),
+        Binding("escape,enter,q,v", "dismiss(None)", "Close", id="probes.close"),
+        Binding("y", "copy", "Copy", id="probes.copy"),
     ]
 
-    def __init__(self, answers: Sequence[Answer], now_ns: int) -> None:
+    def __init__(self, results: Sequence[ProbeResult], now_ns: int) -> None:
         super().__init__()
-        self._title = "Verified" if len(answers) == 1 else summary(answers)
-        self._lines = answer_lines(answers, now_ns)
+        self._title = "Verified" if len(results) == 1 else summary(results)
+        self._lines = probe_result_lines(results, now_ns)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="overlay -fit") as box:
             box.border_title = self._title
             box.border_subtitle = "y copies all of it · esc closes"
-            yield TextView(self._lines, id="answers-lines")
+            yield TextView(self._lines, id="probes-lines")
 
     def on_mount(self) -> None:
         self._fit()
