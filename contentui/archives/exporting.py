@@ -1,6 +1,7 @@
-"""Images of a store as an OCI archive that docker's load takes as well: the same bytes each time.
+"""Images of a store as an OCI archive that `docker load` takes as well: the same bytes each time.
 
-Documents come last, so that an archive that was cut short has no images.
+Documents come last, so that a truncated archive has no images. Source: ``image-layout.md`` of the
+OCI image specification.
 """
 
 from __future__ import annotations
@@ -8,21 +9,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contentui.archives.documents import descriptor_json
 from contentui.archives.tar import BLOCK
 from contentui.content.errors import ContentError, DataLoss, FailedPrecondition, NotFound
 from contentui.content.helpers import verified_chunks
-from contentui.oci.manifests import (
-    DEEPEST,
-    INDEXES,
-    MOST_DOCUMENTS,
+from contentui.oci.documents import (
+    MAX_DEPTH,
+    MAX_MANIFESTS,
     Child,
-    is_document,
-    parse_manifest,
+    descriptor_json,
+    name_annotations,
 )
-from contentui.oci.platforms import own_platform, suits
+from contentui.oci.media_types import CONFIGS, OCI_INDEX, has_children
+from contentui.oci.platforms import match, own_platform
 from contentui.oci.references import parse_reference
-from contentui.remotes.registry import MAX_MANIFEST
+from contentui.oci.stored import read_manifest, size_of
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -31,37 +31,33 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
     from contentui.content.model import Descriptor
     from contentui.content.store import Store
-    from contentui.oci.manifests import Manifest
+    from contentui.oci.documents import Manifest
     from contentui.oci.platforms import Platform
 
 _END = bytes(2 * BLOCK)
 _RECORD = 20 * BLOCK
-_CONFIGS = (
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-)
 
 
 class Source(NamedTuple):
     """What to export."""
 
     name: str
-    """Empty for an image that is named by its digest alone."""
+    """Empty for an image without a name."""
     target: Descriptor
     """Its media type may be empty."""
 
 
 class Export:
-    """One export: look at `total` and `absent`, then write `chunks`.
+    """One export: `total` and `absent` are known at once, `chunks` is the archive.
 
     Args:
-        store: where the images are.
-        sources: which.
-        platforms: of each image these only; empty: everything that is here.
+        store: has the images.
+        sources: the images.
+        platforms: of each image these only; empty: all that are in the store.
 
     Raises:
         NotFound: a part is not in the store, or no image for a platform.
-        FailedPrecondition: a manifest can't be read.
+        FailedPrecondition: a manifest is invalid.
     """
 
     def __init__(
@@ -69,9 +65,9 @@ class Export:
     ) -> None:
         self._store = store
         self._sizes: dict[Digest, int] = {}
-        self._documents = 0
+        self._manifests = 0
         self.absent: list[Child] = []
-        """Platforms of the images that are not here."""
+        """Platforms of the images that are not in the store."""
         self._index: list[dict[str, Any]] = []
         self._docker: dict[Digest, dict[str, Any]] = {}
         for source in sources:
@@ -86,7 +82,7 @@ class Export:
         """The archive.
 
         Raises:
-            DataLoss: a blob is not what its digest says; then the archive has no end.
+            DataLoss: a blob is damaged; the archive is incomplete then.
         """
         written = 0
         for chunk in self._members():
@@ -100,7 +96,7 @@ class Export:
             yield _header(f"blobs/{digest.algorithm}/{digest.encoded}", size)
             yield from self._verified(digest, size)
             yield bytes(-size % BLOCK)
-        index = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": self._index}
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self._index}
         layout = {"imageLayoutVersion": "1.0.0"}
         documents: dict[str, object] = {"index.json": index, "oci-layout": layout}
         if self._docker:
@@ -115,7 +111,7 @@ class Export:
             count += len(chunk)
             yield chunk
         if count != size:
-            raise DataLoss(f"blob {digest} has changed its size meanwhile")
+            raise DataLoss(f"the size of blob {digest} has changed during the export")
 
     def _add(self, source: Source, platforms: Sequence[Platform]) -> None:
         root = Child(source.target, "manifest")
@@ -128,68 +124,64 @@ class Export:
                 pairs = zip(("os", "architecture", "variant"), child.platform, strict=True)
                 entry["platform"] = {key: value for key, value in pairs if value}
             if source.name:
-                entry["annotations"] = _annotations(source.name)
+                entry["annotations"] = name_annotations(source.name, _tag(source.name))
             self._index.append(entry)
             self._add_docker(child, source.name)
 
     def _walk(self, child: Child, depth: int) -> Manifest:
-        """Count in a document and everything that it leads to."""
-        self._documents += 1
-        if depth > DEEPEST or self._documents > MOST_DOCUMENTS:
-            raise FailedPrecondition("the image's indexes are nested too deeply or too many")
+        """Add a manifest or index, and everything to which it refers."""
+        self._manifests += 1
+        if depth > MAX_DEPTH or self._manifests > MAX_MANIFESTS:
+            raise FailedPrecondition(
+                "invalid image: its indexes are nested too deeply, or it has too many manifests"
+            )
         manifest = self._read(child)
-        self._count(child.descriptor)
-        here = 0
+        self._add_blob(child.descriptor)
+        present = 0
         for each in manifest.children:
-            if manifest.is_index and not self._is_here(each.descriptor.digest):
+            if manifest.is_index and not self._exists(each.descriptor.digest):
                 self.absent.append(each)
                 continue
-            here += 1
-            if manifest.is_index or is_document(each.descriptor.media_type):
+            present += 1
+            if manifest.is_index or has_children(each.descriptor.media_type):
                 self._walk(each, depth + 1)
-            elif not each.is_foreign or self._is_here(each.descriptor.digest):
-                self._count(each.descriptor)
-        if manifest.is_index and manifest.children and not here:
+            elif not each.is_nondistributable or self._exists(each.descriptor.digest):
+                self._add_blob(each.descriptor)
+        if manifest.is_index and manifest.children and not present:
             raise NotFound(
-                f"none of the images of {child.descriptor.digest} is here",
-                advice="fetch it again: its index alone is of no use",
+                f"no image of the index {child.descriptor.digest} is in the store",
+                advice="pull it again, for at least one platform",
             )
         return manifest
 
     def _read(self, child: Child) -> Manifest:
         digest = child.descriptor.digest
-        if self._size(digest) > MAX_MANIFEST:
-            raise FailedPrecondition(f"{digest} is too large for a manifest")
-        data = b"".join(verified_chunks(self._store, digest))
-        return parse_manifest(data, child.descriptor.media_type)
+        self._size(digest)
+        return read_manifest(self._store, digest, child.descriptor.media_type)[1]
 
-    def _count(self, descriptor: Descriptor) -> None:
+    def _add_blob(self, descriptor: Descriptor) -> None:
         self._sizes[descriptor.digest] = self._size(descriptor.digest)
 
     def _size(self, digest: Digest) -> int:
-        try:
-            return self._store.info(digest).size
-        except NotFound:
+        size = size_of(self._store, digest)
+        if size is None:
             raise NotFound(
-                f"{digest}, a part of the image, is not here",
-                advice="pull the image again: only what is missing is fetched",
-            ) from None
+                f"{digest}, a part of the image, is not in the store",
+                advice="pull the image again: only what is missing is downloaded",
+            )
+        return size
 
-    def _is_here(self, digest: Digest) -> bool:
-        try:
-            self._store.info(digest)
-        except NotFound:
-            return False
-        return True
+    def _exists(self, digest: Digest) -> bool:
+        return size_of(self._store, digest) is not None
 
     def _chosen(self, child: Child, platform: Platform, source: Source) -> Child:
-        """The manifest below ``child`` that suits a platform best."""
+        """The manifest in ``child`` that matches a platform best."""
         found = self._best(child, platform, 0)
         if found is None:
             name = visible(source.name) or child.descriptor.digest
             raise NotFound(
-                f"{name} has no image for {platform} here",
-                advice="'contentui pull --platform' fetches it, where the registry has it",
+                f"{name} has no image for {platform} in the store",
+                advice="'contentui pull --platform' downloads it, if the registry has it",
             )
         return found
 
@@ -197,13 +189,13 @@ class Export:
         manifest = self._read(child)
         if not manifest.is_index:
             return child
-        if depth > DEEPEST:
-            raise FailedPrecondition("the image's indexes are nested too deeply")
+        if depth > MAX_DEPTH:
+            raise FailedPrecondition("invalid image: its indexes are nested too deeply")
         offers = [
-            (1000 if each.platform is None else fit, number, each)
+            (distance, number, each)
             for number, each in enumerate(manifest.children)
-            if self._is_here(each.descriptor.digest)
-            and (fit := 0 if each.platform is None else suits(platform, each.platform)) is not None
+            if self._exists(each.descriptor.digest)
+            and (distance := match(platform, each.platform)) is not None
         ]
         for _, _, each in sorted(offers, key=lambda offer: offer[:2]):
             if (best := self._best(each, platform, depth + 1)) is not None:
@@ -211,14 +203,14 @@ class Export:
         return None
 
     def _add_docker(self, child: Child, name: str) -> None:
-        """An entry for docker's load, which takes plain images only."""
+        """An entry for `docker load`, which takes images only, not indexes or artifacts."""
         best = self._best(child, own_platform(), 0)
         if best is None:
             return
         children = self._read(best).children
         configs = [each for each in children if each.role == "config"]
         layers = [each for each in children if each.role == "layer"]
-        if not configs or configs[0].descriptor.media_type not in _CONFIGS:
+        if not configs or configs[0].descriptor.media_type not in CONFIGS:
             return
         entry = self._docker.setdefault(
             best.descriptor.digest,
@@ -236,18 +228,15 @@ def _path(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 
-def _annotations(name: str) -> dict[str, str]:
-    """An image's name, as containerd writes and reads it."""
+def _tag(name: str) -> str:
     try:
-        tag = parse_reference(name).tag
+        return parse_reference(name).tag
     except ContentError:
-        tag = ""
-    found = {"io.containerd.image.name": name}
-    return found | {"org.opencontainers.image.ref.name": tag} if tag else found
+        return ""
 
 
 def _header(name: str, size: int) -> bytes:
-    """A member's header: no time, no owner, so that equal images give equal archives."""
+    """A member's header: no time, no owner, so that equal images have equal archives."""
     import tarfile
 
     member = tarfile.TarInfo(name)

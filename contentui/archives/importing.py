@@ -1,11 +1,10 @@
-"""Images from an archive into a store: members as they come, then the documents that name them."""
+"""Images from an archive into a store: members in their order, then names and labels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.archives.documents import (
-    DOCKER_CONFIG,
     diff_ids,
     docker_images,
     docker_layer_type,
@@ -16,53 +15,51 @@ from contentui.archives.documents import (
 from contentui.archives.sources import compression
 from contentui.content.digest import Digest
 from contentui.content.errors import FailedPrecondition, InvalidArgument, NotFound, ReadOnly
-from contentui.content.helpers import image_names, put_blob, verified_chunks, write_blob
+from contentui.content.helpers import image_names, put_blob, write_blob
 from contentui.content.model import Descriptor
 from contentui.content.rules import GC_ROOT
-from contentui.oci.manifests import (
-    DEEPEST,
-    MANIFESTS,
-    MOST_DOCUMENTS,
+from contentui.oci.documents import (
+    MAX_DEPTH,
+    MAX_MANIFEST_SIZE,
+    MAX_MANIFESTS,
     Child,
-    gc_labels,
-    is_document,
+    child_gc_labels,
     parse_manifest,
 )
-from contentui.remotes.registry import MAX_MANIFEST
+from contentui.oci.media_types import DOCKER_CONFIG, DOCKER_MANIFEST, has_children
+from contentui.oci.stored import SMALL_BLOB, read_document, size_of
 from contentui.text import visible
-from contentui.transfers.fetch import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from contentui.archives.documents import DockerImage
     from contentui.archives.tar import Member
-    from contentui.content.model import Info
     from contentui.content.store import Store
 
-MOST_TEXT = 32 << 20
+MAX_DOCUMENTS_SIZE = 32 << 20
 """Bytes of all documents of one archive that are held in memory."""
-_MOST_HOPS = 8
+_MAX_LINKS = 8
 
 
 class Imported(NamedTuple):
-    """An image that came in."""
+    """An image that was imported."""
 
     name: str
     """Empty when it has none."""
     target: Descriptor
     replaced: Digest | None = None
-    """What the name stood for before, when that was something else."""
+    """The image that had the name before, if it was another one."""
     called: str = ""
-    """What the archive calls a nameless one; hostile text."""
+    """The names in the archive of an image without a valid name; untrusted text."""
 
 
 class Import:
-    """One import. Nothing of an archive gets a name in a file system but digests.
+    """One import. No name in an archive becomes a name in a file system, except digests.
 
     Args:
-        store: where it goes.
-        name: what to call the one image of the archive, whatever it is called there.
+        store: the destination.
+        name: replaces the name of the only image in the archive.
     """
 
     def __init__(self, store: Store, *, name: str = "") -> None:
@@ -73,72 +70,74 @@ class Import:
         self._links: dict[str, str] = {}
         self._tars: dict[str, Digest] = {}
         self._new: set[Digest] = set()
-        """Blobs that weren't there before."""
+        """Blobs that were not in the store before."""
         self._walked: set[Digest] = set()
 
     def run(self, members: Iterable[Member]) -> list[Imported]:
-        """Take everything in; returns the images, in the archive's order.
+        """Import all images; returns them in the archive's order.
 
         Raises:
-            InvalidArgument: it is no archive of images, or one name is given for several.
-            FailedPrecondition: bytes are not what their names say, or parts are missing; what
-                was whole stays, unnamed.
+            InvalidArgument: it is not an archive of images, or has several for one name.
+            FailedPrecondition: a digest differs, or blobs are missing; complete blobs stay in the
+                store, without a name.
         """
         if reason := self._store.traits.read_only_reason:
             raise ReadOnly("nothing can be stored here", advice=reason)
         for member in members:
-            self._take(member)
+            self._import_member(member)
         images = self._images()
         if not images:
-            raise InvalidArgument("the archive holds no image")
+            raise InvalidArgument("the archive has no images")
         if self._name and len(images) > 1:
             raise InvalidArgument(
-                f"the archive holds {len(images)} images, and there is one name for them",
+                f"the archive has {len(images)} images, which can't all have the same name",
                 advice="leave out --name, or import an archive of one image",
             )
         for root, _ in images:
             self._walk(root, 0)
-        found = [each for root, names in images for each in self._named(root.descriptor, names)]
-        self._let_go({each.target.digest for each in found if not each.name})
+        found = [
+            each for root, names in images for each in self._create_names(root.descriptor, names)
+        ]
+        self._remove_gc_roots({each.target.digest for each in found if not each.name})
         return found
 
-    def _take(self, member: Member) -> None:
+    def _import_member(self, member: Member) -> None:
         digest = _blob_digest(member.name)
         if member.link:
-            if len(self._links) < MOST_DOCUMENTS:
+            if len(self._links) < MAX_MANIFESTS:
                 self._links[member.name] = member.link
         elif digest is not None:
             self._store_blob(member, digest)
         elif member.name.endswith(".tar"):
             self._tars[member.name] = self._store_tar(member)
         elif member.name.endswith(".json"):
-            self._hold(member)
+            self._keep_document(member)
 
-    def _hold(self, member: Member) -> None:
-        """Keep a document's bytes until all members are known."""
+    def _keep_document(self, member: Member) -> None:
+        """Hold a document in memory until all members are read."""
         self._text_size += member.size
-        if member.size > MAX_MANIFEST or self._text_size > MOST_TEXT:
+        if member.size > MAX_MANIFEST_SIZE or self._text_size > MAX_DOCUMENTS_SIZE:
             raise InvalidArgument(f"{visible(member.name, 100)} in the archive is too large")
         self._texts[member.name] = member.data.read()
 
     def _store_blob(self, member: Member, digest: Digest) -> None:
-        """Store what says its digest itself; what is there already isn't read."""
+        """Store a member that is named by its digest, unless the store has it."""
         if self._size(digest) is not None:
             return
         try:
-            if member.size <= SMALL:
+            if member.size <= SMALL_BLOB:
                 put_blob(self._store, member.data.read(), expected=digest)
             else:
                 ref = f"tar-{member.name}"
                 write_blob(self._store, ref, member.data, size=member.size, expected=digest)
         except FailedPrecondition as error:
-            error.advice = error.advice or "the archive is damaged, or was altered: make it anew"
+            error.advice = error.advice or "the archive is damaged or was altered: export it again"
             raise
         self._new.add(digest)
 
     def _store_tar(self, member: Member) -> Digest:
-        """Store a layer of a docker archive, which doesn't tell its digest."""
-        if member.size <= SMALL:
+        """Store a layer of a docker archive, of which the digest is not known."""
+        if member.size <= SMALL_BLOB:
             data = member.data.read()
             digest = Digest.of(data)
             if self._size(digest) is None:
@@ -158,7 +157,7 @@ class Import:
             return self._with_tags(oci_images(index), listed)
         if listed is None:
             raise InvalidArgument(
-                "the archive holds no images: neither index.json nor manifest.json is in it",
+                "the archive has no images: it has neither index.json nor manifest.json",
                 advice="'contentui ingest' stores any other file",
             )
         return [(self._manifest_of(each), each.tags) for each in docker_images(listed)]
@@ -166,33 +165,33 @@ class Import:
     def _with_tags(
         self, images: list[tuple[Child, tuple[str, ...]]], listed: bytes | None
     ) -> list[tuple[Child, tuple[str, ...]]]:
-        """An image whose index gives no name has docker's, when there is just this one."""
+        """A single image without a name in the index has the names in docker's manifest.json."""
         if listed is None or len(images) != 1 or images[0][1]:
             return images
         tags = [tag for each in docker_images(listed) for tag in each.tags]
         return [(images[0][0], tuple(tags))]
 
     def _manifest_of(self, image: DockerImage) -> Child:
-        """Make and store the manifest of an image in a docker archive."""
+        """Create and store the manifest of an image in a docker archive."""
         config = self._config(image.config)
-        wanted = diff_ids(config)
+        expected = diff_ids(config)
         layers = [self._layer(name) for name in image.layers]
-        if len(wanted) != len(layers):
+        if len(expected) != len(layers):
             raise FailedPrecondition(
-                f"an image in the archive has {len(layers)} layers, and its config"
-                f" tells of {len(wanted)}"
+                f"an image in the archive has {len(layers)} layers, but its config has"
+                f" {len(expected)}"
             )
-        for layer, diff_id in zip(layers, wanted, strict=True):
+        for layer, diff_id in zip(layers, expected, strict=True):
             plain = layer.media_type == docker_layer_type("")
             if plain and diff_id != layer.digest and diff_id.startswith("sha256:"):
                 raise FailedPrecondition(
-                    f"a layer in the archive has the digest {layer.digest}, and the image's"
-                    f" config wants {visible(diff_id, 100)}",
-                    advice="the archive is damaged, or was altered: make it anew",
+                    f"a layer in the archive has the digest {layer.digest}, but"
+                    f" {visible(diff_id, 100)} in the image's config",
+                    advice="the archive is damaged or was altered: export it again",
                 )
         descriptor = Descriptor(DOCKER_CONFIG, self._put(config), len(config))
         manifest = docker_manifest(descriptor, layers)
-        return Child(Descriptor(MANIFESTS[1], self._put(manifest), len(manifest)), "manifest")
+        return Child(Descriptor(DOCKER_MANIFEST, self._put(manifest), len(manifest)), "manifest")
 
     def _put(self, data: bytes) -> Digest:
         digest = Digest.of(data)
@@ -208,11 +207,11 @@ class Import:
             return self._document(digest)
         data = self._texts.get(path)
         if data is None:
-            raise _lacks(name)
+            raise _missing(name)
         stem = path.rpartition("/")[2].removesuffix(".json")
         if len(stem) == 64 and Digest.of(data).encoded != stem:
             raise FailedPrecondition(
-                f"{visible(name, 100)} in the archive has another digest than its name says"
+                f"the digest of {visible(name, 100)} in the archive differs from its name"
             )
         return data
 
@@ -221,48 +220,50 @@ class Import:
         digest = _blob_digest(path) or self._tars.get(path)
         size = None if digest is None else self._size(digest)
         if digest is None or size is None:
-            raise _lacks(name)
+            raise _missing(name)
         with self._store.reader(digest) as reader:
             kind = compression(reader.read_at(8, 0))
         return Descriptor(docker_layer_type(kind), digest, size)
 
     def _resolved(self, name: str) -> str:
-        """The member that a name means, links followed."""
+        """The member to which a name refers, after following links."""
         from contentui.archives.tar import plain_path
 
         name = plain_path(name)
-        for _ in range(_MOST_HOPS):
+        for _ in range(_MAX_LINKS):
             if name not in self._links:
                 return name
             name = self._links[name]
         return ""
 
     def _walk(self, child: Child, depth: int) -> None:
-        """See that a document's parts are there, and label it with them; the inner ones first."""
+        """Check that a manifest's children are in the store, and label it; inner ones first."""
         digest = child.descriptor.digest
         if digest in self._walked:
             return
-        if depth > DEEPEST or len(self._walked) > MOST_DOCUMENTS:
-            raise FailedPrecondition("the archive's indexes are nested too deeply or too many")
+        if depth > MAX_DEPTH or len(self._walked) > MAX_MANIFESTS:
+            raise FailedPrecondition(
+                "invalid image: its indexes are nested too deeply, or it has too many manifests"
+            )
         self._walked.add(digest)
         manifest = parse_manifest(self._document(digest), child.descriptor.media_type)
-        there = 0
+        present = 0
         for each in manifest.children:
             size = self._size(each.descriptor.digest)
-            there += size is not None
-            if size is None and not manifest.is_index and not each.is_foreign:
-                raise _lacks(f"{each.role} {each.descriptor.digest}")
+            present += size is not None
+            if size is None and not manifest.is_index and not each.is_nondistributable:
+                raise _missing(f"{each.role} {each.descriptor.digest}")
             if size not in (None, each.descriptor.size):
                 raise FailedPrecondition(
-                    f"{each.descriptor.digest} has {size} bytes, and a manifest in the archive"
-                    f" says {each.descriptor.size}"
+                    f"{each.descriptor.digest} has {size} bytes, but {each.descriptor.size} in its"
+                    " descriptor"
                 )
-            document = is_document(each.descriptor.media_type) or manifest.is_index
+            document = has_children(each.descriptor.media_type) or manifest.is_index
             if document and size is not None:
                 self._walk(each, depth + 1)
-        if manifest.is_index and manifest.children and not there:
-            raise _lacks(f"any of the images of {digest}")
-        self._label(digest, gc_labels(manifest))
+        if manifest.is_index and manifest.children and not present:
+            raise _missing(f"every image of {digest}")
+        self._label(digest, child_gc_labels(manifest))
 
     def _label(self, digest: Digest, labels: dict[str, str]) -> None:
         known = self._store.info(digest).labels or {}
@@ -270,8 +271,8 @@ class Import:
         if missing:
             self._store.update(digest, missing, [f"labels.{key}" for key in missing])
 
-    def _named(self, target: Descriptor, names: tuple[str, ...]) -> list[Imported]:
-        """Record an image's names."""
+    def _create_names(self, target: Descriptor, names: tuple[str, ...]) -> list[Imported]:
+        """Create an image's names in the store."""
         typed = self._typed(target)
         full = [self._name] if self._name else [name_in_archive(n, target.digest) for n in names]
         found = []
@@ -292,35 +293,28 @@ class Import:
         media_type = parse_manifest(data, target.media_type).media_type
         return Descriptor(media_type, target.digest, len(data))
 
-    def _let_go(self, nameless: set[Digest]) -> None:
-        """From here on names and labels keep what came in, and a collector takes what they don't.
+    def _remove_gc_roots(self, unnamed: set[Digest]) -> None:
+        """From here on names and gc labels keep the new blobs from the garbage collector.
 
-        A nameless image is still kept by itself.
+        Images without a name keep their own label.
         """
         if not self._store.traits.garbage_collected:
             return
-        for digest in self._new - nameless:
+        for digest in self._new - unnamed:
             self._store.update(digest, {}, [f"labels.{GC_ROOT}"])
 
     def _document(self, digest: Digest) -> bytes:
-        size = self._size(digest)
-        if size is None:
-            raise _lacks(str(digest))
-        if size > MAX_MANIFEST:
-            raise FailedPrecondition(f"{digest} is too large for a manifest")
-        return b"".join(verified_chunks(self._store, digest))
+        try:
+            return read_document(self._store, digest)
+        except NotFound:
+            raise _missing(str(digest)) from None
 
     def _size(self, digest: Digest) -> int | None:
-        """The size of a blob in the store, in bytes; None: it isn't there."""
-        try:
-            info: Info = self._store.info(digest)
-        except NotFound:
-            return None
-        return info.size
+        return size_of(self._store, digest)
 
 
 def _blob_digest(name: str) -> Digest | None:
-    """The digest that a layout's member is named after."""
+    """The digest in a member's name ``blobs/ALGORITHM/HEX``."""
     parts = name.split("/")
     if len(parts) != 3 or parts[0] != "blobs":
         return None
@@ -330,8 +324,8 @@ def _blob_digest(name: str) -> Digest | None:
         return None
 
 
-def _lacks(what: str) -> FailedPrecondition:
+def _missing(what: str) -> FailedPrecondition:
     return FailedPrecondition(
-        f"the archive lacks {visible(what, 120)}",
-        advice="what came in is kept, without a name; export the image again, whole",
+        f"the archive is incomplete: {visible(what, 120)} is missing",
+        advice="export the image again; complete blobs stay in the store, without a name",
     )

@@ -1,4 +1,4 @@
-"""Where archives come from: a file, a pipe, compressed or not, or an OCI layout in a directory."""
+"""Sources of archives: a file or pipe, compressed or not, or an OCI layout in a directory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, cast
 
-from contentui.archives.tar import MOST_MEMBERS, Member, members
+from contentui.archives.tar import MAX_MEMBERS, Member, members
 from contentui.content.errors import InvalidArgument
 from contentui.text import visible
 
@@ -23,7 +23,7 @@ _DOCUMENTS = ("index.json", "manifest.json", "oci-layout")
 
 
 def compression(head: bytes) -> str:
-    """What the first bytes of a file say: ``gzip``, ``zstd``, ``bzip2``, ``xz``, or nothing."""
+    """A file's compression, by its first bytes: ``gzip``, ``zstd``, ``bzip2``, ``xz``, or empty."""
     for magic, name in ((_GZIP, "gzip"), (_ZSTD, "zstd"), (_BZIP2, "bzip2"), (_XZ, "xz")):
         if head.startswith(magic):
             return name
@@ -31,12 +31,12 @@ def compression(head: bytes) -> str:
 
 
 def archive_members(file: BinaryIO, progress: Callable[[int], None]) -> Iterator[Member]:
-    """The members of a tar archive, compressed or not; nothing is sought in ``file``.
+    """The members of a tar archive, compressed or not; ``file`` need not be seekable.
 
-    ``progress`` hears how many of the file's own bytes are read.
+    ``progress`` gets the number of the file's own bytes that are read.
 
     Raises:
-        InvalidArgument: it is no archive, is damaged or cut short.
+        InvalidArgument: it is not an archive, or is damaged or truncated.
     """
     counted = io.BufferedReader(_Counted(file, progress), _BUFFER)
     kind = compression(counted.peek(8))
@@ -49,8 +49,8 @@ def archive_members(file: BinaryIO, progress: Callable[[int], None]) -> Iterator
 def directory_members(path: str) -> Iterator[Member]:
     """The files of an OCI layout in a directory. Raises OSError."""
     for count, name in enumerate(_layout(path)):
-        if count >= MOST_MEMBERS:
-            raise InvalidArgument(f"{visible(path)} holds more than {MOST_MEMBERS} files")
+        if count >= MAX_MEMBERS:
+            raise InvalidArgument(f"{visible(path)} has more than {MAX_MEMBERS} files")
         fd = os.open(os.path.join(path, name), _FILE)
         with open(fd, "rb", buffering=0) as file:
             found = os.fstat(fd)
@@ -59,12 +59,12 @@ def directory_members(path: str) -> Iterator[Member]:
 
 
 def _layout(path: str) -> Iterator[str]:
-    """The names that matter in a layout, documents last."""
+    """The names of the blobs and documents in a layout, documents last."""
     for algorithm in _names(os.path.join(path, "blobs")):
         for name in _names(os.path.join(path, "blobs", algorithm)):
             yield f"blobs/{algorithm}/{name}"
-    there = _names(path)
-    yield from (name for name in _DOCUMENTS if name in there)
+    found = _names(path)
+    yield from (name for name in _DOCUMENTS if name in found)
 
 
 def _names(path: str) -> list[str]:
@@ -79,10 +79,7 @@ def _names(path: str) -> list[str]:
 
 
 class _Decompressed(io.RawIOBase):
-    """A compressed stream's content.
-
-    Whoever reads a member's bytes meets what is wrong with them, as InvalidArgument.
-    """
+    """A compressed stream's content. Reads raise InvalidArgument where it is damaged."""
 
     def __init__(self, source: BinaryIO, kind: str) -> None:
         self._kind = kind
@@ -96,20 +93,20 @@ class _Decompressed(io.RawIOBase):
         try:
             return self._inner.readinto(buffer)  # type: ignore[attr-defined,no-any-return]  # they all have it
         except self._broken as error:
-            raise self._refusal(error) from None
+            raise self._error(error) from None
         except OSError as error:
             if error.errno is not None:
-                raise  # the file's own
-            raise self._refusal(error) from None
+                raise  # an error of the file itself
+            raise self._error(error) from None
 
-    def _refusal(self, error: Exception) -> InvalidArgument:
+    def _error(self, error: Exception) -> InvalidArgument:
         return InvalidArgument(
-            f"the archive can't be read: its {self._kind} data are damaged or cut short ({error})"
+            f"the archive can't be read: its {self._kind} data are damaged or truncated ({error})"
         )
 
 
 def _decompressor(source: BinaryIO, kind: str) -> tuple[BinaryIO, tuple[type[Exception], ...]]:
-    """What decompresses, and what it raises, besides OSError, for bytes that aren't its own."""
+    """A decompressing file, and what it raises for damaged data, besides OSError."""
     if kind == "gzip":
         import gzip
         import zlib
@@ -124,8 +121,8 @@ def _decompressor(source: BinaryIO, kind: str) -> tuple[BinaryIO, tuple[type[Exc
 
         return cast("BinaryIO", lzma.LZMAFile(source)), (lzma.LZMAError,)
     raise InvalidArgument(
-        f"the archive is compressed with {kind}",
-        advice=f"decompress it on the way: {kind} -dc FILE | contentui import -",
+        f"archives compressed with {kind} are not supported",
+        advice=f"decompress it first: {kind} -dc FILE | contentui import -",
     )
 
 

@@ -1,7 +1,7 @@
 """A tar archive as a stream of members: read once, in order, in bounded memory, never extracted.
 
-Python's own reader believes the sizes of extended headers, which decide there how much memory one
-member's name takes. Source: POSIX pax interchange format, and GNU's long names and large numbers.
+Python's ``tarfile`` trusts the sizes in extended headers, so that one member's name can fill the
+memory. Sources: "pax Interchange Format" in POSIX, "Basic Tar Format" in GNU tar's manual.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ BLOCK = 512
 MAX_EXTENDED = 1 << 20
 """Bytes of one extended header."""
 MAX_NAME = 4096
-MOST_MEMBERS = 200_000
-_MOST_EXTENDED = 16
-"""Extended headers before one member."""
+MAX_MEMBERS = 200_000
 _PIECE = 1 << 20
 _FILES = (b"0", b"\0", b"7")
 _LINKS = (b"1", b"2")
@@ -31,27 +29,27 @@ class Member(NamedTuple):
     """A file of an archive, or a link in it."""
 
     name: str
-    """As it is written there, without ``./``: hostile text, good for comparing only."""
+    """Without ``./``: untrusted text, for comparing only."""
     size: int
     """Bytes."""
     data: BinaryIO
-    """Its bytes; to be read before the next member is asked for."""
+    """Its bytes, until the next member is requested."""
     link: str = ""
-    """Whose bytes it means, when it is a link within the archive."""
+    """The member to which it is a link, if it is one within the archive."""
 
 
 def members(source: BinaryIO) -> Iterator[Member]:
-    """The files and links of a tar archive; folders and devices are passed over.
+    """The files and links of a tar archive; directories and devices are skipped.
 
     Raises:
-        InvalidArgument: it is not a tar archive, is cut short, or is beyond all bounds.
+        InvalidArgument: it is not a tar archive, is truncated, or exceeds a limit.
     """
     count = 0
     extended: dict[str, str] = {}
     while (header := _header(source, first=count == 0)) is not None:
         count += 1
-        if count > MOST_MEMBERS:
-            raise _bad(f"it has more than {MOST_MEMBERS} members")
+        if count > MAX_MEMBERS:
+            raise _bad(f"it has more than {MAX_MEMBERS} members")
         size, kind = _number(header[124:136]), header[156:157]
         if kind in b"xgLK":
             found = _extension(kind, _exactly(source, _bounded(size)))
@@ -81,7 +79,7 @@ def plain_path(path: str) -> str:
 
 
 def _target(name: str, link: str, *, is_hard: bool) -> str:
-    """The member that a link means; empty when it leads out of the archive."""
+    """The member to which a link refers; empty when it is outside of the archive."""
     parts = [] if is_hard or link.startswith("/") else name.split("/")[:-1]
     for part in link.split("/"):
         if part == "..":
@@ -97,15 +95,15 @@ def _header(source: BinaryIO, *, first: bool) -> bytes | None:
     """The next member's block; None at the archive's end."""
     block = _block(source)
     if not block and not first:
-        return None  # some writers leave out the blocks of zeros at the end
+        return None  # some writers omit the blocks of zeros at the end
     if block == bytes(BLOCK):
         if first:
             raise _bad("it is empty")
         return None
     if len(block) < BLOCK:
-        raise _bad("it is cut short" if not first else "it is no tar archive")
+        raise _bad("it is truncated" if not first else "it is not a tar archive")
     if _number(block[148:156]) != sum(block[:148]) + 8 * 32 + sum(block[156:]):
-        raise _bad("it is no tar archive" if first else "a header in it is damaged")
+        raise _bad("it is not a tar archive" if first else "it has a damaged header")
     return block
 
 
@@ -125,37 +123,37 @@ def _extension(kind: bytes, data: bytes) -> Mapping[str, str]:
 
 
 def _records(data: bytes) -> dict[str, str]:
-    """The records of a pax header that matter: ``LENGTH KEY=VALUE`` and a newline each."""
+    """The used records of a pax header: ``LENGTH KEY=VALUE`` and a newline each."""
     found: dict[str, str] = {}
     at = 0
     while at < len(data):
         length, space, _ = data[at : at + 20].partition(b" ")
         if not space or not length.isdigit() or int(length) < len(length) + 3:
-            raise _bad("an extended header in it makes no sense")
+            raise _bad("it has an invalid extended header")
         end = at + int(length)
         if data[end - 1 : end] != b"\n":
-            raise _bad("an extended header in it makes no sense")
+            raise _bad("it has an invalid extended header")
         key, _, value = data[at + len(length) + 1 : end - 1].partition(b"=")
         if key in (b"path", b"linkpath", b"size"):
             found[key.decode()] = _text(value)
         elif key.startswith(b"GNU.sparse"):
-            raise _bad("it holds sparse files")
+            raise _bad("it has sparse files, which are not supported")
         at = end
     return found
 
 
 def _size(extended: Mapping[str, str], size: int) -> int:
-    said = extended.get("size")
-    if said is None:
+    text = extended.get("size")
+    if text is None:
         return size
-    if not said.isdecimal() or len(said) > 18:
-        raise _bad("a size in it makes no sense")
-    return int(said)
+    if not text.isdecimal() or len(text) > 18:
+        raise _bad("it has an invalid size")
+    return int(text)
 
 
 def _bounded(size: int) -> int:
     if size > MAX_EXTENDED:
-        raise _bad("an extended header in it is too large")
+        raise _bad("it has an extended header that is too large")
     return size
 
 
@@ -168,21 +166,21 @@ def _path(header: bytes) -> str:
 def _text(data: bytes) -> str:
     text = data.partition(b"\0")[0]
     if len(text) > MAX_NAME:
-        raise _bad("a name in it is too long")
+        raise _bad("it has a name that is too long")
     return text.decode("utf-8", "surrogateescape")
 
 
 def _number(field: bytes) -> int:
-    """An octal number, or a binary one in GNU's way."""
+    """An octal number, or a binary one in GNU's format."""
     if field[0] & 0x80:
         value = int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
     else:
         digits = field.strip(b"\0 ")
         if digits.strip(b"01234567"):
-            raise _bad("it is no tar archive")
+            raise _bad("it is not a tar archive")
         value = int(digits or b"0", 8)
     if value >= 1 << 60:
-        raise _bad("a size in it makes no sense")
+        raise _bad("it has an invalid size")
     return value
 
 
@@ -200,9 +198,9 @@ def _bad(why: str) -> InvalidArgument:
 
 
 class _Bounded(io.RawIOBase):
-    """The next ``size`` bytes of a stream, as a file that can't be rewound.
+    """The next ``size`` bytes of a stream, as a file without seek.
 
-    Raises InvalidArgument from reads where the stream ends before.
+    Reads raise InvalidArgument where the stream ends before.
     """
 
     def __init__(self, source: BinaryIO, size: int) -> None:
@@ -218,15 +216,15 @@ class _Bounded(io.RawIOBase):
             return 0
         data = self._source.read(size)
         if not data:
-            raise _bad("it is cut short")
+            raise _bad("it is truncated")
         buffer[: len(data)] = data
         self._left -= len(data)
         return len(data)
 
     def skip(self) -> None:
-        """Pass over what has not been read."""
+        """Skip what has not been read."""
         while self._left:
             data = self._source.read(min(self._left, _PIECE))
             if not data:
-                raise _bad("it is cut short")
+                raise _bad("it is truncated")
             self._left -= len(data)

@@ -1,4 +1,4 @@
-"""What verbs that talk to registries have in common: how to reach them, as whom."""
+"""Options of the verbs that use registries: TLS, credentials, mirrors."""
 
 from __future__ import annotations
 
@@ -19,45 +19,44 @@ _MAX_SECRET = 64 * 1024
 
 
 def add_registry(parser: ArgumentParser) -> None:
-    """The options of every verb that talks to a registry."""
+    """Add the options of a verb that uses a registry."""
     group = parser.add_argument_group("registry")
-    group.add_argument("--plain-http", action="store_true", help="without TLS")
+    group.add_argument("--plain-http", action="store_true", help="use HTTP without TLS")
     group.add_argument(
         "--user",
         metavar="NAME",
-        help="as whom; the password comes from $CONTENTUI_PASSWORD, --password-file or a prompt"
+        help="log in as NAME; the password is $CONTENTUI_PASSWORD, from --password-file or a prompt"
         " (default: docker's and podman's stored credentials)",
     )
     for name, help_text in (
-        ("--password-file", "a file that holds the password, or - for standard input"),
-        ("--tls-ca", "certificates to trust besides the system's"),
-        ("--tls-cert", "our certificate"),
-        ("--tls-key", "its key"),
+        ("--password-file", "a file with the password, or - for standard input"),
+        ("--tls-ca", "certificate authorities to trust besides the system's"),
+        ("--tls-cert", "client certificate"),
+        ("--tls-key", "key of the client certificate"),
     ):
         completes(group.add_argument(name, metavar="FILE", help=help_text), FILES)
     group.add_argument(
-        "--skip-verify", action="store_true", help="trust any certificate: for trying only"
+        "--skip-verify", action="store_true", help="accept any certificate: for tests only"
     )
     group.add_argument(
         "--hosts-dir",
         metavar="DIR",
         action="append",
-        help=f"directories with HOST/hosts.toml: mirrors, certificates (default: {_HOSTS_DIR})",
+        help=f"directory with HOST/hosts.toml: mirrors, certificates (default: {_HOSTS_DIR})",
     )
 
 
 def settings_of(args: Namespace) -> Settings:
-    """What the options say.
+    """The settings of the options.
 
     Raises:
-        InvalidArgument: options that contradict each other.
-        FailedPrecondition: no password where there should be one.
+        InvalidArgument: invalid combination of options.
+        FailedPrecondition: --user without a password.
     """
-    from contentui.remotes.model import Tls
-    from contentui.remotes.settings import Settings
+    from contentui.remotes.settings import Settings, Tls
 
     if bool(args.tls_cert) != bool(args.tls_key):
-        raise InvalidArgument("--tls-cert and --tls-key belong together")
+        raise InvalidArgument("--tls-cert and --tls-key are required together")
     client = ((args.tls_cert, args.tls_key),) if args.tls_cert else ()
     return Settings(
         plain_http=args.plain_http,
@@ -68,7 +67,7 @@ def settings_of(args: Namespace) -> Settings:
 
 
 def registry_for(args: Namespace, name: str) -> Registry:
-    """The repository that an image's name belongs to. Raises as `settings_of`."""
+    """The repository of an image's name. Raises InvalidArgument, and as `settings_of`."""
     from contentui.oci.references import parse_reference
     from contentui.remotes.registry import Registry
 
@@ -82,8 +81,8 @@ def _credentials(args: Namespace) -> Credentials | None:
         return None
     if ":" in args.user:
         raise InvalidArgument(
-            "--user takes a name only: a password there could be read by every process",
-            advice="give it in $CONTENTUI_PASSWORD, --password-file, or at the prompt",
+            "--user takes only a name: every process could read a password on the command line",
+            advice="use $CONTENTUI_PASSWORD, --password-file or the prompt",
         )
     return Credentials(args.user, _password(args))
 
@@ -100,7 +99,7 @@ def _password(args: Namespace) -> str:
 
     if not sys.stdin or not sys.stdin.isatty():
         raise FailedPrecondition(
-            f"there is no password for {args.user}",
-            advice="give it in $CONTENTUI_PASSWORD or --password-file",
+            f"no password for {args.user}",
+            advice="use $CONTENTUI_PASSWORD or --password-file",
         )
     return getpass.getpass(f"password of {args.user}: ")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.digest import Digest
 from contentui.content.rules import DISTRIBUTION_SOURCE, GC_REFERENCE
+from contentui.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK = 64 * 1024
 _MAGIC = {"gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", "zstd": b"\x28\xb5\x2f\xfd\x04\x00"}
-_OCI = "application/vnd.oci.image"
 
 NAMES = (
     "docker.io/library/redis:7.4",
@@ -118,11 +118,11 @@ def _config(number: int, layers: tuple[Layer, ...]) -> dict[str, Any]:
 def _manifest(config: bytes, layers: tuple[Layer, ...]) -> dict[str, Any]:
     return {
         "schemaVersion": 2,
-        "mediaType": f"{_OCI}.manifest.v1+json",
-        "config": _descriptor(f"{_OCI}.config.v1+json", config),
+        "mediaType": OCI_MANIFEST,
+        "config": _descriptor(OCI_CONFIG, config),
         "layers": [
             {
-                "mediaType": f"{_OCI}.layer.v1.tar+{layer.compression}",
+                "mediaType": f"{OCI_LAYER}+{layer.compression}",
                 "digest": layer.digest,
                 "size": layer.size,
             }
@@ -132,10 +132,10 @@ def _manifest(config: bytes, layers: tuple[Layer, ...]) -> dict[str, Any]:
 
 
 def _index(manifest: bytes, name: str) -> dict[str, Any]:
-    entry = _descriptor(f"{_OCI}.manifest.v1+json", manifest)
+    entry = _descriptor(OCI_MANIFEST, manifest)
     entry["platform"] = {"architecture": "amd64", "os": "linux"}
     entry["annotations"] = {"org.opencontainers.image.ref.name": name}
-    return {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": [entry]}
+    return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -11,13 +11,12 @@ import tarfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.content.digest import Digest
+from contentui.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-CONFIG = "application/vnd.oci.image.config.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+MANIFEST, CONFIG, LAYER = OCI_MANIFEST, OCI_CONFIG, f"{OCI_LAYER}+gzip"
 
 
 class Unpackable(NamedTuple):

@@ -15,7 +15,7 @@ from contentui.index.model import Referrer
 from contentui.index.roots import Roots
 from contentui.oci.documents import (
     HEAD_SIZE,
-    MAX_DOCUMENT,
+    MAX_DOCUMENT_SIZE,
     Document,
     kind_of,
     looks_like_json,
@@ -209,7 +209,7 @@ class ContentIndex:
         if before is not None and (before.size, before.committed_ns) != info[1:3]:
             self._forget(digest)  # removed and stored anew since, perhaps after damage
             before = None
-        if before is None and digest not in self._kinds and info.size <= MAX_DOCUMENT:
+        if before is None and digest not in self._kinds and info.size <= MAX_DOCUMENT_SIZE:
             self._pending[digest] = None
         elif before is not None and before.labels == info.labels:
             return
@@ -263,7 +263,7 @@ class ContentIndex:
                 return
             self._version += 1
             if look.failed:
-                if info.size <= MAX_DOCUMENT and digest not in self._kinds:
+                if info.size <= MAX_DOCUMENT_SIZE and digest not in self._kinds:
                     self._unread.add(digest)
                 return
             self._pending.pop(digest, None)
@@ -299,7 +299,7 @@ class ContentIndex:
             with self._store.reader(digest) as reader:
                 size = reader.size
                 head = reader.read_at(HEAD_SIZE, 0)
-                if not looks_like_json(head) or size > MAX_DOCUMENT:
+                if not looks_like_json(head) or size > MAX_DOCUMENT_SIZE:
                     return _Look(kind_of(head, size), failed=not head and size > 0)
                 data = head if len(head) == size else reader.read_at(size, 0)
         except (ContentError, OSError):

@@ -1,4 +1,4 @@
-"""What images keep: together, alone, and what of them is missing."""
+"""Sizes of images: total, exclusive, shared, and how many blobs are missing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import ContentError
 from contentui.content.helpers import verified_chunks
-from contentui.oci.manifests import MOST_DOCUMENTS, is_document, parse_manifest
-from contentui.remotes.registry import MAX_MANIFEST
+from contentui.oci.documents import MAX_MANIFEST_SIZE, MAX_MANIFESTS, parse_manifest
+from contentui.oci.media_types import has_children
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +22,10 @@ class Sizes(NamedTuple):
 
     total: int
     own: int
-    """What no other image of the store needs."""
+    """In blobs that no other image of the store refers to."""
     shared: int
     missing: int
-    """Parts that are not there; platforms of an index that were never fetched do not count."""
+    """Blobs that are not in the store; platforms of an index that were not pulled don't count."""
 
 
 def sizes_of(store: Store, images: Sequence[Image]) -> list[Sizes]:
@@ -65,19 +65,19 @@ def unreferenced(
 
 
 def _walks(store: Store, images: Sequence[Image]) -> tuple[dict[Digest, Info], dict[Digest, _Walk]]:
-    """All blobs that are there, and what each image leads to by its digest."""
+    """All blobs in the store, and for each image's digest all that it refers to."""
     there = {info.digest: info for info in store.walk()}
     roots = {image.target.digest for image in images}
     return there, {root: _Walk(store, there, root) for root in roots}
 
 
 class _Walk:
-    """Everything that one image leads to."""
+    """All blobs to which one image refers, directly or not."""
 
     def __init__(self, store: Store, there: dict[Digest, Info], root: Digest) -> None:
         self._store = store
         self._there = there
-        self._documents = 0
+        self._manifests = 0
         self.found: set[Digest] = set()
         self.missing = 0
         if root in there:
@@ -87,9 +87,9 @@ class _Walk:
 
     def _follow(self, digest: Digest, media_type: str) -> None:
         self.found.add(digest)
-        self._documents += 1
+        self._manifests += 1
         info = self._there[digest]
-        if info.size > MAX_MANIFEST or self._documents > MOST_DOCUMENTS:
+        if info.size > MAX_MANIFEST_SIZE or self._manifests > MAX_MANIFESTS:
             return
         try:
             data = b"".join(verified_chunks(self._store, digest))
@@ -102,7 +102,7 @@ class _Walk:
                 continue
             if descriptor.digest not in self._there:
                 self.missing += not manifest.is_index
-            elif is_document(descriptor.media_type) or manifest.is_index:
+            elif manifest.is_index or has_children(descriptor.media_type):
                 self._follow(descriptor.digest, descriptor.media_type)
             else:
                 self.found.add(descriptor.digest)

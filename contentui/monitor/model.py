@@ -38,8 +38,8 @@ class TransferPart(Protocol):
         """Bytes that are there."""
 
     @property
-    def words(self) -> str:
-        """The phase in words where there is more to say; empty otherwise."""
+    def message(self) -> str:
+        """Details of the phase; empty if there are none."""
 
     @property
     def host(self) -> str: ...
@@ -59,8 +59,8 @@ class Transfer(Protocol):
     @property
     def parts(self) -> Sequence[TransferPart]: ...
     @property
-    def words(self) -> str:
-        """What happens to the whole; empty while parts move."""
+    def message(self) -> str:
+        """The state of the whole; empty while parts move."""
 
     @property
     def error(self) -> str: ...

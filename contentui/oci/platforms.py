@@ -1,4 +1,8 @@
-"""Which of an index's images suits which machine (dist-and-registry.md 3)."""
+"""Which manifest of an index is for which machine.
+
+Sources: ``compare.go`` and ``database.go`` of containerd's ``platforms`` module; ``image-index.md``
+of the OCI image specification.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from contentui.text import visible
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i386": "386"}
 _AMD64_LEVELS = ("", "v1", "v2", "v3", "v4")
 _ARM_LEVELS = ("v5", "v6", "v7", "v8")
+_UNKNOWN = 1000
+"""Comes after every match: a manifest without a platform."""
 
 
 class Platform(NamedTuple):
@@ -43,15 +49,20 @@ def parse_platform(text: str) -> Platform:
 
 
 def own_platform() -> Platform:
-    """What this machine is."""
+    """The platform of this machine."""
     machine = this_machine.machine().lower()
     if machine.startswith("armv"):
         return Platform("linux", "arm", "v" + machine[4:5])
     return Platform("linux", _ARCHITECTURES.get(machine, machine))
 
 
-def suits(wanted: Platform, offered: Platform) -> int | None:
-    """How well what an index offers runs on ``wanted``: 0 is best; None: not at all."""
+def match(wanted: Platform, offered: Platform | None) -> int | None:
+    """How well an image for ``offered`` runs on ``wanted``: 0 is best; None: not at all.
+
+    One without a platform runs anywhere, but comes after those that have one.
+    """
+    if offered is None:
+        return _UNKNOWN
     if (wanted.os, wanted.architecture) != (offered.os, offered.architecture):
         return None
     have, need = _level(wanted), _level(offered)
@@ -61,7 +72,7 @@ def suits(wanted: Platform, offered: Platform) -> int | None:
 
 
 def _level(platform: Platform) -> int | None:
-    """How much a processor can, among its kind; None: no order is known."""
+    """The rank of a processor's instruction set among its variants; None: unknown variant."""
     variant = platform.variant
     if platform.architecture == "amd64":
         return max(_AMD64_LEVELS.index(variant), 1) if variant in _AMD64_LEVELS else None

@@ -1,4 +1,8 @@
-"""Names of images, as docker and as containerd write them (dist-and-registry.md 3)."""
+"""Names of images, as docker and containerd write them.
+
+Sources: ``regexp.go`` and ``normalize.go`` of the module ``github.com/distribution/reference``;
+"Pulling manifests" in the OCI distribution specification.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from contentui.content.errors import InvalidArgument
 from contentui.text import visible
 
 DOCKER_HUB = "docker.io"
-"""What the default registry is called in names; it answers under another address."""
+"""The default registry in names; its API is at another address."""
 DEFAULT_TAG = "latest"
 
 _MAX_NAME = 255
@@ -32,11 +36,11 @@ class Reference(NamedTuple):
     """``library/redis``"""
     tag: str = ""
     digest: Digest | None = None
-    """When both are given, the digest is what is pulled."""
+    """If there is a tag as well, the digest is what is pulled."""
 
     @property
     def object(self) -> str:
-        """What to ask the registry for: the digest, or the tag."""
+        """The digest, or else the tag: what requests to the registry name."""
         return str(self.digest or self.tag)
 
     def __str__(self) -> str:
@@ -49,16 +53,16 @@ class Reference(NamedTuple):
 def parse_reference(text: str) -> Reference:
     """Parse a name like ``redis``, ``team/web:v2``, ``registry:5000/a/b@sha256:…``.
 
-    Without a host it is Docker Hub's, without tag and digest it is ``latest``.
+    The default host is Docker Hub, the default tag ``latest``.
 
     Raises:
-        InvalidArgument: it is not a name; says which part of it is wrong.
+        InvalidArgument: it is not a name; the message names the part that is invalid.
     """
     shown = visible(text, 200)
     if "://" in text:
         raise InvalidArgument(
             f"{shown} is a URL, not the name of an image",
-            advice="leave out what is before the host, as in registry.example.com/team/web:v2",
+            advice="leave out the scheme, as in registry.example.com/team/web:v2",
         )
     name, at, digest_text = text.partition("@")
     digest = Digest.parse(digest_text) if at else None
@@ -70,16 +74,15 @@ def parse_reference(text: str) -> Reference:
         )
     port = host.rpartition(":")[2] if ":" in host and not host.endswith("]") else "1"
     if not _HOST.fullmatch(host) or not 0 < int(port) < 65536:
-        raise InvalidArgument(f"{visible(host, 100) or 'nothing'} is not a host, in {shown}")
+        raise InvalidArgument(f"invalid host {visible(host, 100) or '(empty)'} in {shown}")
     for component in repository.split("/"):
         if not _COMPONENT.fullmatch(component):
             raise InvalidArgument(
-                f"{visible(component, 100) or 'an empty part'} can't be in the name of a "
-                f"repository, in {shown}",
+                f"invalid repository name {visible(component, 100) or '(empty)'} in {shown}",
                 advice="use lower-case letters and digits, with . _ - between them",
             )
     if colon and not _TAG.fullmatch(tag):
-        raise InvalidArgument(f"{visible(tag, 100) or 'nothing'} is not a tag, in {shown}")
+        raise InvalidArgument(f"invalid tag {visible(tag, 100) or '(empty)'} in {shown}")
     if len(host) + 1 + len(repository) > _MAX_NAME:
         raise InvalidArgument(f"{shown} is longer than {_MAX_NAME} characters")
     if not colon and digest is None:
@@ -88,7 +91,7 @@ def parse_reference(text: str) -> Reference:
 
 
 def _split_host(name: str) -> tuple[str, str]:
-    """The host, given or meant, and the rest."""
+    """The host, or the default one, and the rest."""
     first, slash, rest = name.partition("/")
     is_host = bool(slash) and (
         "." in first or ":" in first or first == "localhost" or first != first.lower()

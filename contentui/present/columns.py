@@ -175,7 +175,7 @@ def part_note(row: IngestRow) -> tuple[str, str]:
     part = row.part
     if part is None or part.phase not in _PHASE_STYLES or (part.phase == "waiting" and row.rate):
         return "", "base"
-    return visible(part.words, 300), _PHASE_STYLES[part.phase]
+    return visible(part.message, 300), _PHASE_STYLES[part.phase]
 
 
 def fraction(row: IngestRow) -> float | None:

@@ -189,7 +189,7 @@ def part_text(part: TransferPart) -> str:
 
     size = human_size(max(part.descriptor.size, 0))
     arrived = size if part.phase in ENDED else f"{human_size(max(part.offset, 0))} of {size}"
-    status = visible(part.words, 400) or str(part.phase)
+    status = visible(part.message, 400) or str(part.phase)
     return f"{part.descriptor.digest}  {arrived}, {status}"
 
 

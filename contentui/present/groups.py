@@ -21,17 +21,17 @@ def group_note(group: Group) -> tuple[str, str]:
     The style is ``good``, ``warn`` or ``bad``: table, pane and overlay have these.
     """
     transfer = group.transfer
-    failed = transfer.error or next((p.words for p in transfer.parts if p.phase == "failed"), "")
+    failed = transfer.error or next((p.message for p in transfer.parts if p.phase == "failed"), "")
     if failed:
         return f"failed: {visible(failed, 400)}", "bad"
     if group.ended:
         return f"ended early: pid {visible(str(transfer.pid), 12)} is gone", "bad"
-    if transfer.words:
-        return visible(transfer.words, 400), "good"
+    if transfer.message:
+        return visible(transfer.message, 400), "good"
     if any(part.phase in _MOVING for part in transfer.parts):
         return "", "base"
     for phase, style in (("retrying", "warn"), ("waiting", "warn")):
-        words = [part.words for part in transfer.parts if part.phase == phase and part.words]
+        words = [part.message for part in transfer.parts if part.phase == phase and part.message]
         if words:
             return visible(words[0], 400), style
     return "", "base"

@@ -219,7 +219,7 @@ def part_record(transfer: Transfer, part: Part, rate: float) -> dict[str, Any]:
         "ref": visible(part.ref),
         "digest": part.descriptor.digest,
         "phase": str(part.phase),
-        "words": visible(part.words) or None,
+        "words": visible(part.message) or None,
         "offset_bytes": part.offset,
         "total_bytes": part.descriptor.size,
         "resumed_from_bytes": part.resumed,
@@ -232,7 +232,7 @@ def transfer_record(transfer: Transfer) -> dict[str, Any]:
     """What happens to a whole pull or push."""
     return {
         "image": visible(transfer.image),
-        "words": visible(transfer.error or transfer.words),
+        "words": visible(transfer.error or transfer.message),
         "failed": bool(transfer.error),
     }
 

@@ -173,8 +173,8 @@ def _whole_line(transfer: Transfer, whole: Rate, now: float, width: int, over: s
 def _whole_words(transfer: Transfer, whole: Rate, now: float, over: str) -> str:
     if transfer.error:
         return "failed"  # why is told below the picture
-    if transfer.words and not over:
-        return visible(transfer.words)
+    if transfer.message and not over:
+        return visible(transfer.message)
     ended = sum(part.phase in ENDED for part in transfer.parts)
     sizes = f"{human_size(transfer.offset)} of {human_size(transfer.total)}"
     text = f"{ended}/{len(transfer.parts)} parts  {sizes}"
@@ -203,21 +203,21 @@ def _part_line(part: Part, rate: Rate, now: float, width: int, *, over: bool) ->
 
 def _words(part: Part, rate: Rate, now: float, *, over: bool) -> str:
     if part.phase is Phase.FAILED:
-        return f"failed: {visible(part.words, 300)}"
+        return f"failed: {visible(part.message, 300)}"
     if part.phase not in MOVING:
-        return visible(part.words, 300) or str(part.phase)
+        return visible(part.message, 300) or str(part.phase)
     if over:
         return "stopped"
     silent = now - rate.grown_at
     if silent >= _SILENT_S:
-        return visible(part.words, 100) or (
+        return visible(part.message, 100) or (
             f"nothing from {visible(part.host, 60)} for {human_duration(silent)}"
         )
     speed = rate.bytes_s(now)
     if not speed:
-        return visible(part.words, 100) or str(part.phase)
+        return visible(part.message, 100) or str(part.phase)
     said = f"{human_rate(speed)}  {_left(part.descriptor.size - part.offset, speed)}"
-    return f"{said}  {visible(part.words, 100)}" if part.words else said
+    return f"{said}  {visible(part.message, 100)}" if part.message else said
 
 
 def _left(size: int, rate: float) -> str:

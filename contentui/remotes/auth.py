@@ -1,7 +1,8 @@
-"""Who we are to a host: challenges answered with tokens or passwords (dist-and-registry.md 3).
+"""Authentication at a host: challenges answered with tokens or passwords.
 
-A header made here is only ever sent to the host whose challenge asked for it: redirects to others
-go without (`contentui.remotes.http.Http.follow`).
+A header made here is sent only to the host whose challenge asked for it, and not to those to which
+it redirects (`contentui.remotes.http.Http.follow`). Sources: "Token Authentication" in the
+distribution project's documentation, RFC 9110 section 11.6.1 (WWW-Authenticate).
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from contentui.remotes.answers import refusal
-from contentui.remotes.breaks import host_of, without_query
-from contentui.remotes.errors import Denied
+from contentui.remotes.errors import LOG_IN, Denied
+from contentui.remotes.response import from_response
+from contentui.remotes.urls import host_of, redacted
 from contentui.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contentui.content.errors import ContentError
-    from contentui.remotes.http import Answer, Http
-    from contentui.remotes.model import Host
-    from contentui.remotes.settings import Credentials
+    from contentui.remotes.http import Http
+    from contentui.remotes.response import Response
+    from contentui.remotes.settings import Credentials, Host
 
-_USUAL_LIFE_S = 60.0
-"""How long a token lasts when it doesn't say (the token specification's default)."""
+_DEFAULT_LIFE_S = 60.0
+"""How long a token without ``expires_in`` is valid, according to the token specification."""
 _EARLY_S = 10.0
 """A token is renewed so long before its end."""
-_MAX_ANSWER = 1 << 20
+_MAX_TOKEN_SIZE = 1 << 20
 _CLIENT = "contentui"
 _PARAMETER = re.compile(r'(?s)[\s,]*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9_-]*)(?=\s+[A-Za-z0-9_-]+\s*=|\s*(?:,|$))")
@@ -53,7 +54,7 @@ class _Token(NamedTuple):
 
 
 class Authorizer:
-    """Answers one host's challenges. Thread-safe: each token is asked for once at a time."""
+    """Gets one host's tokens. Thread-safe: no token is requested twice at the same time."""
 
     def __init__(
         self, http: Http, host: Host, credentials: Callable[[], Credentials | None]
@@ -66,10 +67,10 @@ class Authorizer:
         self._schemes: dict[str, Challenge] = {}
 
     def header(self, scope: str) -> str | None:
-        """The Authorization header for requests in a scope; None as long as nobody asked for one.
+        """The Authorization header for requests in a scope; None before the first challenge.
 
         Raises:
-            ContentError: the token has run out, and no new one is to be had.
+            ContentError: the token has expired, and can't be renewed.
         """
         with self._lock:
             token = self._tokens.get(scope)
@@ -79,22 +80,22 @@ class Authorizer:
                 return token.header
             return self._renew(scope)
 
-    def answer(self, refused: Answer, scope: str, used: str | None) -> str:
-        """The header that a host's 401 asks for; ends the answer.
+    def respond(self, unauthorized: Response, scope: str, used: str | None) -> str:
+        """The header that the challenges of a 401 ask for; closes the response.
 
-        ``used`` is the header that was refused: another thread may have renewed it meanwhile.
+        ``used`` is the header that was rejected: another thread may have renewed it meanwhile.
 
         Raises:
-            Denied: there is no way to satisfy it.
-            Interrupted: who gives out tokens can't be reached.
+            Denied: no supported scheme, or no valid credentials.
+            RetryableError: the token server can't be reached.
         """
         challenges = [
             challenge
-            for value in refused.headers.get_all("WWW-Authenticate", [])
+            for value in unauthorized.headers.get_all("WWW-Authenticate", [])
             for challenge in parse_challenges(value)
         ]
-        host = refused.host
-        error = refusal(refused, "this")
+        host = unauthorized.host
+        error = from_response(unauthorized, "this")
         with self._lock:
             token = self._tokens.get(scope)
             if token is not None and token.header != used:
@@ -106,7 +107,7 @@ class Authorizer:
                     return self._renew(scope)
         offered = ", ".join(sorted({visible(each.scheme, 40) for each in challenges})) or "nothing"
         raise Denied(
-            f"{visible(host)} wants to know who asks, by a way that isn't supported: {offered}",
+            f"{visible(host)} requires an authentication scheme that is not supported: {offered}",
             host=host,
             status=401,
         ) from error
@@ -123,34 +124,34 @@ class Authorizer:
     def _basic(self) -> str:
         credentials = self._find()
         if credentials is None or not credentials.username:
-            raise self._denied("it wants a user and a password, and there are none for it")
+            raise self._denied("it requires a user and a password, and none are known")
         return _basic_header(credentials)
 
     def _bearer(self, challenge: Challenge, scope: str) -> _Token:
         realm = challenge.parameters.get("realm", "")
         scheme = realm.partition("://")[0].lower()
         if scheme not in ("http", "https") or not host_of(realm):
-            where = visible(without_query(realm), 100) or "nowhere"
-            raise self._denied(f"it sends us for a token to {where}")
+            shown = visible(redacted(realm), 100) or "(empty)"
+            raise self._denied(f"the URL of its token server is invalid: {shown}")
         if scheme == "http" and self._host.scheme == "https":
-            raise self._denied("it sends us for a token from https to http")
-        asked = challenge.parameters.get("scope", "").split()
-        scopes = sorted({*asked, *scope.split()})
+            raise self._denied("its token server is without TLS")
+        requested = challenge.parameters.get("scope", "").split()
+        scopes = sorted({*requested, *scope.split()})
         credentials = self._find()
         service = challenge.parameters.get("service", "")
-        answer = self._ask_for_token(realm, service, scopes, credentials)
-        return self._read_token(answer)
+        response = self._request_token(realm, service, scopes, credentials)
+        return self._read_token(response)
 
-    def _ask_for_token(
+    def _request_token(
         self, realm: str, service: str, scopes: list[str], credentials: Credentials | None
-    ) -> Answer:
+    ) -> Response:
         if credentials is not None and (credentials.secret or credentials.refresh_token):
-            answer = self._post(realm, service, scopes, credentials)
-            if answer.status not in (400, 401, 404, 405):
-                return answer
+            response = self._post(realm, service, scopes, credentials)
+            if response.status not in (400, 401, 404, 405):
+                return response
             if credentials.refresh_token:
-                return answer  # a token has no other way in
-            answer.close()
+                return response  # GET takes no refresh token
+            response.close()
         query: list[tuple[str, str]] = [("service", service)] if service else []
         query += [("scope", scope) for scope in scopes]
         mark = "&" if "?" in realm else "?"
@@ -160,7 +161,7 @@ class Authorizer:
 
     def _post(
         self, realm: str, service: str, scopes: list[str], credentials: Credentials
-    ) -> Answer:
+    ) -> Response:
         form = {"service": service, "client_id": _CLIENT, "scope": " ".join(scopes)}
         if credentials.refresh_token:
             form |= {"grant_type": "refresh_token", "refresh_token": credentials.refresh_token}
@@ -178,37 +179,37 @@ class Authorizer:
             body=urlencode(form).encode(),
         )
 
-    def _read_token(self, answer: Answer) -> _Token:
-        if answer.status == 400:
-            answer.close()
-            raise self._denied(f"{visible(answer.host)} gives us no token")
-        if answer.status != 200:
-            raise refusal(answer, "a token")
-        with answer:
-            raw = answer.read(_MAX_ANSWER)
+    def _read_token(self, response: Response) -> _Token:
+        if response.status == 400:
+            response.close()
+            raise self._denied(f"{visible(response.host)} issued no token")
+        if response.status != 200:
+            raise from_response(response, "a token")
+        with response:
+            raw = response.read(_MAX_TOKEN_SIZE)
         try:
-            told: dict[str, Any] = json.loads(raw)
-            token = told.get("access_token") or told.get("token")
-            life_s = float(told.get("expires_in") or _USUAL_LIFE_S)
+            reply: dict[str, Any] = json.loads(raw)
+            token = reply.get("access_token") or reply.get("token")
+            life_s = float(reply.get("expires_in") or _DEFAULT_LIFE_S)
         except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
             token, life_s = None, 0.0
-        right = isinstance(token, str) and token.isascii() and token.isprintable()
-        if not right or not token:
-            raise self._denied(f"{visible(answer.host)} gives no token that could be used")
-        life_s = life_s if life_s > 0 else _USUAL_LIFE_S  # nor is "not a number" a time
+        valid = isinstance(token, str) and token.isascii() and token.isprintable()
+        if not valid or not token:
+            raise self._denied(f"{visible(response.host)} issued an invalid token")
+        life_s = life_s if life_s > 0 else _DEFAULT_LIFE_S  # also for NaN
         return _Token(f"Bearer {token}", time.monotonic() + max(life_s - _EARLY_S, life_s / 2))
 
     def _denied(self, why: str) -> ContentError:
         return Denied(
-            f"{visible(self._host.address)} can't be asked: {why}",
+            f"authentication at {visible(self._host.address)} failed: {why}",
             host=self._host.address,
             status=401,
-            advice="log in to it (docker login, skopeo login), or give --user",
+            advice=LOG_IN,
         )
 
 
 def parse_challenges(header: str) -> list[Challenge]:
-    """The schemes of one WWW-Authenticate header, which may hold several."""
+    """The schemes of one WWW-Authenticate header, which may have several."""
     found: list[Challenge] = []
     position = 0
     header = header[:8192]

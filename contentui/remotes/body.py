@@ -1,34 +1,37 @@
-"""A blob's bytes on their way, exactly as many as its descriptor promises."""
+"""A blob's bytes from a registry: exactly as many as its descriptor says.
+
+Source: "Pulling blobs" in the OCI distribution specification, RFC 9110 section 14 (ranges).
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from contentui.remotes.errors import Interrupted, Refused
+from contentui.remotes.errors import Refused, RetryableError
 from contentui.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from contentui.remotes.http import Answer
+    from contentui.remotes.response import Response
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _SKIP = 1 << 20
-_ADVICE = "something between here and the registry alters content: look at proxies and mirrors"
+_ADVICE = "a proxy or mirror may alter the content: check them"
 
 
-def start_of(answer: Answer, size: int) -> int | None:
-    """Where the bytes begin that an answer brings; None where it can't be told, or lacks the end.
+def start_offset(response: Response, size: int) -> int | None:
+    """The offset of a response's first byte; None if unknown, or if the end of the blob is missing.
 
     A 206 without a Content-Range counts where it has as many bytes as all of the content.
     """
-    if answer.status != 206:
-        return 0 if answer.status == 200 else None
-    given = answer.headers.get("Content-Range")
+    if response.status != 206:
+        return 0 if response.status == 200 else None
+    given = response.headers.get("Content-Range")
     if given is None:
-        return 0 if answer.length == size else None
+        return 0 if response.length == size else None
     match = _CONTENT_RANGE.fullmatch(given.strip())
     if match is None:
         return None
@@ -37,67 +40,67 @@ def start_of(answer: Answer, size: int) -> int | None:
 
 
 class Body:
-    """The bytes of a blob from an offset on. Close it; it is a context manager."""
+    """The bytes of a blob from an offset to its end. Close it; it is a context manager."""
 
-    def __init__(self, answer: Answer, size: int, offset: int, start: int) -> None:
-        """A body that begins at ``start`` and is wanted from ``offset`` on.
+    def __init__(self, response: Response, size: int, offset: int, start: int) -> None:
+        """A body whose first byte is at ``start``; those before ``offset`` are to be skipped.
 
-        Raises Refused: what the host announces is not what the descriptor promises.
+        Raises Refused: its Content-Length differs from the descriptor, or it is encoded.
         """
-        self._answer = answer
+        self._response = response
         self._left = size - offset
-        self.asked = ""
-        """Which of the registry's hosts, or what URL, was asked; it may have sent us on."""
+        self.requested_from = ""
+        """The registry's host, or the URL, before redirects."""
         self.skipping = offset - start
-        """Bytes before the offset that the host sends again, because it ignores ranges."""
-        promised = self._left + self.skipping
-        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        """Bytes before the offset that are sent again, because the host ignores ranges."""
+        expected = self._left + self.skipping
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding != "identity":
-            answer.close()
-            raise self._refused(f"sends the content encoded as {visible(encoding, 40)}, unasked")
-        if answer.length is not None and answer.length != promised:
-            answer.close()
+            response.close()
+            raise self._refused(f"sends an unrequested Content-Encoding: {visible(encoding, 40)}")
+        if response.length is not None and response.length != expected:
+            response.close()
             raise self._refused(
-                f"announces {answer.length} bytes where the manifest promises {promised}"
+                f"announces {response.length} bytes, but the manifest says {expected}"
             )
 
     @property
     def host(self) -> str:
-        """Who sends it; hostile text."""
-        return self._answer.host
+        """The host that sends it; untrusted text."""
+        return self._response.host
 
-    def skip(self, pause: Callable[[], object] = lambda: None) -> None:
-        """Read what comes before the offset, where that is needed.
+    def skip(self, check: Callable[[], object] = lambda: None) -> None:
+        """Read and drop what comes before the offset.
 
-        ``pause`` is called now and then, and may raise. Raises as `readinto`.
+        ``check`` is called now and then, and may raise. Raises as `readinto`.
         """
         view = memoryview(bytearray(min(_SKIP, self.skipping)))
         while self.skipping:
-            size = self._answer.readinto(view[: self.skipping])
+            size = self._response.readinto(view[: self.skipping])
             if not size:
                 raise self._short()
             self.skipping -= size
-            pause()
+            check()
 
     def readinto(self, buffer: memoryview) -> int:
         """Read at most as many bytes as fit; 0 once all are there.
 
         Raises:
-            Interrupted: the connection broke, stalled, or ended early.
-            Refused: more bytes come than were promised.
+            RetryableError: the connection broke, stalled, or ended early.
+            Refused: more bytes are sent than the descriptor says.
         """
         if not self._left:
-            if self._answer.readinto(memoryview(bytearray(1))):
-                raise self._refused("sends more bytes than the manifest promises")
+            if self._response.readinto(memoryview(bytearray(1))):
+                raise self._refused("sends more bytes than the manifest says")
             return 0
-        size = self._answer.readinto(buffer[: self._left])
+        size = self._response.readinto(buffer[: self._left])
         if not size:
             raise self._short()
         self._left -= size
         return size
 
     def close(self) -> None:
-        self._answer.close()
+        self._response.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,14 +108,15 @@ class Body:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _short(self) -> Interrupted:
+    def _short(self) -> RetryableError:
         missing = self._left + self.skipping
-        return Interrupted(
-            f"{visible(self.host)} ended {missing} bytes before the end", host=self.host
+        return RetryableError(
+            f"{visible(self.host)} closed the connection {missing} bytes before the end",
+            host=self.host,
         )
 
     def _refused(self, what: str) -> Refused:
-        host = self._answer.host
+        host = self._response.host
         return Refused(
-            f"{visible(host)} {what}", host=host, status=self._answer.status, advice=_ADVICE
+            f"{visible(host)} {what}", host=host, status=self._response.status, advice=_ADVICE
         )

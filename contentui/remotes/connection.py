@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from contentui.content.errors import InvalidArgument
-from contentui.remotes.wire import Response
+from contentui.remotes.raw_response import RawResponse
 from contentui.text import visible
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from contentui.remotes.model import Tls
+    from contentui.remotes.settings import Tls
 
 
 class Origin(NamedTuple):
-    """What a connection belongs to."""
+    """The host of a connection, and how it is secured."""
 
     scheme: str
     address: str
@@ -36,23 +36,23 @@ class _Proxy(NamedTuple):
 
 
 class Connection:
-    """One connection, and the answer that it carries now."""
+    """One connection, and its current response."""
 
     def __init__(
         self, origin: Origin, client: http.client.HTTPConnection, proxy: _Proxy | None
     ) -> None:
         self.origin = origin
         self.http = client
-        self.http.response_class = Response
-        self.response: Response = cast("Response", None)
+        self.http.response_class = RawResponse
+        self.response: RawResponse = cast("RawResponse", None)
         self.sock: socket.socket | None = None
-        """Kept here, since the standard library forgets it while it reads the last answer."""
+        """Kept here, since the standard library drops it while it reads the last response."""
         self.fresh = True
-        self.via = proxy.address if proxy else ""
-        asked = proxy is not None and origin.scheme == "http"
-        self.prefix = f"http://{origin.address}" if asked else ""
-        """What stands before the path where a proxy is asked."""
-        self.headers = proxy.headers if proxy is not None and asked else {}
+        self.proxy = proxy.address if proxy else ""
+        is_plain = proxy is not None and origin.scheme == "http"
+        self.prefix = f"http://{origin.address}" if is_plain else ""
+        """Precedes the path in requests to a proxy."""
+        self.headers = proxy.headers if proxy is not None and is_plain else {}
         """For the proxy."""
 
     def connect(self) -> None:
@@ -62,16 +62,16 @@ class Connection:
             self.sock = self.http.sock
 
     def is_stale(self, error: Exception) -> bool:
-        """Whether it was closed while nobody used it."""
+        """Whether an error means that the host closed it while it was idle."""
         import ssl
 
         kinds = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
         return not self.fresh and isinstance(error, kinds)
 
     def interrupt(self) -> None:
-        """Wake the thread that waits for it."""
+        """End the request that runs on it, in another thread."""
         if self.sock is not None:
-            with suppress(OSError):  # a TLS socket's own way would pull the rug from under it
+            with suppress(OSError):  # a TLS socket's own shutdown would drop its TLS state
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -84,10 +84,10 @@ class Connection:
 def open_connection(
     origin: Origin, context: Callable[[Tls], ssl.SSLContext], wait_s: float
 ) -> Connection:
-    """A connection to be connected, through a proxy where the environment wants one.
+    """A connection, not connected yet; through a proxy if the environment names one.
 
     Raises:
-        InvalidArgument: an address, proxy or certificate that makes no sense.
+        InvalidArgument: an invalid address, proxy or certificate.
     """
     proxy = _proxy(origin)
     address = proxy.address if proxy else origin.address
@@ -100,13 +100,13 @@ def open_connection(
         if proxy:
             secure.set_tunnel(origin.address, headers=proxy.headers)
     except (http.client.InvalidURL, ValueError):
-        raise InvalidArgument(f"{visible(address, 200)} is not the address of a host") from None
+        raise InvalidArgument(f"{visible(address, 200)} is not a valid host address") from None
     return Connection(origin, secure, proxy)
 
 
 def _proxy(origin: Origin) -> _Proxy | None:
     if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None  # it is told nowhere else
+        return None  # on Linux only the environment names proxies
     from urllib.request import getproxies, proxy_bypass
 
     if proxy_bypass(urlsplit(f"//{origin.address}").hostname or ""):
@@ -117,8 +117,8 @@ def _proxy(origin: Origin) -> _Proxy | None:
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme != "http" or not parts.hostname:
         raise InvalidArgument(
-            f"the environment's proxy for {origin.scheme} is no http:// address",
-            advice=f"look at {origin.scheme}_proxy",
+            f"the proxy in ${origin.scheme}_proxy is not an http:// URL",
+            advice="correct or unset it",
         )
     headers = {}
     if parts.username:
@@ -128,10 +128,10 @@ def _proxy(origin: Origin) -> _Proxy | None:
 
 
 def make_context(tls: Tls) -> ssl.SSLContext:
-    """What to trust and to show.
+    """The certificates to trust and to present.
 
     Raises:
-        InvalidArgument: files that can't be read, or hold something else.
+        InvalidArgument: files that can't be read, or are not certificates.
     """
     import ssl
 
@@ -140,7 +140,7 @@ def make_context(tls: Tls) -> ssl.SSLContext:
         for path in tls.ca:
             context.load_verify_locations(path)
         for certificate, key in tls.client:
-            context.load_cert_chain(certificate, key, password="")  # else it asks the terminal
+            context.load_cert_chain(certificate, key, password="")  # otherwise it prompts
     except (OSError, ValueError) as error:
         paths = ", ".join((*tls.ca, *(path for pair in tls.client for path in pair)))
         raise InvalidArgument(

@@ -1,4 +1,8 @@
-"""Credentials as docker and podman keep them: in files, or with helper programs."""
+"""Credentials as docker and podman store them: in files, or in credential helpers.
+
+Sources: "docker login" and "credential helpers" in Docker's CLI reference, podman's
+``containers-auth.json(5)``.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +26,11 @@ _HUB_NAME = "index.docker.io"
 _MAX_FILE = 4 << 20
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HELPER_WAIT_S = 30
-_TOKEN_USER = "<token>"  # noqa: S105 - what helpers say instead of a user's name
+_TOKEN_USER = "<token>"  # noqa: S105 - stands for a user's name
 
 
 def config_files(environment: Mapping[str, str] | None = None) -> list[str]:
-    """Where credentials may stand, the more particular first."""
+    """The files that may have credentials, the more specific ones first."""
     env = os.environ if environment is None else environment
     files = [env.get("REGISTRY_AUTH_FILE", "")]
     if env.get("XDG_RUNTIME_DIR"):
@@ -39,10 +43,10 @@ def config_files(environment: Mapping[str, str] | None = None) -> list[str]:
 
 
 def find_credentials(host: str, repository: str = "") -> Credentials | None:
-    """What this account has for a registry; None: nothing, go there without a name.
+    """The credentials of this account for a registry; None: it is used anonymously.
 
     Raises:
-        FailedPrecondition: a file that makes no sense, a helper that fails.
+        FailedPrecondition: an invalid file, or a helper that fails.
         PermissionDenied: a file that may not be read.
     """
     for path in config_files():
@@ -60,7 +64,8 @@ def _read(path: str) -> dict[str, Any] | None:
         return None
     except PermissionError:
         raise PermissionDenied(
-            f"{visible(path)} may not be read", advice="it holds the credentials of registries"
+            f"permission denied: {visible(path)}",
+            advice="it has the credentials of registries: make it readable, or use --user",
         ) from None
     except (OSError, ValueError, RecursionError):
         raise FailedPrecondition(
@@ -88,7 +93,7 @@ def _in_config(config: dict[str, Any], host: str, repository: str, path: str) ->
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
-    """What a registry may be called in the files: podman allows parts of its repositories."""
+    """The keys of a registry in the files, specific ones first: podman's may have repositories."""
     parts = repository.split("/") if repository else []
     for count in range(len(parts), 0, -1):
         yield "/".join((host, *parts[:count]))
@@ -128,7 +133,7 @@ def _from_entry(entry: dict[str, Any], path: str) -> Credentials | None:
 def _from_helper(name: str, key: str) -> Credentials | None:
     program = f"docker-credential-{name}"
     if not _HELPER.fullmatch(name):
-        raise FailedPrecondition(f"{visible(name)} can't be the name of a credential helper")
+        raise FailedPrecondition(f"invalid name of a credential helper: {visible(name)}")
     try:
         done = subprocess.run(
             [program, "get"],
@@ -142,16 +147,18 @@ def _from_helper(name: str, key: str) -> Credentials | None:
             f"the credential helper {program} is not installed", advice="install it, or log in"
         ) from None
     except (OSError, subprocess.SubprocessError):
-        raise FailedPrecondition(f"the credential helper {program} does not answer") from None
+        raise FailedPrecondition(f"the credential helper {program} does not respond") from None
     if done.returncode:
-        # The protocol has no code for "I have none", only these words.
+        # The protocol has no exit code for missing credentials, only this message.
         if b"credentials not found" in done.stdout + done.stderr:
             return None
-        said = visible((done.stdout or done.stderr).decode(errors="replace").strip(), 200)
-        raise FailedPrecondition(f"the credential helper {program} failed: {said}")
+        details = visible((done.stdout or done.stderr).decode(errors="replace").strip(), 200)
+        raise FailedPrecondition(f"the credential helper {program} failed: {details}")
     try:
-        answer = json.loads(done.stdout)
-        user, secret = str(answer["Username"]), str(answer["Secret"])
+        reply = json.loads(done.stdout)
+        user, secret = str(reply["Username"]), str(reply["Secret"])
     except (ValueError, KeyError, TypeError):
-        raise FailedPrecondition(f"the credential helper {program} answers nonsense") from None
+        raise FailedPrecondition(
+            f"the credential helper {program} returned an invalid response"
+        ) from None
     return Credentials("", "", secret) if user == _TOKEN_USER else Credentials(user, secret)

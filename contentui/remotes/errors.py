@@ -1,16 +1,22 @@
-"""How requests to registries fail: what can be tried again, and what can't."""
+"""How requests to registries fail, and which failures are worth a retry."""
 
 from __future__ import annotations
 
+import http.client
+import socket
+
 from contentui.content.errors import ContentError, NotFound, PermissionDenied, Unavailable
+from contentui.text import visible
+
+LOG_IN = "log in to it (docker login, skopeo login), or use --user"
 
 
-class Interrupted(Unavailable):
-    """A request or its answer broke off, or the host asks for patience: trying again may help.
+class RetryableError(Unavailable):
+    """A request or its response broke off, or the host is overloaded: a retry may help.
 
     Attributes:
-        host: who, as ``host:port``; hostile text.
-        after_s: how many seconds the host wants to be left alone; None when it didn't say.
+        host: as ``host:port``; untrusted text.
+        after_s: the host's Retry-After, in seconds; None when it sent none.
     """
 
     def __init__(
@@ -22,11 +28,11 @@ class Interrupted(Unavailable):
 
 
 class Refused(ContentError):
-    """The host answered, and its answer is no; the same question gets the same answer.
+    """The host can't or won't serve the request; the same request fails again.
 
     Attributes:
-        host: who, as ``host:port``; hostile text.
-        status: the answer's HTTP status.
+        host: as ``host:port``; untrusted text.
+        status: the response's HTTP status; 0 when there was no response.
         codes: the registry's own error codes, such as ``MANIFEST_UNKNOWN``.
     """
 
@@ -50,4 +56,62 @@ class Missing(Refused, NotFound):
 
 
 class Denied(Refused, PermissionDenied):
-    """The registry wants other credentials, or gives these too few rights."""
+    """The credentials are missing or invalid, or don't permit the request."""
+
+
+def from_exception(
+    error: Exception, host: str, waited_s: float, proxy: str = ""
+) -> RetryableError | Refused:
+    """The error to raise for one of the standard library.
+
+    Args:
+        error: an OSError, HTTPException or ValueError.
+        host: the host of the request; untrusted text.
+        waited_s: the timeout, for a TimeoutError.
+        proxy: the proxy between; untrusted text, empty when there is none.
+    """
+    shown = visible(host) + (f" through the proxy {visible(proxy)}" if proxy else "")
+    refused = _permanent(error, host, shown)
+    return refused or RetryableError(_message(error, shown, waited_s), host=host)
+
+
+def _permanent(error: Exception, host: str, shown: str) -> Refused | None:
+    """None for what may change with a retry."""
+    import ssl
+
+    message = advice = ""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        message = f"the certificate of {shown} is not trusted: {visible(error.verify_message, 200)}"
+        advice = "name its authority with --tls-ca, or in a directory under --hosts-dir"
+    elif isinstance(error, ssl.SSLError) and error.reason in (
+        "WRONG_VERSION_NUMBER",
+        "HTTP_REQUEST",
+    ):
+        message = f"{shown} doesn't use TLS"
+        advice = "use --plain-http if this is intended"
+    elif isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in (error.reason or ""):
+        message = f"{shown} requires a client certificate"
+        advice = "name it with --tls-cert and --tls-key"
+    elif isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
+        message = f"the host {shown} can't be resolved: {error.strerror}"
+        advice = "check the name of the host"
+    return Refused(message, host=host, status=0, advice=advice) if message else None
+
+
+def _message(error: Exception, shown: str, waited_s: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"timed out: {shown} sent almost no data for {waited_s:g}s"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return f"{shown} closed the connection without a response"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return f"connection reset by {shown}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"connection refused by {shown}"
+    if isinstance(error, http.client.IncompleteRead):
+        return f"{shown} closed the connection in the middle of its response"
+    if isinstance(error, http.client.HTTPException):
+        details = visible(str(error), 100) or type(error).__name__
+        return f"the response of {shown} is not valid HTTP: {details}"
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return f"the response of {shown} is incomplete"
+    return f"the connection to {shown} failed: {visible(str(error), 200)}"

@@ -1,4 +1,7 @@
-"""Which hosts serve a registry's content: its mirrors, then itself (dist-and-registry.md 3)."""
+"""Which hosts serve a registry's content: its mirrors, then itself.
+
+Source: containerd's ``docs/hosts.md`` and ``core/remotes/docker/config/hosts.go``.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +12,34 @@ from urllib.parse import urlsplit
 
 from contentui.content.errors import FailedPrecondition
 from contentui.oci.references import DOCKER_HUB
-from contentui.remotes.model import Can, Host, Tls
+from contentui.remotes.settings import ALL_CAPABILITIES, Host, HostCapability, Tls
 from contentui.text import visible
 
 if TYPE_CHECKING:
     from contentui.remotes.settings import Settings
 
 _HUB_ADDRESS = "registry-1.docker.io"
-_EVERYTHING = Can.PULL | Can.RESOLVE | Can.PUSH | Can.REFERRERS
 _CAPABILITIES = {
-    "pull": Can.PULL,
-    "resolve": Can.RESOLVE,
-    "push": Can.PUSH,
-    "referrers": Can.REFERRERS,
+    "pull": HostCapability.PULL,
+    "resolve": HostCapability.RESOLVE,
+    "push": HostCapability.PUSH,
+    "referrers": HostCapability.REFERRERS,
 }
 
 
 def hosts_of(name: str, settings: Settings) -> list[Host]:
-    """Where to ask for the content of the registry ``name``, in order; the registry itself last.
+    """The hosts of the registry ``name``, in the order of requests; the registry itself last.
 
     Raises:
-        FailedPrecondition: a hosts.toml that makes no sense.
+        FailedPrecondition: an invalid hosts.toml.
     """
     for directory in settings.hosts_dirs:
         for folder in _folders(name):
-            place = os.path.join(directory, folder)
-            if os.path.isfile(os.path.join(place, "hosts.toml")):
-                return _from_toml(os.path.join(place, "hosts.toml"), name, settings)
-            if os.path.isdir(place):
-                return [_default(name, settings, _certificates(place, settings.tls))]
+            folder_path = os.path.join(directory, folder)
+            if os.path.isfile(os.path.join(folder_path, "hosts.toml")):
+                return _from_toml(os.path.join(folder_path, "hosts.toml"), name, settings)
+            if os.path.isdir(folder_path):
+                return [_default(name, settings, _certificates(folder_path, settings.tls))]
     return [_default(name, settings, settings.tls)]
 
 
@@ -48,13 +50,13 @@ def _folders(name: str) -> list[str]:
 
 def _default(name: str, settings: Settings, tls: Tls) -> Host:
     address = _HUB_ADDRESS if name == DOCKER_HUB else name
-    # Whoever names certificates wants TLS, on this machine as well; containerd does the same.
-    plain = settings.plain_http or (_is_here(address) and tls == Tls())
+    # With certificates TLS is used on this machine as well, as in containerd.
+    plain = settings.plain_http or (_is_local(address) and tls == Tls())
     return Host("http" if plain else "https", address, tls=tls)
 
 
-def _is_here(address: str) -> bool:
-    """Whether it is a host on this machine, which speaks http unless it is at port 443."""
+def _is_local(address: str) -> bool:
+    """Whether it is a host on this machine, where plain HTTP is used unless at port 443."""
     parts = urlsplit(f"//{address}")
     if parts.port in (None, 443):
         return False
@@ -66,7 +68,7 @@ def _is_here(address: str) -> bool:
 
 
 def _certificates(directory: str, tls: Tls) -> Tls:
-    """``*.crt`` are authorities, ``*.cert`` with its ``*.key`` is ours."""
+    """``*.crt`` are authorities, ``*.cert`` with its ``*.key`` is the client's."""
     try:
         names = sorted(os.listdir(directory))
     except OSError as error:
@@ -94,7 +96,8 @@ def _from_toml(path: str, name: str, settings: Settings) -> list[Host]:
         last = _host(server, config, path, name, settings) if server else None
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise FailedPrecondition(
-            f"{visible(path)} makes no sense: {visible(str(error), 200)}", advice="repair it"
+            f"invalid {visible(path)}: {visible(str(error), 200)}",
+            advice="correct it (containerd's docs/hosts.md describes the format)",
         ) from None
     return [*hosts, last or _default(name, settings, settings.tls)]
 
@@ -102,9 +105,9 @@ def _from_toml(path: str, name: str, settings: Settings) -> list[Host]:
 def _host(url: str, entry: dict[str, Any], path: str, name: str, settings: Settings) -> Host:
     parts = urlsplit(url if "://" in url else f"https://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not the address of a host")
+        raise ValueError(f"{url!r} is not a valid http(s) URL")
     if parts.port == 0 or parts.username is not None:
-        raise ValueError("an address holds a host and a port, nothing else")
+        raise ValueError(f"{parts.netloc!r} is not a host with an optional port")
     prefix = parts.path.rstrip("/")
     if not entry.get("override_path") and not prefix.endswith("/v2"):
         prefix += "/v2"
@@ -120,15 +123,15 @@ def _host(url: str, entry: dict[str, Any], path: str, name: str, settings: Setti
     )
 
 
-def _capabilities(entry: dict[str, Any]) -> Can:
-    named = entry.get("capabilities")
-    if named is None:
-        return _EVERYTHING
-    found = Can(0)
-    for word in named:
-        if word not in _CAPABILITIES:
-            raise ValueError(f"{word!r} is none of {', '.join(_CAPABILITIES)}")
-        found |= _CAPABILITIES[word]
+def _capabilities(entry: dict[str, Any]) -> HostCapability:
+    names = entry.get("capabilities")
+    if names is None:
+        return ALL_CAPABILITIES
+    found = HostCapability(0)
+    for name in names:
+        if name not in _CAPABILITIES:
+            raise ValueError(f"{name!r} is none of {', '.join(_CAPABILITIES)}")
+        found |= _CAPABILITIES[name]
     return found
 
 

@@ -1,4 +1,7 @@
-"""One repository of one registry: what a tag stands for, and content from any offset."""
+"""One repository of one registry: the digests of tags, and content from any offset.
+
+Source: "Pull" in the OCI distribution specification; containerd's ``core/remotes/docker``.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,23 @@ from urllib.parse import quote, urlsplit
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, DataLoss, InvalidArgument
 from contentui.content.model import Descriptor
+from contentui.oci.documents import MAX_MANIFEST_SIZE
+from contentui.oci.media_types import ACCEPTED, DOCKER_SCHEMA1
 from contentui.oci.references import DOCKER_HUB
-from contentui.remotes.answers import refusal
 from contentui.remotes.auth import Authorizer
-from contentui.remotes.body import Body, start_of
+from contentui.remotes.body import Body, start_offset
 from contentui.remotes.credentials import find_credentials
-from contentui.remotes.errors import Interrupted, Missing, Refused
+from contentui.remotes.errors import (
+    LOG_IN,
+    Denied,
+    Missing,
+    Refused,
+    RetryableError,
+)
 from contentui.remotes.hosts import hosts_of
 from contentui.remotes.http import Http
-from contentui.remotes.model import Can
+from contentui.remotes.response import from_response
+from contentui.remotes.settings import HostCapability
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -28,50 +39,36 @@ if TYPE_CHECKING:
     from typing import Self
 
     from contentui.oci.references import Reference
-    from contentui.remotes.http import Answer, Content
-    from contentui.remotes.model import Host
-    from contentui.remotes.settings import Credentials, Settings
+    from contentui.remotes.http import Content
+    from contentui.remotes.response import Response
+    from contentui.remotes.settings import Credentials, Host, Settings
 
 _T = TypeVar("_T")
 
-MAX_MANIFEST = 4 << 20
-"""Bytes of the largest manifest that is read (dist-and-registry.md 3: containerd's limit)."""
-SCHEMA1 = (
-    "application/vnd.docker.distribution.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-)
-ACCEPTED = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.oci.artifact.manifest.v1+json",
-    "*/*",
-)
-_ASKS = 3
-"""Times that a request is sent with other credentials before a refusal is believed."""
+_MAX_AUTHENTICATIONS = 3
+"""How often a request is sent with new credentials before it counts as denied."""
 _IS_MANIFEST = re.compile(r"application/vnd\..*(?:manifest|index).*json")
 
 
 class Registry:
-    """A repository, through its mirrors and itself. Thread-safe; close it."""
+    """A repository, on the registry and its mirrors. Thread-safe; close it."""
 
     def __init__(self, reference: Reference, settings: Settings, http: Http | None = None) -> None:
-        """Raises FailedPrecondition: configuration that makes no sense. Connects to nothing."""
+        """Connects to nothing yet. Raises FailedPrecondition: an invalid hosts.toml."""
         self.reference = reference
         self.hosts = hosts_of(reference.host, settings)
-        self.http = http or Http(settings.waits)
+        self.http = http or Http(settings.timeouts)
         self._settings = settings
         self._authorizers: dict[str, Authorizer] = {}
-        self._doubts: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
 
     def interrupt(self) -> None:
-        """End all requests of all threads, for good. May be called from a signal handler."""
+        """End all requests of all threads, also later ones. May be called from a signal handler."""
         self.http.interrupt()
 
-    def doubt(self, body: Body) -> None:
-        """Ask its host after the others from now on: its bytes broke off, or were others."""
-        self._doubts[body.asked] += 1
+    def demote(self, body: Body) -> None:
+        """Try its host after the others from now on: its bytes broke off, or were wrong."""
+        self._failures[body.requested_from] += 1
 
     def close(self) -> None:
         """Close the connections."""
@@ -84,74 +81,76 @@ class Registry:
         self.close()
 
     def resolve(self, media_type: str = "") -> Descriptor:
-        """What the reference stands for now; with ``media_type``, in this form where there is one.
+        """The descriptor to which the reference refers now.
+
+        ``media_type`` is sent as the only type that is accepted; empty: all known ones.
 
         Raises:
-            Missing, Denied, Refused, Interrupted: as the hosts answer.
-            DataLoss: a host names another digest than the one that was asked for.
+            Missing, Denied, Refused, RetryableError: from the hosts.
+            DataLoss: a host responses with another digest than the one that was requested.
         """
-        needed = Can.PULL if self.reference.digest else Can.RESOLVE
+        needed = HostCapability.PULL if self.reference.digest else HostCapability.RESOLVE
 
-        def ask(host: Host) -> Descriptor:
+        def request(host: Host) -> Descriptor:
             path = f"/manifests/{quote(self.reference.object, safe=':')}"
             headers = {"Accept": media_type or ", ".join(ACCEPTED)}
-            answer = self.ask(host, "HEAD", path, headers=headers)
-            if answer.status == 405 or (answer.status == 200 and not _is_told(answer)):
-                answer.close()
+            response = self.request(host, "HEAD", path, headers=headers)
+            if response.status == 405 or (response.status == 200 and not _has_descriptor(response)):
+                response.close()
                 return self._resolve_by_reading(host, path, headers)
-            if answer.status in (401, 403):
-                answer.close()  # a HEAD has no words; the same as a GET has
-                answer = self.ask(host, "GET", path, headers=headers)
-            if answer.status != 200:
-                raise refusal(answer, self._what(self.reference.object))
-            with answer:
-                digest = Digest.parse(answer.headers["Docker-Content-Digest"])
-                return self._descriptor(answer, digest, answer.length or _length(answer))
+            if response.status in (401, 403):
+                response.close()  # a HEAD has no error message, a GET has
+                response = self.request(host, "GET", path, headers=headers)
+            if response.status != 200:
+                raise from_response(response, self._what(self.reference.object))
+            with response:
+                digest = Digest.parse(response.headers["Docker-Content-Digest"])
+                return self._descriptor(response, digest, response.length or _length(response))
 
-        return self._first(needed, ask)
+        return self._first_success(needed, request)
 
     def manifest(self, descriptor: Descriptor) -> bytes:
-        """A manifest's or index's bytes, which have its digest.
+        """The verified bytes of a manifest or index.
 
         Raises:
-            Refused: larger than `MAX_MANIFEST`.
-            DataLoss: the bytes are others.
-            Missing, Denied, Interrupted: as the hosts answer.
+            Refused: it is larger than `MAX_MANIFEST_SIZE`.
+            DataLoss: the bytes have another digest.
+            Missing, Denied, RetryableError: from the hosts.
         """
 
-        def ask(host: Host) -> bytes:
+        def request(host: Host) -> bytes:
             headers = {"Accept": descriptor.media_type or ", ".join(ACCEPTED)}
-            answer = self.ask(host, "GET", f"/manifests/{descriptor.digest}", headers=headers)
-            if answer.status == 404:
-                answer.close()
-                answer = self.ask(host, "GET", f"/blobs/{descriptor.digest}")
-            if answer.status != 200:
-                raise refusal(answer, self._what(descriptor.digest))
-            with answer:
-                data = answer.read(MAX_MANIFEST)
+            response = self.request(host, "GET", f"/manifests/{descriptor.digest}", headers=headers)
+            if response.status == 404:
+                response.close()
+                response = self.request(host, "GET", f"/blobs/{descriptor.digest}")
+            if response.status != 200:
+                raise from_response(response, self._what(descriptor.digest))
+            with response:
+                data = response.read(MAX_MANIFEST_SIZE)
             if Digest.of(data, descriptor.digest.algorithm) != descriptor.digest:
                 raise DataLoss(
-                    f"{visible(answer.host)} sends other bytes than {descriptor.digest}",
-                    advice="something between here and the registry alters or mixes up content",
+                    f"{visible(response.host)} sent other bytes than {descriptor.digest}",
+                    advice="the registry or a proxy alters the content",
                 )
             return data
 
-        return self._first(Can.PULL, ask)
+        return self._first_success(HostCapability.PULL, request)
 
     def open(self, descriptor: Descriptor, offset: int = 0, urls: Sequence[str] = ()) -> Body:
-        """A blob's bytes from ``offset`` on; where a host can't, it reads and skips those before.
+        """A blob's bytes from ``offset`` on; if a host ignores ranges, `Body.skip` drops the rest.
 
-        ``urls``: where else it may be had, asked first and without credentials.
+        ``urls``: other places of the blob, tried first and without credentials.
 
         Raises:
-            Missing, Denied, Refused, Interrupted: as the hosts answer.
+            Missing, Denied, Refused, RetryableError: from the hosts.
         """
         if _IS_MANIFEST.fullmatch(descriptor.media_type):
             paths = [f"/manifests/{descriptor.digest}", f"/blobs/{descriptor.digest}"]
         else:
             paths = [f"/blobs/{descriptor.digest}"]
 
-        def ask(host: Host) -> Body:
+        def request(host: Host) -> Body:
             for path in paths[:-1]:
                 try:
                     return self._open_at(host, path, descriptor, offset)
@@ -162,39 +161,39 @@ class Registry:
         for url in urls:
             with suppress(ContentError):
                 return self._body(descriptor, offset, url, partial(self._follow, url))
-        return self._first(Can.PULL, ask)
+        return self._first_success(HostCapability.PULL, request)
 
     def describe(self, digest: Digest, media_type: str = "") -> Descriptor:
         """The descriptor of a blob or manifest of which only the digest is known.
 
         Raises:
-            Missing, Denied, Refused, Interrupted: as the hosts answer.
+            Missing, Denied, Refused, RetryableError: from the hosts.
         """
         kinds = ("manifests", "blobs") if _IS_MANIFEST.fullmatch(media_type) else ("blobs",)
 
-        def ask(host: Host) -> Descriptor:
+        def request(host: Host) -> Descriptor:
             for kind in kinds:
                 headers = {"Accept": media_type or ", ".join(ACCEPTED)}
-                answer = self.ask(host, "HEAD", f"/{kind}/{digest}", headers=headers)
-                if answer.status != 404 or kind == kinds[-1]:
+                response = self.request(host, "HEAD", f"/{kind}/{digest}", headers=headers)
+                if response.status != 404 or kind == kinds[-1]:
                     break
-                answer.close()
-            if answer.status != 200:
-                raise refusal(answer, self._what(digest))
-            answer.close()
-            if "Content-Length" not in answer.headers:
+                response.close()
+            if response.status != 200:
+                raise from_response(response, self._what(digest))
+            response.close()
+            if "Content-Length" not in response.headers:
                 raise Refused(
-                    f"{visible(answer.host)} doesn't say how large {self._what(digest)} is",
-                    host=answer.host,
-                    status=answer.status,
-                    advice="fetch the image that it belongs to",
+                    f"{visible(response.host)} sent no Content-Length for {self._what(digest)}",
+                    host=response.host,
+                    status=response.status,
+                    advice="fetch the image of which it is a part",
                 )
-            told = answer.headers.get("Content-Type", "").partition(";")[0][:256]
-            return Descriptor(media_type or told, digest, _length(answer))
+            found = response.headers.get("Content-Type", "").partition(";")[0][:256]
+            return Descriptor(media_type or found, digest, _length(response))
 
-        return self._first(Can.PULL, ask)
+        return self._first_success(HostCapability.PULL, request)
 
-    def ask(
+    def request(
         self,
         host: Host,
         method: str,
@@ -204,20 +203,20 @@ class Registry:
         body: Callable[[], Content] | None = None,
         push: bool = False,
         extra_scope: str = "",
-    ) -> Answer:
+    ) -> Response:
         """One request below the repository, with the credentials that the host asks for.
 
-        ``body`` makes the content anew for each attempt. Returns the answer whatever its status,
-        but for 401: Denied.
+        ``body`` makes the content again for each attempt. Returns the response whatever its status,
+        except for 401, for which it raises Denied.
         """
         url = f"{host.scheme}://{host.address}{host.path}/{self.reference.repository}{path}"
-        if host.mirrored:
-            url += f"{'&' if '?' in url else '?'}ns={quote(host.mirrored, safe='')}"
-        return self.ask_url(
+        if host.mirror_of:
+            url += f"{'&' if '?' in url else '?'}ns={quote(host.mirror_of, safe='')}"
+        return self.request_url(
             host, method, url, headers=headers, body=body, push=push, extra_scope=extra_scope
         )
 
-    def ask_url(
+    def request_url(
         self,
         host: Host,
         method: str,
@@ -227,13 +226,13 @@ class Registry:
         body: Callable[[], Content] | None = None,
         push: bool = False,
         extra_scope: str = "",
-    ) -> Answer:
-        """`ask` at any URL; one of another host than ``host`` gets no credentials."""
+    ) -> Response:
+        """`request` to any URL; another host than ``host`` gets no credentials."""
         scope = f"repository:{self.reference.repository}:{'pull,push' if push else 'pull'}"
         if extra_scope:
             scope += f" {extra_scope}"
 
-        def send(sent: Mapping[str, str]) -> Answer:
+        def send(sent: Mapping[str, str]) -> Response:
             if method in ("GET", "HEAD"):
                 return self.http.follow(method, url, tls=host.tls, headers=sent)
             content = b"" if body is None else body()
@@ -241,120 +240,124 @@ class Registry:
 
         if urlsplit(url)[:2] != (host.scheme, host.address):
             return send(headers or {})
-        return self.authorized(host, scope, send, {**host.headers, **(headers or {})})
+        return self._authorized(host, scope, send, {**host.headers, **(headers or {})})
 
-    def authorized(
+    def _authorized(
         self,
         host: Host,
         scope: str,
-        send: Callable[[Mapping[str, str]], Answer],
+        send: Callable[[Mapping[str, str]], Response],
         headers: Mapping[str, str],
-    ) -> Answer:
-        """What ``send`` returns once its headers hold what the host wants to see.
+    ) -> Response:
+        """What ``send`` returns with the Authorization header that the host asks for.
 
         Raises:
-            Denied: it refuses whoever we can be.
+            Denied: there are no credentials that it accepts.
         """
         authorizer = self._authorizer(host)
         used = authorizer.header(scope)
-        for _ in range(_ASKS):
-            answer = send({**headers, "Authorization": used} if used else headers)
-            if answer.status != 401:
-                return answer
-            if answer.host != host.address:
-                raise refusal(answer, self._what(""))  # a redirect's host has its own secrets
-            before, used = used, authorizer.answer(answer, scope, used)
+        for _ in range(_MAX_AUTHENTICATIONS):
+            response = send({**headers, "Authorization": used} if used else headers)
+            if response.status != 401:
+                return response
+            if response.host != host.address:
+                raise from_response(
+                    response, self._what("")
+                )  # the credentials are not for a redirect's host
+            before, used = used, authorizer.respond(response, scope, used)
             if before == used:
                 break
         raise self._denied(host)
 
     def _open_at(self, host: Host, path: str, descriptor: Descriptor, offset: int) -> Body:
-        def ask(headers: Mapping[str, str]) -> Answer:
-            return self.ask(host, "GET", path, headers=headers)
+        def request(headers: Mapping[str, str]) -> Response:
+            return self.request(host, "GET", path, headers=headers)
 
-        return self._body(descriptor, offset, host.address, ask)
+        return self._body(descriptor, offset, host.address, request)
 
     def _body(
         self,
         descriptor: Descriptor,
         offset: int,
-        asked: str,
-        ask: Callable[[Mapping[str, str]], Answer],
+        requested_from: str,
+        request: Callable[[Mapping[str, str]], Response],
     ) -> Body:
-        answer = ask({"Range": f"bytes={offset}-"} if offset else {})
-        start = start_of(answer, descriptor.size)
-        if offset and answer.status in (206, 416) and (start is None or start > offset):
-            answer.close()
-            answer = ask({})
-            start = start_of(answer, descriptor.size)
-        if answer.status not in (200, 206):
-            raise refusal(answer, self._what(descriptor.digest))
+        response = request({"Range": f"bytes={offset}-"} if offset else {})
+        start = start_offset(response, descriptor.size)
+        if offset and response.status in (206, 416) and (start is None or start > offset):
+            response.close()
+            response = request({})
+            start = start_offset(response, descriptor.size)
+        if response.status not in (200, 206):
+            raise from_response(response, self._what(descriptor.digest))
         if start is None or start > offset:
-            answer.close()
-            raise Interrupted(
-                f"{visible(answer.host)} sends a part of the content and doesn't say which",
-                host=answer.host,
+            response.close()
+            raise RetryableError(
+                f"{visible(response.host)} sent partial content without a valid Content-Range",
+                host=response.host,
             )
-        body = Body(answer, descriptor.size, offset, start)
-        body.asked = asked
+        body = Body(response, descriptor.size, offset, start)
+        body.requested_from = requested_from
         return body
 
-    def _follow(self, url: str, headers: Mapping[str, str]) -> Answer:
+    def _follow(self, url: str, headers: Mapping[str, str]) -> Response:
         return self.http.follow("GET", url, headers=headers)
 
     def _resolve_by_reading(self, host: Host, path: str, headers: Mapping[str, str]) -> Descriptor:
-        answer = self.ask(host, "GET", path, headers=headers)
-        if answer.status != 200:
-            raise refusal(answer, self._what(self.reference.object))
-        with answer:
-            data = answer.read(MAX_MANIFEST)
-        wanted = self.reference.digest
-        digest = Digest.of(data, wanted.algorithm if wanted else "sha256")
-        return self._descriptor(answer, digest, len(data))
+        response = self.request(host, "GET", path, headers=headers)
+        if response.status != 200:
+            raise from_response(response, self._what(self.reference.object))
+        with response:
+            data = response.read(MAX_MANIFEST_SIZE)
+        expected = self.reference.digest
+        digest = Digest.of(data, expected.algorithm if expected else "sha256")
+        return self._descriptor(response, digest, len(data))
 
-    def _descriptor(self, answer: Answer, digest: Digest, size: int) -> Descriptor:
-        wanted = self.reference.digest
-        if wanted is not None and digest != wanted:
-            raise DataLoss(f"{visible(answer.host)} answers with {digest} when asked for {wanted}")
-        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()[:256]
-        if media_type in SCHEMA1:
-            raise Refused(
-                f"{visible(str(self.reference))} is an image in Docker's schema 1,"
-                " which has been out of use since 2019 and can't be verified",
-                host=answer.host,
-                status=answer.status,
-                advice="pull and push it with docker once, or build it anew",
+    def _descriptor(self, response: Response, digest: Digest, size: int) -> Descriptor:
+        expected = self.reference.digest
+        if expected is not None and digest != expected:
+            raise DataLoss(
+                f"{visible(response.host)} answered with {digest}, but {expected} was requested"
             )
-        if size > MAX_MANIFEST:
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()[:256]
+        if media_type in DOCKER_SCHEMA1:
             raise Refused(
-                f"{visible(answer.host)} has a manifest of {size} bytes, more than {MAX_MANIFEST}",
-                host=answer.host,
-                status=answer.status,
+                f"{visible(str(self.reference))} is in Docker's schema 1, which is not supported",
+                host=response.host,
+                status=response.status,
+                advice="pull and push it with docker once, or rebuild it",
+            )
+        if size > MAX_MANIFEST_SIZE:
+            raise Refused(
+                f"{visible(response.host)} has a manifest of {size} bytes, of at most"
+                f" {MAX_MANIFEST_SIZE}",
+                host=response.host,
+                status=response.status,
             )
         return Descriptor(media_type, digest, size)
 
-    def _first(self, needed: Can, ask: Callable[[Host], _T]) -> _T:
-        """What the first host answers that can; else the failure that tells most."""
+    def _first_success(self, needed: HostCapability, request: Callable[[Host], _T]) -> _T:
+        """The result of the first host that has one; else the most specific failure is raised."""
         worst: ContentError | None = None
-        passing: Interrupted | None = None
-        for host in sorted(self.hosts, key=lambda host: self._doubts[host.address]):
-            if needed not in host.can:
+        retryable: RetryableError | None = None
+        for host in sorted(self.hosts, key=lambda host: self._failures[host.address]):
+            if needed not in host.capabilities:
                 continue
             try:
-                return ask(host)
+                return request(host)
             except ContentError as error:
-                if isinstance(error, Interrupted) and not host.mirrored:
-                    passing = error
+                if isinstance(error, RetryableError) and not host.mirror_of:
+                    retryable = error
                 if worst is None or _rank(error) >= _rank(worst):
                     worst = error
-        if passing is not None:  # what mirrors lack or refuse tells nothing before it is asked
-            raise passing
+        if retryable is not None:  # its failure counts, not those of its mirrors
+            raise retryable
         if worst is None:
             raise Refused(
-                f"no host may be asked for the content of {visible(self.reference.host)}",
+                f"no host of {visible(self.reference.host)} has the capability that is needed",
                 host=self.reference.host,
                 status=0,
-                advice="look at the capabilities in its hosts.toml",
+                advice="check the capabilities in its hosts.toml",
             )
         raise worst
 
@@ -362,8 +365,8 @@ class Registry:
         def find() -> Credentials | None:
             given = self._settings.credentials
             if given is not None:
-                return given if not host.mirrored else None
-            own = not host.mirrored and self.reference.host == DOCKER_HUB
+                return given if not host.mirror_of else None
+            own = not host.mirror_of and self.reference.host == DOCKER_HUB
             name = DOCKER_HUB if own else host.address
             return find_credentials(name, self.reference.repository)
 
@@ -372,40 +375,38 @@ class Registry:
             made = self._authorizers.setdefault(host.address, Authorizer(self.http, host, find))
         return made
 
-    def _what(self, wanted: str) -> str:
-        """A thing of this repository, in words."""
+    def _what(self, expected: str) -> str:
+        """Content of this repository, for messages."""
         repository = visible(f"{self.reference.host}/{self.reference.repository}")
-        return f"{visible(wanted)} of {repository}" if wanted else repository
+        return f"{visible(expected)} of {repository}" if expected else repository
 
     def _denied(self, host: Host) -> ContentError:
-        from contentui.remotes.errors import Denied
-
         return Denied(
-            f"{visible(host.address)} refuses access to {self._what('')} as who we are",
+            f"{visible(host.address)} denies access to {self._what('')} with these credentials",
             host=host.address,
             status=401,
-            advice="log in to it (docker login, skopeo login), or give --user",
+            advice=LOG_IN,
         )
 
 
-def _is_told(answer: Answer) -> bool:
-    """Whether a HEAD tells digest and size."""
+def _has_descriptor(response: Response) -> bool:
+    """Whether a HEAD has digest and size."""
     try:
-        Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
+        Digest.parse(response.headers.get("Docker-Content-Digest", ""))
     except InvalidArgument:
         return False
-    return _length(answer) > 0
+    return _length(response) > 0
 
 
-def _length(answer: Answer) -> int:
-    """The length that a HEAD announces, for which no body follows."""
-    text = answer.headers.get("Content-Length", "")
+def _length(response: Response) -> int:
+    """The Content-Length of a HEAD's response."""
+    text = response.headers.get("Content-Length", "")
     return int(text[:18]) if text.isascii() and text.isdigit() else 0
 
 
 def _rank(error: ContentError) -> int:
-    """How much a failure tells: of several hosts' the one with the highest is raised."""
-    if isinstance(error, Interrupted) or (isinstance(error, Refused) and not error.status):
+    """How specific a failure is: of several hosts' failures the highest is raised."""
+    if isinstance(error, RetryableError) or (isinstance(error, Refused) and not error.status):
         return 0
     if isinstance(error, Missing):
         return 1

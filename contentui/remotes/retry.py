@@ -1,75 +1,115 @@
-"""How often to try again, and when: what counts is attempts without useful progress."""
+"""Retries: how often, after which pauses, and until when."""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, TypeVar
 
+from contentui.remotes.errors import RetryableError
 from contentui.text import human_duration, visible
 
 if TYPE_CHECKING:
-    from contentui.remotes.errors import Interrupted
+    import threading
+    from collections.abc import Callable
 
 ATTEMPTS = 6
 USEFUL = 64 * 1024
 """Bytes that an attempt must bring to count as progress: else one byte at a time never ends."""
 SOON_S = 0.1
-"""The longest pause where a connection broke after useful progress: the host isn't in trouble."""
+"""The longest pause where a connection broke after useful progress."""
 FIRST_S = 0.5
 LONGEST_S = 30.0
-MOST_PATIENCE_S = 300.0
-"""A host that wants to be left alone for longer is taken for one that refuses."""
+MAX_RETRY_AFTER_S = 300.0
+"""A longer Retry-After is a failure."""
 
 _random = random.SystemRandom()
+_T = TypeVar("_T")
 
 
-class Budget:
+class Stopped(Exception):
+    """The transfer was stopped by its user; what arrived is kept."""
+
+
+class RetryBudget:
     """The attempts at one piece of content.
 
     Raises nothing itself: `pause_s` is None when the budget is used up.
     """
 
-    def __init__(self, attempts: int = ATTEMPTS, *, useful: int = USEFUL) -> None:
-        self.attempts = attempts
+    def __init__(self) -> None:
         self.failed = 0
         """Failures in a row without useful progress between them."""
-        self._useful = useful
-        self._moved = False
-        self.why = ""
+        self._progressed = False
+        self.exhausted = ""
         """Why it is used up, once it is."""
 
     def progressed(self, size: int) -> None:
         """An attempt brought so many bytes before it failed."""
-        self._moved = size >= self._useful
-        if self._moved:
+        self._progressed = size >= USEFUL
+        if self._progressed:
             self.failed = 0
 
-    def pause_s(self, error: Interrupted) -> float | None:
+    def pause_s(self, error: RetryableError) -> float | None:
         """Seconds to wait after a failure; None: give up.
 
-        Next to none after useful progress. Else it doubles from half a second to half a minute,
-        between half and all of it, so that many clients don't come back together. What the host
-        asks for counts more.
+        At most `SOON_S` after useful progress. Otherwise it doubles from half a second to half a
+        minute, with a random factor between a half and one, so that many clients don't return
+        together. The host's Retry-After takes precedence.
         """
         self.failed += 1
-        if self.failed >= self.attempts:
-            self.why = f"gave up after {self.failed} attempts without progress"
+        if self.failed >= ATTEMPTS:
+            self.exhausted = f"gave up after {self.failed} attempts without progress"
             return None
         if error.after_s is not None:
-            if error.after_s > MOST_PATIENCE_S:
-                self.why = f"it wants to be left alone for {human_duration(error.after_s)}"
+            if error.after_s > MAX_RETRY_AFTER_S:
+                asked = human_duration(error.after_s)
+                self.exhausted = f"the host asks for a retry after {asked}, which is too long"
                 return None
             return error.after_s + _random.uniform(0, 0.1)
-        if self._moved:
-            self._moved = False
+        if self._progressed:
+            self._progressed = False
             return _random.uniform(0, SOON_S)
         longest = min(FIRST_S * 2 ** (self.failed - 1), LONGEST_S)
         return _random.uniform(longest / 2, longest)
 
-    def words(self, pause_s: float, error: Interrupted) -> str:
-        """What is shown meanwhile: ``retrying in 4s (3/6): connection reset by …``."""
+    def message(self, pause_s: float, error: RetryableError) -> str:
+        """What is shown during a pause: ``retrying in 4s (3/6): connection reset by …``."""
         pause = human_duration(max(pause_s, 1))
-        return (
-            f"retrying in {pause} ({self.failed + 1}/{self.attempts}):"
-            f" {visible(error.message, 200)}"
-        )
+        return f"retrying in {pause} ({self.failed + 1}/{ATTEMPTS}): {visible(error.message, 200)}"
+
+
+def wait_to_retry(
+    error: RetryableError,
+    budget: RetryBudget,
+    stop: threading.Event,
+    report: Callable[[str], object],
+) -> None:
+    """Wait before the next attempt; ``report`` gets a message once a second.
+
+    Raises:
+        RetryableError: the error, with advice, when the budget is used up.
+        Stopped: ``stop`` was set.
+    """
+    if stop.is_set():
+        raise Stopped
+    pause_s = budget.pause_s(error)
+    if pause_s is None:
+        error.advice = error.advice or f"{budget.exhausted}: run the same command again to resume"
+        raise error
+    until_s = time.monotonic() + pause_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        report(budget.message(left_s, error))
+        stop.wait(min(left_s, 1.0))
+        if stop.is_set():
+            raise Stopped
+
+
+def retry_call(act: Callable[[], _T], stop: threading.Event, report: Callable[[str], object]) -> _T:
+    """What ``act`` returns at last. Raises as ``act`` and `wait_to_retry`."""
+    budget = RetryBudget()
+    while True:
+        try:
+            return act()
+        except RetryableError as error:
+            wait_to_retry(error, budget, stop, report)

@@ -1,6 +1,6 @@
-"""Content on its way into a registry: asked for, mounted, sent, resumed.
+"""Uploads into a registry: existence checks, mounts, chunks, resumption.
 
-Source: dist-and-registry.md 4 and 5.
+Source: "Push" in the OCI distribution specification.
 """
 
 from __future__ import annotations
@@ -10,31 +10,32 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from contentui.content.errors import DataLoss
-from contentui.remotes.answers import refusal
-from contentui.remotes.breaks import without_query
-from contentui.remotes.errors import Denied, Interrupted, Refused
-from contentui.remotes.http import resolved
-from contentui.remotes.model import Can
+from contentui.oci.media_types import ACCEPTED
+from contentui.remotes.errors import Denied, Refused, RetryableError
+from contentui.remotes.http import redirect_target
+from contentui.remotes.response import from_response
+from contentui.remotes.settings import HostCapability
+from contentui.remotes.urls import redacted
 from contentui.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from contentui.content.digest import Digest
-    from contentui.remotes.http import Answer
-    from contentui.remotes.model import Host
     from contentui.remotes.registry import Registry
+    from contentui.remotes.response import Response
+    from contentui.remotes.settings import Host
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _DONE = (200, 201, 202, 204)
 
 
 class Session:
-    """An upload that the registry has begun."""
+    """An upload that the registry has started."""
 
     def __init__(self, url: str, offset: int = 0) -> None:
         self.url = url
-        """Where it goes on; changes with each request, and may carry secrets."""
+        """The URL of its next request; changes with each one, and may contain secrets."""
         self.offset = offset
         """Bytes that the registry has."""
 
@@ -44,19 +45,23 @@ class Uploads:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        hosts = [host for host in registry.hosts if Can.PUSH in host.can and not host.mirrored]
+        hosts = [
+            host
+            for host in registry.hosts
+            if HostCapability.PUSH in host.capabilities and not host.mirror_of
+        ]
         if not hosts:
             raise Refused(
-                f"nothing may be pushed to {visible(registry.reference.host)}",
+                f"no host of {visible(registry.reference.host)} has the capability to push",
                 host=registry.reference.host,
                 status=0,
-                advice="look at the capabilities in its hosts.toml",
+                advice="check the capabilities in its hosts.toml",
             )
         self._host: Host = hosts[-1]
 
     @property
     def host(self) -> str:
-        """Where content goes; hostile text."""
+        """The host to which content is uploaded; untrusted text."""
         return self._host.address
 
     def exists(self, digest: Digest) -> bool:
@@ -64,54 +69,54 @@ class Uploads:
         return self._has(f"/blobs/{digest}", digest)
 
     def has_manifest(self, name: str, digest: Digest) -> bool:
-        """Whether a tag or digest stands for this very manifest there."""
+        """Whether a tag or digest refers to this manifest there."""
         return self._has(f"/manifests/{quote(name, safe=':')}", digest)
 
-    def begin(self, digest: Digest, mount_from: str = "") -> Session | None:
-        """Begin to send a blob; None: the registry took it from the repository ``mount_from``.
+    def start(self, digest: Digest, mount_from: str = "") -> Session | None:
+        """Start to upload a blob; None: the registry mounted it from the repository ``mount_from``.
 
         Raises:
-            Denied, Refused, Interrupted: as the registry answers.
+            Denied, Refused, RetryableError: from the registry.
         """
         if mount_from:
             path = f"/blobs/uploads/?mount={digest}&from={quote(mount_from, safe='')}"
             try:
-                answer = self._ask("POST", path, extra_scope=f"repository:{mount_from}:pull")
+                response = self._request("POST", path, extra_scope=f"repository:{mount_from}:pull")
             except Denied:
-                answer = self._ask("POST", "/blobs/uploads/")
+                response = self._request("POST", "/blobs/uploads/")
         else:
-            answer = self._ask("POST", "/blobs/uploads/")
-        if answer.status == 201:
-            answer.close()
+            response = self._request("POST", "/blobs/uploads/")
+        if response.status == 201:
+            response.close()
             return None
-        if answer.status != 202:
-            raise refusal(answer, "an upload")
-        answer.close()
-        return Session(self._location(answer))
+        if response.status != 202:
+            raise from_response(response, "an upload")
+        response.close()
+        return Session(self._location(response))
 
-    def look(self, session: Session) -> bool:
-        """Ask how far an upload has come, after a break; False: it can't be gone on with."""
-        answer = self._registry.ask_url(self._host, "GET", session.url, push=True)
-        if answer.status != 204:
-            gone = 400 <= answer.status < 500
-            error = refusal(answer, "the upload")
-            if gone and not isinstance(error, Interrupted):
+    def resume(self, session: Session) -> bool:
+        """Set the session to what the registry has, after a failure; False: it can't be resumed."""
+        response = self._registry.request_url(self._host, "GET", session.url, push=True)
+        if response.status != 204:
+            gone = 400 <= response.status < 500
+            error = from_response(response, "the upload")
+            if gone and not isinstance(error, RetryableError):
                 return False
             raise error
-        answer.close()
-        match = _RANGE.fullmatch(answer.headers.get("Range", "").strip())
-        # 0-0 means one byte or none: the latter is what can be gone on with for sure.
+        response.close()
+        match = _RANGE.fullmatch(response.headers.get("Range", "").strip())
+        # 0-0 means one byte or none: starting at 0 is right in both cases.
         last = int(match[1]) if match else 0
         session.offset = last + 1 if last else 0
-        session.url = self._location(answer, session.url)
+        session.url = self._location(response, session.url)
         return True
 
     def send(self, session: Session, pieces: Callable[[], Iterable[bytes]], size: int) -> None:
-        """Send so many bytes from the session's offset on.
+        """Upload ``size`` bytes, from the session's offset on.
 
         Raises:
-            Interrupted: it broke; `look` tells how much arrived.
-            Refused, Denied: as the registry answers.
+            RetryableError: the connection broke; `resume` finds out how much arrived.
+            Refused, Denied: from the registry.
         """
         last = session.offset + size - 1
         headers = {
@@ -119,39 +124,39 @@ class Uploads:
             "Content-Length": str(size),
             "Content-Range": f"{session.offset}-{last}",
         }
-        answer = self._registry.ask_url(
+        response = self._registry.request_url(
             self._host, "PATCH", session.url, headers=headers, body=pieces, push=True
         )
-        if answer.status not in (201, 202, 204):
-            raise refusal(answer, "the upload")
-        answer.close()
-        session.url = self._location(answer, session.url)
+        if response.status not in (201, 202, 204):
+            raise from_response(response, "the upload")
+        response.close()
+        session.url = self._location(response, session.url)
         session.offset += size
 
     def finish(self, session: Session, digest: Digest) -> None:
-        """Make a blob of what was sent.
+        """Commit what was uploaded as a blob.
 
         Raises:
-            Refused: the registry found other bytes; they are gone then.
+            Refused: the registry computed another digest, and discarded the bytes.
         """
         mark = "&" if urlsplit(session.url).query else "?"
         url = f"{session.url}{mark}digest={quote(digest, safe='')}"
-        answer = self._registry.ask_url(
+        response = self._registry.request_url(
             self._host, "PUT", url, headers={"Content-Length": "0"}, push=True
         )
-        if answer.status not in _DONE:
-            raise refusal(answer, "the upload")
-        answer.close()
-        _compare(answer, digest)
+        if response.status not in _DONE:
+            raise from_response(response, "the upload")
+        response.close()
+        _check_digest(response, digest)
 
     def put_manifest(self, name: str, data: bytes, media_type: str, digest: Digest) -> None:
         """Store a manifest under a tag or its digest.
 
         Raises:
-            Refused: as the registry answers; 400 often means that something it needs is missing.
+            Refused: from the registry; 400 often means that a child is missing there.
             DataLoss: the registry stored it under another digest.
         """
-        answer = self._registry.ask(
+        response = self._registry.request(
             self._host,
             "PUT",
             f"/manifests/{quote(name, safe=':')}",
@@ -159,65 +164,63 @@ class Uploads:
             body=lambda: data,
             push=True,
         )
-        if answer.status not in _DONE:
-            raise refusal(answer, f"the manifest {visible(name)}")
-        answer.close()
-        _compare(answer, digest)
+        if response.status not in _DONE:
+            raise from_response(response, f"the manifest {visible(name)}")
+        response.close()
+        _check_digest(response, digest)
 
     def _has(self, path: str, digest: Digest) -> bool:
-        from contentui.remotes.registry import ACCEPTED
-
-        answer = self._ask("HEAD", path, headers={"Accept": ", ".join(ACCEPTED)})
-        if answer.status == 404:
-            answer.close()
+        response = self._request("HEAD", path, headers={"Accept": ", ".join(ACCEPTED)})
+        if response.status == 404:
+            response.close()
             return False
-        if answer.status != 200:
-            raise refusal(answer, digest)
-        answer.close()
-        return answer.headers.get("Docker-Content-Digest", digest) == digest
+        if response.status != 200:
+            raise from_response(response, digest)
+        response.close()
+        return response.headers.get("Docker-Content-Digest", digest) == digest
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
         *,
         headers: Mapping[str, str] | None = None,
         extra_scope: str = "",
-    ) -> Answer:
-        return self._registry.ask(
+    ) -> Response:
+        return self._registry.request(
             self._host, method, path, headers=headers, push=True, extra_scope=extra_scope
         )
 
-    def _location(self, answer: Answer, before: str = "") -> str:
-        """Where an upload goes on.
+    def _location(self, response: Response, before: str = "") -> str:
+        """The URL of an upload's next request.
 
         Raises:
-            Refused: the registry doesn't say, or it would be without TLS.
+            Refused: the registry sent none, or one without TLS.
         """
-        location = answer.headers.get("Location")
+        location = response.headers.get("Location")
         if not location:
             if before:
                 return before
             raise Refused(
-                f"{visible(answer.host)} begins an upload and doesn't say where",
-                host=answer.host,
-                status=answer.status,
+                f"{visible(response.host)} started an upload without a Location header",
+                host=response.host,
+                status=response.status,
             )
-        url = resolved(answer, location)
+        url = redirect_target(response, location)
         if self._host.scheme == "https" and urlsplit(url).scheme != "https":
             raise Refused(
-                f"{visible(answer.host)} wants an upload without TLS, at"
-                f" {visible(without_query(url), 200)}",
-                host=answer.host,
-                status=answer.status,
+                f"{visible(response.host)} redirects an upload to a URL without TLS:"
+                f" {visible(redacted(url), 200)}",
+                host=response.host,
+                status=response.status,
             )
         return url
 
 
-def _compare(answer: Answer, digest: Digest) -> None:
-    told = answer.headers.get("Docker-Content-Digest", digest)
-    if told != digest:
+def _check_digest(response: Response, digest: Digest) -> None:
+    stored = response.headers.get("Docker-Content-Digest", digest)
+    if stored != digest:
         raise DataLoss(
-            f"{visible(answer.host)} stored {visible(told, 160)} where {digest} was sent",
-            advice="something on the way alters content",
+            f"{visible(response.host)} stored {visible(stored, 160)}, but {digest} was sent",
+            advice="the registry or a proxy alters the content",
         )

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
 from contentui.content.digest import Digest
 from contentui.content.errors import AlreadyExists, FailedPrecondition, Locked, NotFound
-from contentui.remotes.errors import Interrupted
-from contentui.remotes.retry import Budget
+from contentui.oci.stored import SMALL_BLOB, size_of
+from contentui.remotes.errors import RetryableError
+from contentui.remotes.retry import RetryBudget, Stopped, wait_to_retry
 from contentui.text import human_size, visible
 from contentui.transfers.model import Part, Phase
-from contentui.transfers.patience import Stopped, pause
-from contentui.transfers.shelf import Shelf
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping, Sequence
 
     from contentui.content.model import Descriptor
@@ -23,27 +22,26 @@ if TYPE_CHECKING:
     from contentui.content.streams import Writer
     from contentui.remotes.body import Body
     from contentui.remotes.registry import Registry
+    from contentui.transfers.batcher import BlobBatcher
 
-SMALL = 1 << 20
-"""Blobs up to so many bytes are read whole and stored without an ingest, unless one is there."""
 _PIECE = 1 << 20
-_LOOK_S = 0.25
-"""How often a ref that somebody else holds is tried again, seconds."""
+_LOCK_POLL_S = 0.25
+"""How often a ref that another writer holds is tried again, seconds."""
 
 
 class Fetch:
-    """Gets one blob; `run` returns when it is in the store, or raises why it can't be.
+    """Gets one blob; `run` returns when it is in the store, or raises.
 
     Args:
-        store: where it goes.
-        registry: where it comes from.
-        descriptor: what it is.
+        store: the destination.
+        registry: the source.
+        descriptor: the blob's.
         ref: its ingest's ref.
         labels: for the blob.
-        urls: where else it may be had: tried first.
-        tell: hears of every change; called from this thread.
+        urls: other places of the blob, tried first.
+        report: gets every change of state, in the thread that runs this.
         stop: ends everything soon after it is set.
-        shelf: where small blobs go, together with those of others.
+        batcher: stores small blobs, together with those of other threads.
     """
 
     def __init__(
@@ -53,129 +51,129 @@ class Fetch:
         descriptor: Descriptor,
         ref: str,
         *,
-        labels: Mapping[str, str] | None = None,
-        urls: Sequence[str] = (),
-        tell: Callable[[Part], None] = lambda _: None,
-        stop: threading.Event | None = None,
-        budget: Budget | None = None,
-        shelf: Shelf | None = None,
+        labels: Mapping[str, str],
+        urls: Sequence[str],
+        report: Callable[[Part], None],
+        stop: threading.Event,
+        batcher: BlobBatcher,
     ) -> None:
         self._store = store
         self._registry = registry
         self._descriptor = descriptor
         self._labels = labels
         self._urls = urls
-        self._tell = tell
-        self._stop = stop or threading.Event()
-        self._budget = budget or Budget()
-        self._shelf = shelf or Shelf(store, labels or {}, tell)
+        self._report = report
+        self._stop = stop
+        self._budget = RetryBudget()
+        self._batcher = batcher
         self._part = Part(descriptor, ref, Phase.WAITING)
         self._body: Body | None = None
-        """What bytes come from, or came from at last."""
+        """The current response, or the last one."""
 
     def run(self) -> Part:
         """Get it; returns its last state, EXISTS or DONE.
 
-        A small blob may still be on the shelf then, which tells when it is stored.
+        A small blob may not be stored yet: the batcher reports when it is.
 
         Raises:
-            ContentError: as the registry or the store refuses, or the budget is used up.
-            Stopped: it was told to end.
+            ContentError: from the registry or the store, or after the last retry.
+            Stopped: ``stop`` was set.
         """
         descriptor = self._descriptor
-        exists = self._exists()
-        # Opening its writer is how a collector learns that somebody needs it from now on.
+        exists = size_of(self._store, descriptor.digest) is not None
+        # Opening its writer adds it to our lease, which keeps it from the garbage collector.
         if exists and not self._store.traits.garbage_collected:
-            return self._say(Phase.EXISTS, offset=descriptor.size)
-        if descriptor.size <= SMALL and not exists and not self._is_begun():
+            return self._set(Phase.EXISTS, offset=descriptor.size)
+        if descriptor.size <= SMALL_BLOB and not exists and not self._has_ingest():
             return self._fetch_small()
         while True:
             try:
                 with self._open() as writer:
                     return self._fetch_into(writer)
             except AlreadyExists:
-                return self._say(Phase.EXISTS, offset=descriptor.size)
+                return self._set(Phase.EXISTS, offset=descriptor.size)
 
     def _fetch_small(self) -> Part:
         data = bytearray(self._descriptor.size)
         view = memoryview(data)
         filled = 0
 
-        def take(piece: memoryview) -> None:
+        def append(piece: memoryview) -> None:
             nonlocal filled
             view[filled : filled + len(piece)] = piece
             filled += len(piece)
 
-        self._receive(lambda: filled, take)
-        wanted = self._descriptor.digest
-        found = Digest.of(view, wanted.algorithm)
-        if found != wanted:
-            error = FailedPrecondition(f"unexpected digest {found}, expected {wanted}")
-            raise self._wrong(error)
-        part = self._say(Phase.VERIFYING, offset=filled)
-        self._shelf.put(part, bytes(data))
+        self._receive(lambda: filled, append)
+        expected = self._descriptor.digest
+        found = Digest.of(view, expected.algorithm)
+        if found != expected:
+            error = FailedPrecondition(f"unexpected digest {found}, expected {expected}")
+            raise self._digest_mismatch(error)
+        part = self._set(Phase.VERIFYING, offset=filled)
+        self._batcher.put(part, bytes(data))
         return part._replace(phase=Phase.DONE)
 
     def _fetch_into(self, writer: Writer) -> Part:
         size = self._descriptor.size
         if writer.status().refused is not None or writer.offset > size:
-            writer.truncate(0)  # bytes that are known to be wrong are never built upon
+            writer.truncate(0)  # bytes that are known to be wrong are not resumed
         self._part = self._part._replace(resumed=writer.offset)
         self._receive(lambda: writer.offset, writer.write)
-        self._say(Phase.VERIFYING, offset=size)
+        self._set(Phase.VERIFYING, offset=size)
         try:
             writer.commit(size, self._descriptor.digest, self._labels)
         except FailedPrecondition as error:
-            raise self._wrong(error) from None
-        return self._say(Phase.DONE, offset=size)
+            raise self._digest_mismatch(error) from None
+        return self._set(Phase.DONE, offset=size)
 
-    def _wrong(self, error: FailedPrecondition) -> FailedPrecondition:
-        """The bytes are others than the digest says."""
+    def _digest_mismatch(self, error: FailedPrecondition) -> FailedPrecondition:
+        """The same error, with the host that sent the bytes."""
         if self._body is not None:
-            self._registry.doubt(self._body)
+            self._registry.demote(self._body)
         host = f", from {visible(self._body.host)}" if self._body else ""
         return FailedPrecondition(
             f"{error.message}{host}",
-            advice="the next attempt starts over: if it happens again, the registry or something"
-            " on the way to it alters the bytes",
+            advice="the next attempt starts over: if it happens again, the registry or a proxy"
+            " alters the content",
         )
 
-    def _receive(self, offset: Callable[[], int], take: Callable[[memoryview], object]) -> None:
+    def _receive(self, offset: Callable[[], int], append: Callable[[memoryview], object]) -> None:
         """Move bytes until all are there, over as many connections as that takes."""
         while offset() < self._descriptor.size:
             began = offset()
             try:
-                self._receive_once(began, take)
-            except Interrupted as error:
+                self._receive_once(began, append)
+            except RetryableError as error:
                 if self._body is not None:
-                    self._registry.doubt(self._body)
+                    self._registry.demote(self._body)
                 self._budget.progressed(offset() - began)
-                pause(error, self._budget, self._stop, partial(self._say_retrying, offset(), error))
+                report = partial(self._set_retrying, offset(), error)
+                wait_to_retry(error, self._budget, self._stop, report)
 
-    def _receive_once(self, offset: int, take: Callable[[memoryview], object]) -> None:
+    def _receive_once(self, offset: int, append: Callable[[memoryview], object]) -> None:
         self._body = None
         with self._registry.open(self._descriptor, offset, self._urls) as body:
             self._body = body
-            words = ""
+            message = ""
             if body.skipping:
-                words = f"the server ignores ranges: reading {human_size(body.skipping)} again"
-            self._say(Phase.DOWNLOADING, offset=offset, words=words, host=body.host)
+                message = f"the server ignores ranges: reading {human_size(body.skipping)} again"
+            self._set(Phase.DOWNLOADING, offset=offset, message=message, host=body.host)
             body.skip(self._check_stop)
             view = memoryview(bytearray(min(_PIECE, max(self._descriptor.size - offset, 1))))
             while size := body.readinto(view):
-                take(view[:size])
+                append(view[:size])
                 offset += size
-                self._say(Phase.DOWNLOADING, offset=offset, host=body.host)
+                self._set(Phase.DOWNLOADING, offset=offset, host=body.host)
                 self._check_stop()
 
-    def _say_retrying(self, offset: int, error: Interrupted, words: str) -> None:
-        self._say(Phase.RETRYING, offset=offset, words=words, host=error.host)
+    def _set_retrying(self, offset: int, error: RetryableError, message: str) -> None:
+        self._set(Phase.RETRYING, offset=offset, message=message, host=error.host)
 
     def _open(self) -> Writer:
-        """The ref's writer; waits while somebody else holds it.
+        """The ref's writer; waits while another writer holds its lock.
 
         Raises:
-            AlreadyExists: who held it committed the blob.
+            AlreadyExists: the other writer committed the blob.
         """
         descriptor = self._descriptor
         while True:
@@ -194,19 +192,11 @@ class Fetch:
             offset = self._store.status(self._part.ref).offset
         except NotFound:
             offset = self._part.offset
-        self._say(Phase.WAITING, offset=offset, words=f"waiting for {who}{command}")
-        self._stop.wait(_LOOK_S)
+        self._set(Phase.WAITING, offset=offset, message=f"waiting for {who}{command}")
+        self._stop.wait(_LOCK_POLL_S)
         self._check_stop()
 
-    def _exists(self) -> bool:
-        try:
-            self._store.info(self._descriptor.digest)
-        except NotFound:
-            return False
-        return True
-
-    def _is_begun(self) -> bool:
-        """Whether an ingest is there already, with bytes or a writer."""
+    def _has_ingest(self) -> bool:
         try:
             self._store.status(self._part.ref)
         except NotFound:
@@ -217,7 +207,7 @@ class Fetch:
         if self._stop.is_set():
             raise Stopped
 
-    def _say(self, phase: Phase, *, offset: int, words: str = "", host: str = "") -> Part:
-        self._part = self._part._replace(phase=phase, offset=offset, words=words, host=host)
-        self._tell(self._part)
+    def _set(self, phase: Phase, *, offset: int, message: str = "", host: str = "") -> Part:
+        self._part = self._part._replace(phase=phase, offset=offset, message=message, host=host)
+        self._report(self._part)
         return self._part

@@ -1,4 +1,4 @@
-"""Where a transfer stands: what is shown of it, here and in other processes."""
+"""The state of a transfer, as it is shown here and in other processes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Phase(StrEnum):
     """What happens to one blob."""
 
     WAITING = "waiting"
-    """For a free connection, or for another writer: `Part.words` says which."""
+    """For a free connection, or for another writer: `Part.message` says which."""
     DOWNLOADING = "downloading"
     UPLOADING = "uploading"
     RETRYING = "retrying"
-    """Between two attempts: `Part.words` says when the next one is, and why."""
+    """Between two attempts: `Part.message` says when the next one is, and why."""
     VERIFYING = "verifying"
     EXISTS = "exists"
     """It was there before."""
     MOUNTED = "mounted"
-    """The registry took it from another repository of its own."""
+    """The registry mounted it from another of its repositories."""
     DONE = "done"
     FAILED = "failed"
 
@@ -38,10 +38,10 @@ class Part(NamedTuple):
     """Bytes that are there, those of earlier attempts included."""
     resumed: int = 0
     """Bytes that were there before this transfer."""
-    words: str = ""
-    """The phase in words where there is more to say: ``retrying in 4s (3/6): …``; hostile text."""
+    message: str = ""
+    """Details of the phase, if any: ``retrying in 4s (3/6): …``; untrusted text."""
     host: str = ""
-    """Which host serves it; hostile text."""
+    """The host that serves it; untrusted text."""
 
 
 class Transfer(NamedTuple):
@@ -50,16 +50,16 @@ class Transfer(NamedTuple):
     verb: str
     """``pull``, ``fetch`` or ``push``."""
     image: str
-    """Hostile text."""
+    """Untrusted text."""
     pid: int
     started_ns: int
     """Wall clock."""
     parts: tuple[Part, ...] = ()
     """In order of discovery."""
-    words: str = ""
-    """What happens to the whole: ``resolving``, ``waiting for pid 312``; empty while parts move."""
+    message: str = ""
+    """The state of the whole: ``resolving``, ``waiting for pid 312``; empty while parts move."""
     error: str = ""
-    """Why it failed; empty as long as it didn't."""
+    """Why it failed; empty unless it did."""
 
     @property
     def total(self) -> int:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import new_hash
 from contentui.content.errors import DataLoss
-from contentui.remotes.errors import Interrupted
-from contentui.remotes.retry import Budget
+from contentui.remotes.errors import RetryableError
+from contentui.remotes.retry import RetryBudget
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -23,18 +23,18 @@ _PIECE = 1 << 20
 def stream_object(
     registry: Registry,
     descriptor: Descriptor,
-    take: Callable[[memoryview], object],
-    tell: Callable[[str], None] = lambda _: None,
+    write: Callable[[memoryview], object],
+    report: Callable[[str], None],
 ) -> None:
-    """Hand an object's bytes to ``take``, in order, each once.
+    """``write`` an object's bytes, in order, each once.
 
-    ``tell`` hears in words of each break and when it goes on.
+    ``report`` gets a message for each retry.
 
     Raises:
-        DataLoss: the bytes, all handed out by then, are not what the digest says.
+        DataLoss: the bytes, all written by then, don't have the digest.
         ContentError: as `contentui.remotes.registry.Registry.open`.
     """
-    hasher, offset, budget = new_hash(descriptor.digest.algorithm), 0, Budget()
+    hasher, offset, budget = new_hash(descriptor.digest.algorithm), 0, RetryBudget()
     buffer = memoryview(bytearray(max(min(_PIECE, descriptor.size), 1)))
     done = False
     while not done:
@@ -44,19 +44,19 @@ def stream_object(
                 body.skip()
                 while size := body.readinto(buffer):
                     hasher.update(buffer[:size])
-                    take(buffer[:size])
+                    write(buffer[:size])
                     offset += size
             done = True
-        except Interrupted as error:
+        except RetryableError as error:
             budget.progressed(offset - began)
             pause_s = budget.pause_s(error)
             if pause_s is None:
-                error.advice = error.advice or f"{budget.why}: what came is not the whole"
+                error.advice = error.advice or f"{budget.exhausted}: the output is incomplete"
                 raise
-            tell(budget.words(pause_s, error))
+            report(budget.message(pause_s, error))
             time.sleep(pause_s)
     if hasher.hexdigest() != descriptor.digest.encoded:
         raise DataLoss(
             f"{visible(registry.reference.host)} sent other bytes than {descriptor.digest}",
-            advice="don't use what was written; something on the way alters content",
+            advice="don't use what was written: the registry or a proxy alters the content",
         )

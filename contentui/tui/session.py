@@ -63,7 +63,7 @@ class Session:
         from contentui.monitor.feed import Feed
         from contentui.monitor.monitor import Monitor
         from contentui.stores.open import open_store
-        from contentui.transfers.board import Board, board_of
+        from contentui.transfers.status import TransferStatusReader, status_directory
 
         self.close()
         if self.source is None:
@@ -72,8 +72,8 @@ class Session:
             os.makedirs(self.source.path, 0o755, exist_ok=True)
         store = open_store(self.source, read_only=self.read_only, create=self.create)
         self._index = ContentIndex(store)
-        board = Board(board_of(self.source))
-        self._monitor = Monitor(store, index=self._index, transfers=board.transfers)
+        status = TransferStatusReader(status_directory(self.source))
+        self._monitor = Monitor(store, index=self._index, transfers=status.transfers)
         self._feed = Feed(self._monitor, interval_s=self._interval_s)
         self._store = store
         return store.traits.read_only_reason

@@ -80,7 +80,7 @@ def test_a_damaged_blob_leaves_no_file(program, archive, tmp_path):
     ("arguments", "code", "words"),
     [
         (["import", "none.tar"], 5, "none.tar"),
-        (["import", "web.tar", "--name", "up/Per"], 2, "can't be in the name"),
+        (["import", "web.tar", "--name", "up/Per"], 2, "invalid repository name"),
         (["import", "."], 2, "neither index.json nor manifest.json"),
         (["export", "none"], 5, "there is no image docker.io/library/none"),
         (["export", NAME, "--platform", "linux/s390x/a/b"], 2, "is not a platform"),
@@ -108,7 +108,7 @@ def test_a_nameless_image_is_told(program, archive, tmp_path):
     (tmp_path / "x.tar").write_bytes(_summed(data))
     ran = program("import", "x.tar")
     assert (ran.code, ran.out) == (0, f"{IMAGE.digest}\n")
-    assert "has no name: the archive calls it v1" in ran.err
+    assert "has no valid name: v1 in the archive" in ran.err
     assert program.ok("images", "-q") == ""
 
 

@@ -15,7 +15,7 @@ from contentui.demo.content import layer_chunks, make_image, make_layer
 from contentui.demo.session import demo_store
 from contentui.index.content_index import ContentIndex
 from contentui.stores.local.store import LocalStore
-from contentui.transfers.board import Board, board_of
+from contentui.transfers.status import TransferStatusReader, status_directory
 
 from .test_terminal import on_terminal
 
@@ -93,7 +93,7 @@ def test_the_demo_store_has_an_ingest_in_every_state(monkeypatch):
 def test_a_real_pull_is_under_way_and_has_to_try_again():
     with demo_store() as demo:
         source = demo.path
-        board = Board(board_of(demo))
+        board = TransferStatusReader(status_directory(demo))
         seen: set[str] = set()
 
         def tried_again() -> bool:

@@ -86,13 +86,13 @@ def test_the_store_of_the_environment(program, name, tmp_path):
     [
         (["pull", "{}:none"], 5, "none"),
         (["pull", "http://{}"], 2, "is a URL"),
-        (["pull", "Team/Web"], 2, "can't be in the name"),
-        (["pull", "--user", "me:secret", "{}:v1"], 2, "takes a name only"),
-        (["pull", "--user", "me", "{}:v1"], 1, "there is no password for me"),
-        (["pull", "--tls-cert", "x", "{}:v1"], 2, "belong together"),
+        (["pull", "Team/Web"], 2, "invalid repository name"),
+        (["pull", "--user", "me:secret", "{}:v1"], 2, "takes only a name"),
+        (["pull", "--user", "me", "{}:v1"], 1, "no password for me"),
+        (["pull", "--tls-cert", "x", "{}:v1"], 2, "required together"),
         (["pull", "--platform", "a/b/c/d", "{}:v1"], 2, "is not a platform"),
         (["push", "{}:v9"], 5, "there is no image"),
-        (["fetch-object", "{}", "v1", "type:x"], 2, "means nothing here"),
+        (["fetch-object", "{}", "v1", "type:x"], 2, "unknown hint"),
         (["fetch-object", "{}", "sha256:" + "0" * 64], 5, "0000"),
         (["push-object", "{}", "sha256:" + "0" * 64], 5, "0000"),
         (["images", "--remove", "none"], 5, "docker.io/library/none"),
@@ -121,7 +121,7 @@ def wait_for(seen, seconds: float = 30) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_what_arrived_and_says_how_to_go_on(program, name, link, signum):
+def test_a_signal_keeps_what_arrived_and_names_the_command_to_resume(program, name, link, signum):
     link.stall_at[LARGE] = 2_500_000
     process = program.start("pull", name)
     wait_for(lambda: LARGE in link.stalled)
@@ -131,7 +131,7 @@ def test_a_signal_keeps_what_arrived_and_says_how_to_go_on(program, name, link, 
     assert time.monotonic() - began < 5
     assert process.returncode == 128 + signum, err
     assert (out, b"Traceback" in err) == (b"", False)
-    assert f"go on with: contentui pull {name}" in err.decode()
+    assert f"resume with: contentui pull {name}" in err.decode()
     status = json.loads(program.ok("active", "--json"))
     assert (status["ref"], status["offset_bytes"] > 0) == (f"layer-{LARGE}", True)
     link.stalled.clear()

@@ -145,19 +145,20 @@ def test_a_reader_sees_holders_and_no_labels(public):
 
 TRANSFERS = """
 from contentui.stores.source import of_store
-from contentui.transfers.board import Board, board_of
-assert [transfer.pid for transfer in Board(board_of(of_store(root))).transfers()] == PIDS
+from contentui.transfers.status import TransferStatusReader, status_directory
+reader = TransferStatusReader(status_directory(of_store(root)))
+assert [transfer.pid for transfer in reader.transfers()] == PIDS
 """
 
 
 def test_a_reader_sees_live_transfers_and_cannot_keep_dead_ones_alive(public):
     from contentui.stores.source import of_store
-    from contentui.transfers.board import Notice, board_of
     from contentui.transfers.model import Transfer
+    from contentui.transfers.status import TransferStatusWriter, status_directory
 
     root = public / "store"
     LocalStore(str(root)).put(b"data")
-    with Notice(board_of(of_store(str(root)))) as notice:
+    with TransferStatusWriter(status_directory(of_store(str(root)))) as notice:
         notice(Transfer("pull", "image:1", os.getpid(), time.time_ns(), ()))
         user(TRANSFERS.replace("PIDS", str([os.getpid()])), root, EVE)
         (lock,) = (root / ".contentui" / "transfers").glob("*.lock")

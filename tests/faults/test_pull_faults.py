@@ -15,9 +15,8 @@ from contentui.content.helpers import verified_chunks
 from contentui.demo.unpackable import make_unpackable
 from contentui.oci.references import parse_reference
 from contentui.remotes import retry
-from contentui.remotes.http import Waits
 from contentui.remotes.registry import Registry
-from contentui.remotes.settings import Settings
+from contentui.remotes.settings import Settings, Timeouts
 from contentui.stores.local.store import LocalStore
 from contentui.transfers.model import Phase
 from contentui.transfers.pull import Pull
@@ -33,7 +32,7 @@ LAYER = Digest.of(IMAGE.layers[0])
 SIZE = len(IMAGE.layers[0])
 REF = f"layer-{LAYER}"
 MIB = 1 << 20
-WAITS = Waits(connect_s=2, head_s=0.4, stall_s=0.4)
+TIMEOUTS = Timeouts(connect_s=2, head_s=0.4, stall_s=0.4)
 
 
 @pytest.fixture(autouse=True)
@@ -56,24 +55,24 @@ def store(tmp_path: Path) -> Iterator[LocalStore]:
 
 
 class Pulled:
-    """One pull and what was told of it."""
+    """One pull and what it reported."""
 
     def __init__(self, store: LocalStore, registry: FaultyRegistry) -> None:
         self.store = store
         self.name = registry.add(IMAGE)
-        self.told: list[Part] = []
-        self.words: set[str] = set()
+        self.parts: list[Part] = []
+        self.messages: set[str] = set()
 
-    def tell(self, transfer: Transfer) -> None:
-        self.words.add(transfer.words)
-        self.told += [part for part in transfer.parts if part.descriptor.digest == LAYER]
+    def report(self, transfer: Transfer) -> None:
+        self.messages.add(transfer.message)
+        self.parts += [part for part in transfer.parts if part.descriptor.digest == LAYER]
 
     def run(self) -> None:
-        with Registry(parse_reference(self.name), Settings(waits=WAITS)) as remote:
-            Pull(self.store, remote, tell=[self.tell]).run()
+        with Registry(parse_reference(self.name), Settings(timeouts=TIMEOUTS)) as remote:
+            Pull(self.store, remote, reports=[self.report]).run()
 
-    def said(self) -> str:
-        return " | ".join({part.words for part in self.told if part.words} | self.words)
+    def shown(self) -> str:
+        return " | ".join({part.message for part in self.parts if part.message} | self.messages)
 
     def check(self) -> None:
         """Everything is there, byte for byte."""
@@ -90,11 +89,11 @@ def pull(store: LocalStore, registry: FaultyRegistry) -> Pulled:
 SURVIVED = {
     "end": ([cut(MIB)], "ended after 1048576 of"),
     "reset": ([cut(MIB, reset=True)], "connection reset by 127.0.0.1"),
-    "stall": ([cut(MIB, stall=True)], "nothing useful came from 127.0.0.1"),
+    "stall": ([cut(MIB, stall=True)], "timed out: 127.0.0.1"),
     "many ends": ([cut(300_000)] * 8, "retrying in 1s (2/6)"),
-    "500": ([refuse(500)], "answers 500 Internal Server Error"),
+    "500": ([refuse(500)], "answered 500 Internal Server Error"),
     "503": ([refuse(503)] * 3, "(4/6)"),
-    "429 seconds": ([refuse(429, "Retry-After: 0")], "answers 429 Too Many Requests"),
+    "429 seconds": ([refuse(429, "Retry-After: 0")], "answered 429 Too Many Requests"),
     "429 date": ([refuse(429, "Retry-After: Sat, 21 Nov 2015 07:28:00 GMT")], "429"),
     "ignores ranges": (
         [cut(MIB), faults.whole],
@@ -102,17 +101,20 @@ SURVIVED = {
     ),
     "206 without range": ([cut(MIB), faults.silent_206], "reading 1.05 MB again"),
     "206 without anything": ([cut(MIB), faults.unsaid_206, faults.whole], "ignores ranges"),
-    "always 206": ([cut(MIB), faults.unsaid_206, faults.unsaid_206], "doesn't say which"),
+    "always 206": (
+        [cut(MIB), faults.unsaid_206, faults.unsaid_206],
+        "without a valid Content-Range",
+    ),
     "206 from before": ([cut(MIB), faults.shifted_206(-7)], "reading 7 B again"),
     "206 from beyond": ([cut(MIB), faults.shifted_206(7), faults.whole], "ignores ranges"),
-    "206 from the middle": ([faults.shifted_206(7)], "doesn't say which"),
+    "206 from the middle": ([faults.shifted_206(7)], "without a valid Content-Range"),
     "416 in the middle": ([cut(MIB), faults.lying_416, faults.whole], "ignores ranges"),
     "no length": ([cut(MIB), faults.unannounced], ""),
     "chunked": ([faults.chunked], ""),
     "chunked, resumed": ([cut(MIB), faults.chunked], ""),
-    "not HTTP": ([lambda link, *_: link.send(b"SSH-2.0-hello\r\n")], "isn't HTTP"),
+    "not HTTP": ([lambda link, *_: link.send(b"SSH-2.0-hello\r\n")], "not valid HTTP"),
     "nothing, which a kept connection may do": ([lambda *_: None], ""),
-    "100 without end": ([faults.endless_100], "has no end"),
+    "100 without end": ([faults.endless_100], "is too long"),
     "head without end": ([faults.endless_head], "more than 100 headers"),
 }
 
@@ -123,7 +125,7 @@ def test_a_pull_survives(case: str, pull: Pulled, registry: FaultyRegistry) -> N
     registry.faults[str(LAYER)] = list(queue)
     pull.run()
     pull.check()
-    assert words in pull.said()
+    assert words in pull.shown()
     assert registry.faults[str(LAYER)] == []
 
 
@@ -147,19 +149,19 @@ def test_manifests_are_tried_again_too(
 REFUSED = {
     "404": (refuse(404), "does not have sha256:"),
     "403": (refuse(403, body=b'{"errors":[{"code":"DENIED","message":"no"}]}'), "DENIED no"),
-    "400": (refuse(400), "answers 400"),
-    "shorter": (faults.announced(-1), "where the manifest promises"),
-    "longer": (faults.announced(1), "where the manifest promises"),
-    "more": (faults.too_many, "sends more bytes than the manifest promises"),
-    "encoded": (faults.encoded, "encoded as gzip"),
+    "400": (refuse(400), "answered 400"),
+    "shorter": (faults.announced(-1), "but the manifest says"),
+    "longer": (faults.announced(1), "but the manifest says"),
+    "more": (faults.too_many, "sends more bytes than the manifest says"),
+    "encoded": (faults.encoded, "unrequested Content-Encoding: gzip"),
     "wants an hour": (refuse(429, "Retry-After: 3600"), "429"),
-    "down for good": (refuse(502), "answers 502"),
+    "down for good": (refuse(502), "answered 502"),
     "one byte each": (cut(1), "ended after 1 of"),
-    "a byte now and then": (faults.drip, "nothing useful came"),
+    "a byte now and then": (faults.drip, "timed out"),
     "circle": (faults.redirect("/v2/demo/app/blobs/" + LAYER), "more than 10 times"),
-    "to a file": (faults.redirect("file:///etc/passwd"), "can't be asked"),
-    "to nonsense": (faults.redirect("http://[bad/?sig=secret"), "can't be asked"),
-    "to a huge port": (faults.redirect("http://h:99999/?sig=secret"), "can't be asked"),
+    "to a file": (faults.redirect("file:///etc/passwd"), "not a valid http"),
+    "to nonsense": (faults.redirect("http://[bad/?sig=secret"), "not a valid http"),
+    "to a huge port": (faults.redirect("http://h:99999/?sig=secret"), "not a valid http"),
 }
 
 
@@ -174,8 +176,8 @@ def test_a_pull_fails_in_words(case: str, pull: Pulled, registry: FaultyRegistry
     assert time.monotonic() - began < 15
     assert words in caught.value.message
     assert "127.0.0.1" in caught.value.message
-    assert "secret" not in f"{caught.value.message}{caught.value.advice}{pull.said()}"
-    assert pull.told[-1].phase is Phase.FAILED
+    assert "secret" not in f"{caught.value.message}{caught.value.advice}{pull.shown()}"
+    assert pull.parts[-1].phase is Phase.FAILED
     with pytest.raises(NotFound):
         pull.store.images.get(pull.name)
     assert len(registry.gets(str(LAYER))) <= 12
@@ -223,12 +225,12 @@ def test_nobody_there(store: LocalStore) -> None:
         pulled = Pulled(store, gone)
     with pytest.raises(ContentError, match=r"connection refused by 127\.0\.0\.1"):
         pulled.run()
-    assert "(6/6)" in pulled.said()
+    assert "(6/6)" in pulled.shown()
 
 
 def test_bombs_cost_little(pull: Pulled, registry: FaultyRegistry) -> None:
     registry.faults["/manifests/sha256:"] = [faults.endless_body]
-    with pytest.raises(ContentError, match="more than 4194304 bytes"):
+    with pytest.raises(ContentError, match="exceeds 4194304 bytes"):
         pull.run()
     registry.faults[str(LAYER)] = [faults.endless_trailer]
     registry.for_ever = True
@@ -239,7 +241,7 @@ def test_bombs_cost_little(pull: Pulled, registry: FaultyRegistry) -> None:
 def test_stop_does_not_wait_for_a_silent_host(store: LocalStore, registry: FaultyRegistry) -> None:
     import threading
 
-    from contentui.transfers.patience import Stopped
+    from contentui.remotes.retry import Stopped
 
     name = registry.add(IMAGE)
     registry.faults[str(LAYER)] = [cut(MIB, stall=True)]

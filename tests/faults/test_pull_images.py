@@ -18,7 +18,7 @@ from contentui.oci.references import parse_reference
 from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Settings
 from contentui.stores.local.store import LocalStore
-from contentui.transfers.pull import Pull, Wanted
+from contentui.transfers.pull import Pull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +63,10 @@ def index(registry: FaultyRegistry, *entries: dict[str, Any], tag: str = "") -> 
     return {"mediaType": INDEX, "digest": digest, "size": len(registry.blobs[digest][0])}
 
 
-def pull(store: LocalStore, registry: FaultyRegistry, wanted: Wanted | None = None) -> None:
+def pull(store: LocalStore, registry: FaultyRegistry, **selection: Any) -> None:
     reference = parse_reference(f"{registry.host}/demo/app:v1")
     with Registry(reference, Settings()) as remote:
-        Pull(store, remote, wanted=wanted).run()
+        Pull(store, remote, **selection).run()
 
 
 def have(store: LocalStore, data: bytes) -> bool:
@@ -78,12 +78,12 @@ def test_one_platform_or_all(store: LocalStore, registry: FaultyRegistry) -> Non
     s390 = manifest(registry, b"s390x") | {"platform": {"os": "linux", "architecture": "s390x"}}
     index(registry, arm, s390, tag="v1")
     with pytest.raises(NotFound, match="no image for linux/386") as caught:
-        pull(store, registry, Wanted((Platform("linux", "386"),)))
+        pull(store, registry, platforms=[Platform("linux", "386")])
     assert "linux/arm64, linux/s390x" in caught.value.advice
-    pull(store, registry, Wanted((Platform("linux", "s390x"),)))
+    pull(store, registry, platforms=[Platform("linux", "s390x")])
     assert have(store, b"s390x")
     assert not have(store, b"arm")
-    pull(store, registry, Wanted(all_platforms=True))
+    pull(store, registry, all_platforms=True)
     assert have(store, b"arm")
 
 
@@ -91,7 +91,7 @@ def test_nested_and_doubled(store: LocalStore, registry: FaultyRegistry) -> None
     one = manifest(registry, b"one")
     inner = index(registry, one, one)
     index(registry, inner, one, inner, tag="v1")
-    pull(store, registry, Wanted(all_platforms=True))
+    pull(store, registry, all_platforms=True)
     assert have(store, b"one")
     assert len(registry.gets(one["digest"])) == 1
 
@@ -131,7 +131,7 @@ def test_two_sizes_for_one_blob(store: LocalStore, registry: FaultyRegistry, siz
 def test_an_index_that_lies_about_a_size(store: LocalStore, registry: FaultyRegistry) -> None:
     entry = manifest(registry, b"x")
     index(registry, entry | {"size": 7}, tag="v1")
-    with pytest.raises(FailedPrecondition, match="promises 7"):
+    with pytest.raises(FailedPrecondition, match="but 7 in its descriptor"):
         pull(store, registry)
 
 
@@ -141,7 +141,7 @@ def test_a_manifest_with_other_bytes_than_its_digest(
     entry = manifest(registry, b"x")
     index(registry, entry, tag="v1")
     registry.faults[entry["digest"]] = [faults.other_bytes]
-    with pytest.raises(ContentError, match=r"127\.0\.0\.1:\d+ sends other bytes"):
+    with pytest.raises(ContentError, match=r"127\.0\.0\.1:\d+ sent other bytes"):
         pull(store, registry)
 
 

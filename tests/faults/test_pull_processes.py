@@ -16,8 +16,8 @@ from contentui.content.helpers import verified_chunks
 from contentui.demo.unpackable import make_unpackable
 from contentui.stores.local.store import LocalStore
 from contentui.stores.source import of_store
-from contentui.transfers.board import Board, board_of
 from contentui.transfers.model import Phase
+from contentui.transfers.status import TransferStatusReader, status_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,21 +37,21 @@ from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Settings
 from contentui.stores.local.store import LocalStore
 from contentui.stores.source import of_store
-from contentui.transfers.board import Notice, board_of
+from contentui.transfers.status import TransferStatusWriter, status_directory
 from contentui.transfers.pull import Pull
 
-said = set()
+printed = set()
 
-def tell(transfer):
+def report(transfer):
     for part in transfer.parts:
-        words = f"{part.phase} {part.words}"
-        if part.ref.startswith("layer-") and words not in said:
-            said.add(words)
-            print(words, flush=True)
+        line = f"{part.phase} {part.message}"
+        if part.ref.startswith("layer-") and line not in printed:
+            printed.add(line)
+            print(line, flush=True)
 
-with Notice(board_of(of_store(sys.argv[1]))) as notice:
+with TransferStatusWriter(status_directory(of_store(sys.argv[1]))) as status:
     remote = Registry(parse_reference(sys.argv[2]), Settings())
-    Pull(LocalStore(sys.argv[1]), remote, tell=[tell, notice]).run()
+    Pull(LocalStore(sys.argv[1]), remote, reports=[report, status]).run()
 """
 
 
@@ -137,7 +137,7 @@ def test_one_downloads_and_the_other_says_whom_it_waits_for(
     while not waiting.startswith(f"waiting waiting for pid {first.pid}"):
         waiting = second.stdout.readline()
         assert waiting, "it ended without waiting"
-    told = Board(board_of(of_store(str(tmp_path / "s")))).transfers()
+    told = TransferStatusReader(status_directory(of_store(str(tmp_path / "s")))).transfers()
     assert {each.pid for each in told} == {first.pid, second.pid}
     assert {part.phase for each in told for part in each.parts if part.ref == REF} == {
         Phase.DOWNLOADING,

@@ -110,7 +110,7 @@ def _samples() -> dict[str, list[dict[str, Any]]]:
         "pushed image": [records.pushed_record("i", root)],
         "transfer part": [
             records.part_record(transfers[0], part, 1.0),
-            records.part_record(transfers[0], part._replace(words="", host=""), 1.0),
+            records.part_record(transfers[0], part._replace(message="", host=""), 1.0),
         ],
         "transfer": [records.transfer_record(each) for each in transfers],
         "progress": [

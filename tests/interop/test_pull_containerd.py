@@ -15,10 +15,10 @@ from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
 from contentui.oci.references import parse_reference
 from contentui.remotes.registry import Registry as Remote
+from contentui.remotes.retry import Stopped
 from contentui.remotes.settings import Settings
 from contentui.stores.open import open_store
 from contentui.transfers.model import Phase
-from contentui.transfers.patience import Stopped
 from contentui.transfers.pull import Pull
 
 if TYPE_CHECKING:
@@ -91,12 +91,12 @@ class Ours:
         self.resumed: dict[str, int] = {}
         self.error: BaseException | None = None
         self.pull = Pull(
-            store, Remote(parse_reference(name), Settings()), record=record, tell=[self._tell]
+            store, Remote(parse_reference(name), Settings()), record=record, reports=[self._report]
         )
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
-    def _tell(self, transfer: Transfer) -> None:
+    def _report(self, transfer: Transfer) -> None:
         for part in transfer.parts:
             if part.phase is not Phase.WAITING:
                 self.resumed[part.descriptor.digest] = part.resumed

@@ -84,7 +84,7 @@ def test_an_ingest_is_found_by_the_digest_it_expects():
 
 
 def test_hostile_words_are_harmless():
-    bad = PULL._replace(image="a\x1b[2J/[/b]\n:1", words="\x1b]0;x\x07", pid=10**300)
+    bad = PULL._replace(image="a\x1b[2J/[/b]\n:1", message="\x1b]0;x\x07", pid=10**300)
     text = line(*headings(bad), 120) + headings(bad)[0].search_text
     assert "\x1b" not in text
     assert "\n" not in text

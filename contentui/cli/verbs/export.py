@@ -1,7 +1,7 @@
-"""Write images as one OCI archive, which containerd, podman, skopeo and docker's load take.
+"""Write images to one OCI archive, for containerd, podman, skopeo and `docker load`.
 
-Every byte is compared with its digest while it is written; the same images give the same archive.
-What fails leaves no file, or on standard output an archive without end and without images.
+All content is compared with its digests. The same images result in the same archive. A failure
+leaves no file, or on standard output an incomplete archive without images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from contentui.archives.exporting import Export
     from contentui.cli.context import Context
-    from contentui.oci.manifests import Child
+    from contentui.oci.documents import Child
 
 EXAMPLES = """
   contentui export redis:7.4 > redis.tar
@@ -43,13 +43,13 @@ def configure(parser: ArgumentParser) -> None:
         "--platform",
         metavar="OS/ARCH",
         action="append",
-        help="these only, as in linux/arm64; repeatable (default: all that are here)",
+        help="for example linux/arm64; repeatable (default: all that are in the store)",
     )
     add_progress(parser)
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Write the archive. Raises DataLoss when a blob is damaged; nothing looks whole then."""
+    """Write the archive. Raises DataLoss when a blob is damaged; the output has no images then."""
     from contentui.archives.exporting import Export, Source
     from contentui.cli.image_names import image_named
     from contentui.cli.signals import interruptible
@@ -64,10 +64,10 @@ def run(args: Namespace, context: Context) -> int:
     store = context.store()
     sources = [Source(*image_named(store, text)) for text in args.images]
     export = Export(store, sources, tuple(map(parse_platform, args.platform or ())))
-    _tell_absent(export.absent)
+    _report_absent(export.absent)
     mode = "none" if to_stdout and args.progress is None else mode_for(args.progress)
     with interruptible(), ProgressLine("export", export.total, mode) as bar:
-        chunks = _told(export, bar)
+        chunks = _with_progress(export, bar)
         if not to_stdout:
             to_file(args.output, chunks)
             return Exit.DONE
@@ -77,16 +77,16 @@ def run(args: Namespace, context: Context) -> int:
     return Exit.DONE
 
 
-def _tell_absent(absent: Iterable[Child]) -> None:
+def _report_absent(absent: Iterable[Child]) -> None:
     names = sorted({str(each.platform or each.descriptor.digest.short()) for each in absent})
     if names:
         print_error(
-            f"not here and not exported: {visible(', '.join(names), 300)}",
-            "'contentui pull --all-platforms' gets them; --platform exports one that is whole",
+            f"not exported, because not in the store: {visible(', '.join(names), 300)}",
+            "'contentui pull --all-platforms' downloads them; --platform exports only one",
         )
 
 
-def _told(export: Export, bar: ProgressLine) -> Iterator[bytes]:
+def _with_progress(export: Export, bar: ProgressLine) -> Iterator[bytes]:
     offset = 0
     for chunk in export.chunks():
         yield chunk

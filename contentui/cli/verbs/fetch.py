@@ -1,6 +1,6 @@
-"""Get all content of an image from a registry, without giving it a name here.
+"""Download all content of an image from a registry, without recording its name.
 
-Whatever interrupts it, the same command goes on where it stopped. Prints the image's digest.
+After an interruption the same command resumes where it stopped. Prints the image's digest.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def run(args: Namespace, context: Context) -> int:
     """Fetch.
 
     Raises:
-        InvalidArgument: more than an image is named, as `fetch-object` takes it.
+        InvalidArgument: it has the arguments of `fetch-object`.
     """
     if args.more:
         from contentui.present.shell import shell_line
 
-        words = shell_line(["contentui", "fetch-object", args.image, *args.more])
+        command = shell_line(["contentui", "fetch-object", args.image, *args.more])
         raise InvalidArgument(
             "fetch takes one image and stores its content",
-            advice=f"one object of a repository goes to standard output by: {words}",
+            advice=f"to write one object of a repository to standard output: {command}",
         )
     return pull.get_image(args, context, record=False)

@@ -1,6 +1,6 @@
-"""Write one object of a registry to standard output: a manifest by its tag, any blob by its digest.
+"""Write one object of a registry to standard output: a manifest by tag, or any blob by digest.
 
-The bytes are compared with the digest; whoever reads them knows at the end, by the exit code.
+The bytes are compared with the digest: the exit code is 0 only if they match.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("remote", metavar="REMOTE", help="a repository: docker.io/library/redis")
     parser.add_argument("object", metavar="OBJECT", help="a tag or a digest")
     parser.add_argument(
-        "hints", metavar="HINT", nargs="*", help="mediatype:TYPE: what kind of object it is"
+        "hints", metavar="HINT", nargs="*", help="mediatype:TYPE: the object's media type"
     )
     add_registry(parser)
 
@@ -63,9 +63,7 @@ def _media_type(hints: Iterable[str]) -> str:
     found = ""
     for hint in hints:
         if not hint.startswith(_HINT):
-            raise InvalidArgument(
-                f"the hint {hint!r} means nothing here", advice="write mediatype:TYPE"
-            )
+            raise InvalidArgument(f"unknown hint {hint!r}", advice="write mediatype:TYPE")
         found = hint.removeprefix(_HINT)
         if not found.isascii() or not found.isprintable() or " " in found:
             raise InvalidArgument(f"{found!r} is not a media type")

@@ -1,7 +1,7 @@
-"""Take images from an archive: an OCI layout, as a tar archive or a directory, or docker's own.
+"""Import images from an archive: an OCI layout (tar archive or directory), or a docker archive.
 
-The archive may be compressed, and is read once, so that a pipe will do. Every byte is compared with
-its digest. Prints each image's name and digest; what an image is called already is moved to it.
+The archive may be compressed, and is read once, so it can be a pipe. All content is compared with
+its digests. Prints each image's name and digest; a name that exists is moved to the new image.
 """
 
 from __future__ import annotations
@@ -38,16 +38,18 @@ def configure(parser: ArgumentParser) -> None:
     add_format(parser, quiet="digests only, one a line")
     completes(
         parser.add_argument(
-            "file", metavar="FILE", help="an archive or a layout's directory; - for standard input"
+            "file",
+            metavar="FILE",
+            help="an archive or a layout's directory; - for standard input",
         ),
         FILES,
     )
-    parser.add_argument("--name", metavar="IMAGE", help="what to call the archive's one image")
+    parser.add_argument("--name", metavar="IMAGE", help="the name of the archive's only image")
     add_progress(parser)
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Import, and say on an interruption what is kept."""
+    """Import; an interruption keeps complete blobs."""
     from contentui.archives.importing import Import
     from contentui.cli.signals import Signalled, interruptible
     from contentui.oci.references import parse_reference
@@ -58,7 +60,7 @@ def run(args: Namespace, context: Context) -> int:
         with interruptible():
             found = Import(store, name=name).run(_members(args))
     except Signalled as error:
-        print_error("interrupted: whole blobs are kept", "import the archive again to go on")
+        print_error("interrupted: complete blobs are kept", "import the archive again to resume")
         return 128 + error.signum
     for image in found:
         _print(args, context, image)
@@ -86,17 +88,17 @@ def _opened(path: str) -> BinaryIO:
     if sys.stdin is None:
         raise InvalidArgument("standard input is closed", advice="name the archive's file")
     if sys.stdin.isatty():
-        raise InvalidArgument("standard input is a terminal, and no archive")
+        raise InvalidArgument("standard input is a terminal, not an archive")
     return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
 
 
 def _print(args: Namespace, context: Context, image: Imported) -> None:
     digest = image.target.digest
     if image.replaced is not None:
-        print_note(f"{image.name} stood for {image.replaced} before")
+        print_note(f"{image.name} was {image.replaced} before")
     if not image.name:
-        called = f": the archive calls it {visible(image.called, 200)}" if image.called else ""
-        print_error(f"{digest.short()} has no name{called}", "import it with --name IMAGE")
+        name = f": {visible(image.called, 200)} in the archive" if image.called else ""
+        print_error(f"{digest.short()} has no valid name{name}", "import it with --name IMAGE")
     if args.json:
         from contentui.present.records import imported_record, json_line
 

@@ -1,6 +1,6 @@
-"""Get an image from a registry and give it its name here; what is there already isn't fetched.
+"""Download an image from a registry and record its name; blobs that are in the store are skipped.
 
-Whatever interrupts it, the same command goes on where it stopped. Prints the image's digest.
+After an interruption the same command resumes where it stopped. Prints the image's digest.
 """
 
 from __future__ import annotations
@@ -8,17 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format
-from contentui.cli.exits import Exit
-from contentui.cli.output import print_error
-from contentui.cli.progress import add_progress, mode_for
-from contentui.cli.registries import add_registry
+from contentui.cli.progress import add_progress
+from contentui.cli.registries import add_registry, registry_for
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
 
     from contentui.cli.context import Context
-    from contentui.content.model import Descriptor
-    from contentui.transfers.pull import Wanted
+    from contentui.transfers.base import Report
 
 EXAMPLES = """
   contentui pull redis:7.4
@@ -31,66 +29,44 @@ EXAMPLES = """
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_format(parser, quiet="no progress, only the digest")
-    parser.add_argument("image", metavar="IMAGE", help="as in redis, ghcr.io/team/web:v2")
+    parser.add_argument("image", metavar="IMAGE", help="for example redis, ghcr.io/team/web:v2")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--platform",
         metavar="OS/ARCH",
         action="append",
-        help="as in linux/arm64; repeatable (default: this machine's)",
+        help="for example linux/arm64; repeatable (default: this machine's)",
     )
-    which.add_argument("--all-platforms", action="store_true", help="the whole index")
+    which.add_argument("--all-platforms", action="store_true", help="all images of the index")
     add_registry(parser)
     add_progress(parser, otherwise="plain")
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Pull, and say on an interruption how to go on."""
+    """Pull, and print the command that resumes it after an interruption."""
     return get_image(args, context, record=True)
 
 
 def get_image(args: Namespace, context: Context, *, record: bool) -> int:
-    """Fetch an image's content, and with ``record`` its name."""
-    from contentui.cli.allocator import keep_freed_memory
-    from contentui.cli.pulling import TransferView
-    from contentui.cli.registries import registry_for
-    from contentui.cli.signals import Signalled, interruptible
-    from contentui.present.shell import shell_line
-    from contentui.transfers.board import Notice, board_of
+    """Get an image's content; ``record``: also create its name in the store."""
+    from contentui.cli.transferring import run_transfer
+    from contentui.oci.platforms import parse_platform
+    from contentui.present.records import transferred_record
     from contentui.transfers.pull import Pull
 
-    keep_freed_memory()
     with registry_for(args, args.image) as registry:
         store = context.store(create=True)
-        view = TransferView(mode_for(args.progress, "none" if args.quiet else "plain"))
-        with view, Notice(board_of(context.source)) as notice:
-            told = (view, notice)
-            pull = Pull(store, registry, wanted=_wanted(args), record=record, tell=told)
-            try:
-                with interruptible():
-                    root = pull.run()
-            except Signalled as error:
-                signum = error.signum
-                root = None
-    if root is None:
-        again = shell_line(["contentui", *context.argv])
-        print_error("interrupted: what arrived is kept", f"go on with: {again}")
-        return 128 + signum
-    _print(args, context, str(registry.reference), root)
-    return Exit.DONE
 
+        def make(reports: Sequence[Report]) -> Pull:
+            return Pull(
+                store,
+                registry,
+                platforms=tuple(map(parse_platform, args.platform or ())),
+                all_platforms=args.all_platforms,
+                record=record,
+                reports=reports,
+            )
 
-def _wanted(args: Namespace) -> Wanted:
-    from contentui.oci.platforms import parse_platform
-    from contentui.transfers.pull import Wanted
-
-    return Wanted(tuple(map(parse_platform, args.platform or ())), args.all_platforms)
-
-
-def _print(args: Namespace, context: Context, name: str, root: Descriptor) -> None:
-    if args.json:
-        from contentui.present.records import json_line, transferred_record
-
-        context.out.line(json_line(transferred_record(name, root)))
-        return
-    context.out.line(str(root.digest))
+        name = str(registry.reference)
+        kept = "what arrived is kept"
+        return run_transfer(args, context, name, make, transferred_record, interrupted=kept)

@@ -1,4 +1,4 @@
-"""Send one blob or manifest to a registry, as it is."""
+"""Upload one blob or manifest to a registry, unchanged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from contentui.cli.arguments import digest
 from contentui.cli.exits import Exit
 from contentui.cli.progress import add_progress, mode_for
-from contentui.cli.registries import add_registry
+from contentui.cli.registries import add_registry, registry_for
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -33,10 +33,9 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Push it."""
-    from contentui.cli.pulling import TransferView
-    from contentui.cli.registries import registry_for
+    """Upload it."""
     from contentui.cli.signals import interruptible
+    from contentui.cli.transfer_view import TransferView
     from contentui.content.model import Descriptor
     from contentui.transfers.push import Push
 
@@ -46,6 +45,6 @@ def run(args: Namespace, context: Context) -> int:
     with registry_for(args, args.remote) as registry:
         view = TransferView(mode_for(args.progress))
         with view, interruptible():
-            Push(store, registry, descriptor, tell=(view,)).run_object()
+            Push(store, registry, descriptor, reports=(view,)).run_object()
     context.out.line(f"{info.digest} {args.media_type}".rstrip())
     return Exit.DONE

@@ -17,7 +17,7 @@ from contentui.archives.sources import archive_members, directory_members
 from contentui.content.digest import Digest
 from contentui.content.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from contentui.demo.unpackable import MANIFEST, make_unpackable
-from contentui.oci.manifests import INDEXES
+from contentui.oci.documents import INDEXES
 from contentui.oci.platforms import Platform
 from contentui.stores.local.store import LocalStore
 
@@ -193,7 +193,7 @@ def test_layers_of_a_docker_archive_may_be_links(store):
 
 def test_an_altered_layer_of_a_docker_archive(store):
     altered = [PLAIN_LAYERS[0], PLAIN_LAYERS[1][:-1] + b"x"]
-    with pytest.raises(FailedPrecondition, match="the image's config wants"):
+    with pytest.raises(FailedPrecondition, match="in the image's config"):
         take(store, tar(docker_archive(altered)))
     assert store.images.list() == []
 
@@ -201,12 +201,12 @@ def test_an_altered_layer_of_a_docker_archive(store):
 def test_an_altered_config_of_a_docker_archive(store):
     files = docker_archive()
     files[f"{Digest.of(IMAGE.config).encoded}.json"] = IMAGE.config.replace(b"linux", b"minix")
-    with pytest.raises(FailedPrecondition, match="another digest than its name says"):
+    with pytest.raises(FailedPrecondition, match="differs from its name"):
         take(store, tar(files))
 
 
 def test_too_few_layers(store):
-    with pytest.raises(FailedPrecondition, match="has 1 layers, and its config tells of 2"):
+    with pytest.raises(FailedPrecondition, match="has 1 layers, but its config has 2"):
         take(store, tar(docker_archive(PLAIN_LAYERS[:1])))
 
 
@@ -225,7 +225,7 @@ def test_altered_bytes_are_refused(store, number):
 def test_missing_parts_are_named(store, number):
     digest = [str(Digest.of(d)) for d in (*IMAGE.layers, IMAGE.config)][number]
     blobs = {key: data for key, data in BLOBS.items() if key != digest}
-    with pytest.raises(FailedPrecondition, match=f"the archive lacks (layer|config) {digest}"):
+    with pytest.raises(FailedPrecondition, match=f"(layer|config) {digest} is missing"):
         take(store, tar(layout(blobs)))
     assert store.images.list() == []
     store.put(BLOBS[digest])
@@ -249,7 +249,7 @@ def test_an_index_may_lack_platforms(store):
     with tarfile.open(fileobj=io.BytesIO(one)) as archive:
         listed = json.load(archive.extractfile("index.json"))["manifests"]
     assert [each["digest"] for each in listed] == [str(IMAGE.digest)]
-    with pytest.raises(NotFound, match="has no image for linux/riscv64 here"):
+    with pytest.raises(NotFound, match="has no image for linux/riscv64 in the store"):
         give(store, NAME, platforms=[Platform("linux", "riscv64")])
 
 
@@ -282,7 +282,7 @@ def test_one_name_for_two_images(store):
     more = {str(d): data for d, data in other.blobs.items()} | {str(other.digest): other.manifest}
     index = index_of(descriptor(IMAGE.manifest, "a:1"), descriptor(other.manifest, "b:1"))
     data = tar(layout(BLOBS | more, index))
-    with pytest.raises(InvalidArgument, match="holds 2 images"):
+    with pytest.raises(InvalidArgument, match="has 2 images"):
         take(store, data, name="a.b/c:d")
     assert [each.name.rpartition("/")[2] for each in take(store, data)] == ["a:1", "b:1"]
 
@@ -305,11 +305,11 @@ def _target(info):
     [
         ({"a": b"1"}, "neither index.json nor manifest.json"),
         ({"index.json": b"{"}, "it is not JSON"),
-        ({"index.json": b"[" * 100_000}, "it is not JSON|too intricate"),
-        ({"index.json": index_of()}, "holds no image"),
-        ({"manifest.json": b"{}"}, "it is no list"),
+        ({"index.json": b"[" * 100_000}, "it is not JSON|too complex"),
+        ({"index.json": index_of()}, "has no images"),
+        ({"manifest.json": b"{}"}, "it is not a list"),
         ({"manifest.json": b'[{"Config": 1}]'}, "has no config"),
-        ({"manifest.json": b'[{"Config": "a.json", "Layers": ["../x"]}]'}, "lacks a.json"),
+        ({"manifest.json": b'[{"Config": "a.json", "Layers": ["../x"]}]'}, "a.json is missing"),
         ({"index.json": b" " * (5 << 20)}, "index.json in the archive is too large"),
         ({f"{n}.json": b" " * (4 << 20) for n in range(9)}, "8.json in the archive is too large"),
     ],
@@ -341,7 +341,7 @@ def test_zstd_is_refused_with_advice(store):
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_compressed_archives_that_are_cut_short_or_damaged(store, compress):
     data = compress(tar(layout()))
-    with pytest.raises(InvalidArgument, match=r"damaged or cut short|can't be read"):
+    with pytest.raises(InvalidArgument, match=r"damaged or truncated|can't be read"):
         take(store, data[: len(data) // 2])
     with pytest.raises((InvalidArgument, FailedPrecondition)):
         take(store, data[:5000] + bytes(5000) + data[10000:])
@@ -352,7 +352,7 @@ def test_a_layout_whose_manifest_lies_about_sizes(store):
     manifest = IMAGE.manifest.replace(b'"size":287', b'"size":288')
     assert manifest != IMAGE.manifest
     blobs = BLOBS | {str(Digest.of(manifest)): manifest}
-    with pytest.raises(FailedPrecondition, match="has 287 bytes, and a manifest"):
+    with pytest.raises(FailedPrecondition, match="has 287 bytes, but"):
         take(store, tar(layout(blobs, index_of(descriptor(manifest, NAME)))))
 
 

@@ -54,9 +54,9 @@ def test_an_archive_without_its_end_is_whole():
 
 
 @pytest.mark.parametrize("size", [1, 511, 513, 700, 1023, 1100])
-def test_one_that_is_cut_short_is_told(size):
+def test_a_truncated_one_is_reported(size):
     data = archive(("a", b"1" * 600), ("b", b"2"))
-    with pytest.raises(InvalidArgument, match=r"cut short|no tar archive"):
+    with pytest.raises(InvalidArgument, match=r"truncated|not a tar archive"):
         read(data[:size])
 
 
@@ -99,7 +99,7 @@ def header(kind: bytes, size: int, name: str = "x") -> bytes:
 
 @pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
 def test_an_extended_header_may_not_be_of_any_size(kind):
-    with pytest.raises(InvalidArgument, match="extended header in it is too large"):
+    with pytest.raises(InvalidArgument, match="extended header that is too large"):
         read(header(kind, 1 << 33))
 
 
@@ -109,14 +109,14 @@ def test_an_extended_header_may_not_be_of_any_size(kind):
 )
 def test_records_that_make_no_sense(record):
     data = header(b"x", len(record)) + record.ljust(512, b"\0") + archive(("a", b"1"))
-    with pytest.raises(InvalidArgument, match="makes no sense"):
+    with pytest.raises(InvalidArgument, match=r"invalid (extended header|size)"):
         read(data)
 
 
 def test_a_size_beyond_all_disks():
     record = b"36 size=9999999999999999999999999999\n"
     data = header(b"x", len(record)) + record.ljust(512, b"\0") + archive(("a", b"1"))
-    with pytest.raises(InvalidArgument, match="makes no sense"):
+    with pytest.raises(InvalidArgument, match=r"invalid (extended header|size)"):
         read(data)
 
 
@@ -129,7 +129,7 @@ def test_what_is_no_archive_at_all(data):
 def test_a_damaged_header():
     data = bytearray(archive(("a", b"1"), ("b", b"2")))
     data[1024 + 3] ^= 1
-    with pytest.raises(InvalidArgument, match="a header in it is damaged"):
+    with pytest.raises(InvalidArgument, match="a damaged header"):
         read(bytes(data))
 
 

@@ -103,7 +103,7 @@ def test_each_blob_is_read_once(store):
 
 
 def test_a_big_blob_is_only_glanced_at_and_only_when_asked(store, monkeypatch):
-    monkeypatch.setattr(index_module, "MAX_DOCUMENT", 100)
+    monkeypatch.setattr(index_module, "MAX_DOCUMENT_SIZE", 100)
     big = store.put(b'{"manifests": [' + b" " * 1000)
     index = settled(store)
     assert store.opened == []

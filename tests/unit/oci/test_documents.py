@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contentui.content.digest import Digest
 from contentui.content.model import Descriptor
-from contentui.oci.documents import MAX_DOCUMENT, MAX_PARTS, kind_of, parse_document
+from contentui.oci.documents import MAX_DOCUMENT_SIZE, MAX_DOCUMENT_TOKENS, kind_of, parse_document
 from contentui.oci.kinds import Kind
 
 A, B, C = (Digest.of(name) for name in (b"a", b"b", b"c"))
@@ -128,8 +128,8 @@ def test_a_deep_document_that_may_point_somewhere_is_not_understood():
 
 
 def test_an_intricate_document_is_not_parsed():
-    data = b'{"layers": [' + b"[]," * MAX_PARTS + b"[]]}"
-    assert len(data) < MAX_DOCUMENT
+    data = b'{"layers": [' + b"[]," * MAX_DOCUMENT_TOKENS + b"[]]}"
+    assert len(data) < MAX_DOCUMENT_SIZE
     started = time.monotonic()
     assert not parse_document(data).understood
     assert time.monotonic() - started < 1

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument
-from contentui.oci.manifests import (
+from contentui.oci.documents import (
     INDEXES,
     MANIFESTS,
-    MOST_CHILDREN,
-    gc_labels,
+    MAX_CHILDREN,
+    child_gc_labels,
+    make_ref_key,
     parse_manifest,
-    ref_of,
 )
-from contentui.oci.platforms import Platform, parse_platform, suits
+from contentui.oci.platforms import Platform, match, parse_platform
 
 D = str(Digest.of(b"{}"))
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -40,23 +40,23 @@ def parse(value: object, media_type: str = "") -> Any:
         ({}, "", "neither manifests nor layers"),
         ({"manifests": [], "layers": []}, "", "at once"),
         ({"manifests": [], "config": None}, "", "at once"),
-        ({"mediaType": INDEXES[0], "layers": []}, MANIFESTS[0], "calls itself"),
-        ({"mediaType": INDEXES[0], "layers": []}, "", "its type is wrong|neither"),
+        ({"mediaType": INDEXES[0], "layers": []}, MANIFESTS[0], "its mediaType is"),
+        ({"mediaType": INDEXES[0], "layers": []}, "", "its type is|neither"),
         ({"layers": []}, INDEXES[0], "neither"),
-        ({"manifests": []}, MANIFESTS[0], "type is wrong"),
+        ({"manifests": []}, MANIFESTS[0], "but it lists manifests"),
         ({"schemaVersion": 1, "fsLayers": []}, "text/plain", "schema 1"),
-        ({"layers": {}}, "", "no list"),
-        ({"layers": [5]}, "", "no object"),
+        ({"layers": {}}, "", "not a list"),
+        ({"layers": [5]}, "", "not an object"),
         ({"layers": [child(size=-1)]}, "", "size"),
         ({"layers": [child(size=True)]}, "", "size"),
         ({"layers": [child(size=1 << 60)]}, "", "size"),
         ({"layers": [child(size=1.5)]}, "", "size"),
         ({"layers": [child(digest="sha256:../../x")]}, "", "digest"),
         ({"layers": [child(digest=5)]}, "", "digest"),
-        ({"layers": [child()] * (MOST_CHILDREN + 1)}, "", "more than"),
-        ({"layers": [], "Layers": [child()]}, "", "Layers is not written"),
-        ({"layers": [{**child(), "Digest": D}]}, "", "Digest is not written"),
-        ({"layers": [], "x": [[]] * 300_000}, "", "too intricate"),
+        ({"layers": [child()] * (MAX_CHILDREN + 1)}, "", "more than"),
+        ({"layers": [], "Layers": [child()]}, "", "key Layers has the wrong case"),
+        ({"layers": [{**child(), "Digest": D}]}, "", "key Digest has the wrong case"),
+        ({"layers": [], "x": [[]] * 300_000}, "", "too complex"),
     ],
 )
 def test_what_cannot_be_trusted_is_refused(value: object, media_type: str, words: str) -> None:
@@ -107,8 +107,8 @@ def test_anything_is_read_or_refused(value: object, media_type: str) -> None:
         assert error.message.isprintable()  # noqa: PT017
         return
     for each in manifest.children:
-        ref_of(each)
-    gc_labels(manifest)
+        make_ref_key(each)
+    child_gc_labels(manifest)
 
 
 def test_artifacts_and_their_children() -> None:
@@ -122,9 +122,9 @@ def test_artifacts_and_their_children() -> None:
     )
     config, any_type, no_type = manifest.children
     assert config.data == b"{}"
-    assert not any_type.leads_on
-    assert not no_type.leads_on
-    assert ref_of(any_type) == f"unknown-{D}"
+    assert not any_type.may_have_children
+    assert not no_type.may_have_children
+    assert make_ref_key(any_type) == f"unknown-{D}"
 
 
 @pytest.mark.parametrize("data", ["e30", "!!!!", base64.b64encode(b"[]").decode(), "", 5, "\u00e9"])
@@ -136,7 +136,7 @@ def test_data_that_is_not_the_content_is_left(data: object) -> None:
 def test_what_an_index_leads_to() -> None:
     entries = [child(mediaType=kind) for kind in (*MANIFESTS, *INDEXES, "", "text/plain")]
     manifest = parse({"manifests": entries})
-    assert [each.leads_on for each in manifest.children] == [True] * 6 + [False]
+    assert [each.may_have_children for each in manifest.children] == [True] * 6 + [False]
 
 
 def test_refs_are_those_of_containerd() -> None:
@@ -150,15 +150,15 @@ def test_refs_are_those_of_containerd() -> None:
         (INDEXES[1], "index"),
     ]
     manifest = parse({"layers": [child(mediaType=kind) for kind, _ in kinds]})
-    assert [ref_of(each) for each in manifest.children] == [f"{ref}-{D}" for _, ref in kinds]
+    assert [make_ref_key(each) for each in manifest.children] == [f"{ref}-{D}" for _, ref in kinds]
     named = child(annotations={"org.opencontainers.image.ref.name": "n"})
-    assert ref_of(parse({"layers": [named]}).children[0]) == f"layer-n@{D}"
+    assert make_ref_key(parse({"layers": [named]}).children[0]) == f"layer-n@{D}"
 
 
 def test_foreign_layers_and_where_else_they_are() -> None:
     kind = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
     (only,) = parse({"layers": [child(mediaType=kind, urls=["http://a/b", 5])]}).children
-    assert only.is_foreign
+    assert only.is_nondistributable
     assert only.urls == ("http://a/b",)
 
 
@@ -179,7 +179,7 @@ def test_foreign_layers_and_where_else_they_are() -> None:
     ],
 )
 def test_platforms(wanted: str, offered: str, fit: int | None) -> None:
-    assert suits(parse_platform(wanted), parse_platform(offered)) == fit
+    assert match(parse_platform(wanted), parse_platform(offered)) == fit
 
 
 @pytest.mark.parametrize("text", ["", "/", "linux/", "a/b/c/d", "linux/a b", "\x1b"])

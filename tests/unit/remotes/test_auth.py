@@ -151,7 +151,7 @@ def test_a_password_is_posted_and_else_sent_as_basic() -> None:
         assert all("pw" not in each.path for each in guarded.tokens.asked)
 
 
-def test_a_refresh_token_is_exchanged_and_its_refusal_told() -> None:
+def test_a_refresh_token_is_exchanged_and_its_rejection_reported() -> None:
     with Guarded() as guarded, guarded.remote(Credentials("", "", "R")) as remote:
         assert read(remote) == DATA
         form = parse_qs(guarded.tokens.asked[0].body)
@@ -205,18 +205,18 @@ def test_nonsense_of_a_token_server(reply: dict[str, object]) -> None:
         if reply.get("expires_in") == []:
             assert read(remote) == DATA  # as if it said nothing
             return
-        with pytest.raises(ContentError, match="no token that could be used"):
+        with pytest.raises(ContentError, match="issued an invalid token"):
             read(remote)
 
 
 @pytest.mark.parametrize(
     ("challenge", "words"),
     [
-        ('Bearer realm="file:///etc/passwd"', "for a token to file:///etc/passwd"),
-        ("Bearer service=x", "nowhere"),
-        ('Bearer realm="http://[x?p=hush"', "for a token to"),
+        ('Bearer realm="file:///etc/passwd"', "token server is invalid: file:///etc/passwd"),
+        ("Bearer service=x", "token server is invalid: .empty."),
+        ('Bearer realm="http://[x?p=hush"', "token server is invalid"),
         ("Digest realm=x", "digest"),
-        ("Basic realm=x", "wants a user and a password"),
+        ("Basic realm=x", "requires a user and a password"),
         ("", "nothing"),
     ],
 )
@@ -259,12 +259,12 @@ def test_a_redirects_host_gets_no_token() -> None:
 def test_https_does_not_ask_for_tokens_over_http() -> None:
     from contentui.remotes.auth import Authorizer
     from contentui.remotes.http import Http
-    from contentui.remotes.model import Host
+    from contentui.remotes.settings import Host
 
     headers = {"WWW-Authenticate": 'Bearer realm="http://h/t"'}
     with Answering(lambda _: Reply(401, headers=headers)) as server:
         http = Http()
         authorizer = Authorizer(http, Host("https", server.host), lambda: None)
-        with pytest.raises(Denied, match="from https to http"):
-            authorizer.answer(http.request("GET", server.url), "s", None)
+        with pytest.raises(Denied, match="without TLS"):
+            authorizer.respond(http.request("GET", server.url), "s", None)
         http.close()

@@ -7,10 +7,11 @@ import pytest
 from answering import Answering, Asked, Reply
 
 from contentui.content.errors import ContentError, InvalidArgument
-from contentui.remotes.answers import refusal, retry_after_s
-from contentui.remotes.breaks import host_of, without_query
-from contentui.remotes.errors import Interrupted, Refused
-from contentui.remotes.http import Http, Waits
+from contentui.remotes.errors import Refused, RetryableError
+from contentui.remotes.http import Http
+from contentui.remotes.response import from_response, retry_after_s
+from contentui.remotes.settings import Timeouts
+from contentui.remotes.urls import host_of, redacted
 
 
 def say_hello(_: Asked) -> Reply:
@@ -81,7 +82,7 @@ def test_redirects_within_a_host_keep_credentials_and_circles_end() -> None:
 def test_redirects_to_nowhere_are_refused_in_words(location: str) -> None:
     with Answering(lambda _: Reply(302, headers={"Location": location})) as server:
         http = Http()
-        with pytest.raises(Refused, match=f"{server.host} sends us to") as caught:
+        with pytest.raises(Refused, match=f"{server.host} redirects to") as caught:
             http.follow("GET", server.url)
         assert "hush" not in caught.value.message
         http.close()
@@ -115,8 +116,8 @@ def test_a_silent_host_is_left_after_the_wait() -> None:
         return Reply()
 
     with Answering(wait) as server:
-        http = Http(Waits(head_s=0.2))
-        with pytest.raises(Interrupted, match=r"for 0\.2s"):
+        http = Http(Timeouts(head_s=0.2))
+        with pytest.raises(RetryableError, match=r"for 0\.2s"):
             http.request("GET", server.url)
         silent.set()
 
@@ -133,10 +134,10 @@ def test_interrupting_wakes_who_waits() -> None:
         http = Http()
         threading.Thread(target=lambda: (asked.wait(5), http.interrupt()), daemon=True).start()
         began = time.monotonic()
-        with pytest.raises(Interrupted):
+        with pytest.raises(RetryableError):
             http.request("GET", server.url)
         assert time.monotonic() - began < 3
-        with pytest.raises(Interrupted):
+        with pytest.raises(RetryableError):
             http.request("GET", server.url)
         silent.set()
 
@@ -157,7 +158,7 @@ def test_a_proxy_is_asked_with_its_password(monkeypatch: pytest.MonkeyPatch) -> 
         assert "hush" not in caught.value.message
 
 
-def test_https_from_a_plain_server_is_told_as_that() -> None:
+def test_https_from_a_plain_server_is_reported_as_that() -> None:
     with Answering(say_hello) as server:
         with pytest.raises(ContentError) as caught:
             Http().request("GET", f"https://{server.host}/")
@@ -175,7 +176,7 @@ def test_https_from_a_plain_server_is_told_as_that() -> None:
     ],
 )
 def test_what_is_shown_of_urls(url: str, shown: str, host: str) -> None:
-    assert without_query(url) == shown
+    assert redacted(url) == shown
     assert host_of(url) == host
 
 
@@ -213,7 +214,7 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
 def test_a_refusal_in_the_registrys_words(body: bytes, words: str) -> None:
     with Answering(lambda _: Reply(400, body)) as server:
         http = Http()
-        error = refusal(http.request("GET", f"{server.url}/p?token=hush"), "it")
+        error = from_response(http.request("GET", f"{server.url}/p?token=hush"), "it")
         http.close()
     assert isinstance(error, Refused)
     assert words in error.message

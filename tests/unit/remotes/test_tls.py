@@ -11,9 +11,9 @@ import pytest
 from answering import Answering, Asked, Reply
 
 from contentui.content.errors import InvalidArgument
-from contentui.remotes.errors import Interrupted, Refused
-from contentui.remotes.http import Http, Waits
-from contentui.remotes.model import Tls
+from contentui.remotes.errors import Refused, RetryableError
+from contentui.remotes.http import Http
+from contentui.remotes.settings import Timeouts, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ class Secure(Answering):
 
 @pytest.fixture
 def http() -> Iterator[Http]:
-    made = Http(Waits(5, 5, 5))
+    made = Http(Timeouts(5, 5, 5))
     yield made
     made.close()
 
@@ -139,11 +139,11 @@ def test_a_certificate_of_ours(keys: Path, http: Http) -> None:
 def test_a_certificate_of_ours_that_is_missing(keys: Path, http: Http) -> None:
     with Secure(keys, HELLO, wants="ca.crt") as server:
         for _ in range(50):  # the host may hang up before its reason has been read
-            with pytest.raises((Refused, Interrupted)) as caught:
+            with pytest.raises((Refused, RetryableError)) as caught:
                 ask(http, server.url, trusting(keys))
             if caught.type is Refused:
                 break
-        assert "wants to see a certificate of ours" in caught.value.message
+        assert "requires a client certificate" in caught.value.message
         assert "--tls-cert" in caught.value.advice
         assert server.asked == []
 
@@ -151,7 +151,7 @@ def test_a_certificate_of_ours_that_is_missing(keys: Path, http: Http) -> None:
 def test_a_certificate_of_ours_that_is_strange_to_the_host(keys: Path, http: Http) -> None:
     with (
         Secure(keys, HELLO, wants="ca.crt") as server,
-        pytest.raises((Refused, Interrupted), match=r"127\.0\.0\.1"),
+        pytest.raises((Refused, RetryableError), match=r"127\.0\.0\.1"),
     ):
         ask(http, server.url, trusting(keys, "stranger"))
 
@@ -173,11 +173,11 @@ def test_our_certificate_stays_with_its_host(keys: Path, http: Http) -> None:
         to_other = Reply(307, headers={"Location": f"{other.url}/there"})
         with Secure(keys, to_other, wants="ca.crt") as first:
             for _ in range(50):  # the host may hang up before its reason has been read
-                with pytest.raises((Refused, Interrupted)) as caught:
+                with pytest.raises((Refused, RetryableError)) as caught:
                     ask(http, first.url, trusting(keys, "client"))
                 if caught.type is Refused:
                     break
-            assert "wants to see a certificate of ours" in caught.value.message
+            assert "requires a client certificate" in caught.value.message
         assert other.asked == []
 
 
@@ -197,11 +197,11 @@ def test_no_redirect_out_of_tls(keys: Path, http: Http) -> None:
 
 def test_plain_where_tls_is_meant(http: Http) -> None:
     with Answering(lambda _: HELLO) as plain:
-        with pytest.raises(Refused, match="doesn't speak TLS") as caught:
+        with pytest.raises(Refused, match="doesn't use TLS") as caught:
             ask(http, plain.url.replace("http:", "https:"), None)
         assert "--plain-http" in caught.value.advice
 
 
 def test_tls_where_plain_is_meant(keys: Path, http: Http) -> None:
-    with Secure(keys, HELLO) as server, pytest.raises((Refused, Interrupted), match="127"):
+    with Secure(keys, HELLO) as server, pytest.raises((Refused, RetryableError), match="127"):
         ask(http, server.url.replace("https:", "http:"), None)

@@ -493,9 +493,9 @@ def test_a_temporary_that_changed_since_is_skipped(store, root, change):
 LIVE_TRANSFER = """
 import sys
 from contentui.stores.source import of_store
-from contentui.transfers.board import Notice, board_of
+from contentui.transfers.status import TransferStatusWriter, status_directory
 from contentui.transfers.model import Transfer
-with Notice(board_of(of_store(sys.argv[1]))) as notice:
+with TransferStatusWriter(status_directory(of_store(sys.argv[1]))) as notice:
     notice(Transfer("pull", "example.com/web:v1", 1, 1, (), "", ""))
     print(1, flush=True)
     sys.stdin.read()

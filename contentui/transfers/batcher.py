@@ -1,4 +1,4 @@
-"""Small blobs on their way into a store: in groups, which share their syncs."""
+"""Small blobs are stored in groups, which share their syncs."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
     from contentui.content.store import Store
 
-_ROOM = 8 << 20
-"""Bytes that may wait; who brings more waits as well."""
+_MAX_WAITING = 8 << 20
+"""Bytes that may wait to be stored; a thread that brings more waits as well."""
 
 
-class Shelf:
-    """Stores what threads bring; one of them at a time does it for all. Nothing stays behind.
+class BlobBatcher:
+    """Stores what several threads bring; one of them at a time stores what all have brought.
 
     When the last `put` has returned, everything is stored, or one of them has raised.
     """
 
     def __init__(
-        self, store: Store, labels: Mapping[str, str], tell: Callable[[Part], None]
+        self, store: Store, labels: Mapping[str, str], report: Callable[[Part], None]
     ) -> None:
-        """``tell`` hears of each part once it is durable, or failed."""
+        """``report`` gets each part once it is durable, or failed."""
         self._store = store
         self._labels = labels
-        self._tell = tell
+        self._report = report
         self._changed = threading.Condition()
         self._waiting: list[tuple[Part, bytes]] = []
         self._size = 0
         self._storing = False
 
     def put(self, part: Part, data: bytes) -> None:
-        """Bring a blob, whose bytes have been compared with its digest.
+        """Store a blob, of which the digest has been verified.
 
         Raises:
-            ContentError: this blob, or others that were brought meanwhile, can't be stored.
+            ContentError: this blob, or another one that is waiting, can't be stored.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._storing or self._size < _ROOM)
+            self._changed.wait_for(lambda: not self._storing or self._size < _MAX_WAITING)
             self._waiting.append((part, data))
             self._size += len(data)
             if self._storing:
@@ -67,12 +67,12 @@ class Shelf:
             with self._changed:
                 self._storing = False
                 self._changed.notify_all()
-            words = error.message if isinstance(error, ContentError) else "interrupted"
+            reason = error.message if isinstance(error, ContentError) else "interrupted"
             for part, _ in group:
-                self._tell(part._replace(phase=Phase.FAILED, words=words))
+                self._report(part._replace(phase=Phase.FAILED, message=reason))
             raise
         for part, _ in group:
-            self._tell(part._replace(phase=Phase.DONE, words=""))
+            self._report(part._replace(phase=Phase.DONE, message=""))
 
     def _put_all(self, group: list[tuple[Part, bytes]]) -> None:
         usual = [data for part, data in group if part.descriptor.digest.algorithm == "sha256"]

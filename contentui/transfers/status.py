@@ -1,8 +1,8 @@
-"""Where transfers are told to other processes, a dashboard above all: one small file for each.
+"""Status files, by which other processes, such as a dashboard, see the transfers of this one.
 
-A directory's transfers stand inside it, a daemon's in this account's runtime directory. A file
-counts as long as the process that writes it holds the lock beside it, so that one that was killed
-tells nothing stale.
+Those into a directory are inside it, those into a daemon in this account's runtime directory. A
+file is valid as long as its writer holds the lock on the file beside it, so that one of a killed
+process is ignored.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
     from contentui.stores.source import Source
 
 _EVERY_S = 0.5
-"""A transfer is written down at most so often, unless a phase, the words or the error change."""
+"""Shortest time between two writes, seconds, unless a phase, the message or the error changes."""
 _CHANGE_S = 0.1
-"""What a change of phase counts for: hundreds of small parts change faster than anyone looks."""
-_AHEAD_S = 1.0
-"""Changes worth so many seconds are told at once, more of them a little later."""
-_MOST_FILES = 64
-_MAX_FILE = 1 << 20
-_MOST_PARTS = 500
+"""Credit that one change of phase uses, seconds: hundreds of small parts change very quickly."""
+_CREDIT_S = 1.0
+"""Changes are written at once as long as credit is left, and otherwise a little later."""
+_MAX_FILES = 64
+_MAX_FILE_SIZE = 1 << 20
+_MAX_PARTS = 500
+_MAX_TEXT = 1024
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def board_of(source: Source) -> str:
-    """The directory in which the transfers of a store are told; it need not be there."""
+def status_directory(source: Source) -> str:
+    """The directory with the status files of a store's transfers; it may be missing."""
     if source.is_directory:
         return os.path.join(source.path, files.STATE_DIR, "transfers")
     name = hashlib.sha256(os.fsencode(source.key)).hexdigest()[:16]
@@ -53,21 +54,22 @@ def board_of(source: Source) -> str:
     return os.path.join(base, "contentui", "transfers", name)
 
 
-class Notice:
-    """Tells one transfer of this process; call it with each new state. A context manager.
+class TransferStatusWriter:
+    """Writes the status file of one transfer; call it with each new state. A context manager.
 
-    What keeps it from being told stops nothing: it is a courtesy.
+    Errors of the file system are ignored: the transfer goes on without a status file.
     """
 
-    def __init__(self, board: str) -> None:
-        self._board = board
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
         self._name = f"{os.getpid()}-{time.monotonic_ns()}"
         self._lock_fd = -1
         self._next_s = 0.0
         self._phases: list[Phase] = []
         self._whole = ("", "")
-        """Its words and its error, as they were told last."""
-        self._full_s = 0.0
+        """The transfer's message and error, as they were written last."""
+        self._used_s = 0.0
+        """Until when, on the monotonic clock, the credit is used."""
         self._latest: Transfer | None = None
         """What is still to be written."""
         self._timer: threading.Timer | None = None
@@ -75,17 +77,17 @@ class Notice:
 
     def __call__(self, transfer: Transfer) -> None:
         phases = [part.phase for part in transfer.parts]
-        whole = transfer.words, transfer.error
+        whole = transfer.message, transfer.error
         now = time.monotonic()
         with self._lock:
             if self._lock_fd < 0:
                 return
-            is_news = whole != self._whole  # of the whole, which is rare and waits for nothing
-            if now < self._next_s and phases == self._phases and not is_news:
+            is_urgent = whole != self._whole  # this is rare, and written at once
+            if now < self._next_s and phases == self._phases and not is_urgent:
                 return
             self._next_s, self._phases, self._whole = now + _EVERY_S, phases, whole
             self._latest = transfer
-            if is_news or self._full_s - now < _AHEAD_S:
+            if is_urgent or self._used_s - now < _CREDIT_S:
                 self._write_latest()
             elif self._timer is None:
                 self._timer = threading.Timer(2 * _CHANGE_S, self._catch_up)
@@ -94,15 +96,15 @@ class Notice:
 
     def __enter__(self) -> Self:
         with suppress(OSError):
-            os.makedirs(self._board, 0o755, exist_ok=True)
-            files.share_as_parent(self._board)
-            _sweep(self._board)
-            directory = os.open(self._board, files.DIRECTORY)
+            os.makedirs(self._directory, 0o755, exist_ok=True)
+            files.share_as_parent(self._directory)
+            _remove_stale(self._directory)
+            directory_fd = os.open(self._directory, files.DIRECTORY)
             try:
                 flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
-                fd = files.open_private(f"{self._name}.lock", flags, directory)
+                fd = files.open_private(f"{self._name}.lock", flags, directory_fd)
             finally:
-                os.close(directory)
+                os.close(directory_fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._lock_fd = fd
         return self
@@ -112,7 +114,7 @@ class Notice:
             if self._timer is not None:
                 self._timer.cancel()
             if self._lock_fd >= 0:
-                _remove(self._board, self._name)
+                _remove(self._directory, self._name)
                 os.close(self._lock_fd)
             self._lock_fd = -1
 
@@ -125,12 +127,12 @@ class Notice:
     def _write_latest(self) -> None:
         latest, self._latest = self._latest, None
         if latest is not None:
-            self._full_s = max(self._full_s, time.monotonic()) + _CHANGE_S
+            self._used_s = max(self._used_s, time.monotonic()) + _CHANGE_S
             with suppress(OSError):
                 self._write(json.dumps(_to_json(latest)).encode())
 
     def _write(self, data: bytes) -> None:
-        path = os.path.join(self._board, f"{self._name}.json")
+        path = os.path.join(self._directory, f"{self._name}.json")
         fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
             os.write(fd, data)
@@ -139,32 +141,32 @@ class Notice:
         os.replace(f"{path}.new", path)
 
 
-class Board:
-    """Reads what processes tell about their transfers into one store. From one thread at a time."""
+class TransferStatusReader:
+    """Reads the status files of one store's transfers. For one thread at a time."""
 
-    def __init__(self, board: str) -> None:
-        self._board = board
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
         self._seen: dict[str, tuple[int, Transfer]] = {}
 
     def transfers(self) -> list[Transfer]:
         """The transfers of live processes, the oldest first. Never raises."""
         try:
-            names = [name[:-5] for name in os.listdir(self._board) if name.endswith(".json")]
+            names = [name[:-5] for name in os.listdir(self._directory) if name.endswith(".json")]
         except OSError:
             return []
         found = {}
-        for name in sorted(names)[:_MOST_FILES]:
-            told = self._told(name)
-            if told is not None:
-                found[name] = told
+        for name in sorted(names)[:_MAX_FILES]:
+            status = self._read(name)
+            if status is not None:
+                found[name] = status
         self._seen = found
         return sorted((transfer for _, transfer in found.values()), key=lambda t: t.started_ns)
 
-    def _told(self, name: str) -> tuple[int, Transfer] | None:
-        if not _is_locked(os.path.join(self._board, f"{name}.lock")):
-            return None  # its process was killed
+    def _read(self, name: str) -> tuple[int, Transfer] | None:
+        if not _is_locked(os.path.join(self._directory, f"{name}.lock")):
+            return None  # its writer was killed
         try:
-            fd = os.open(os.path.join(self._board, f"{name}.json"), _READ)
+            fd = os.open(os.path.join(self._directory, f"{name}.json"), _READ)
         except OSError:
             return None
         try:
@@ -172,27 +174,27 @@ class Board:
             before = self._seen.get(name)
             if before is not None and before[0] == found.st_mtime_ns:
                 return before
-            if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_FILE:
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_FILE_SIZE:
                 return None
-            return found.st_mtime_ns, _from_json(json.loads(os.read(fd, _MAX_FILE)))
+            return found.st_mtime_ns, _from_json(json.loads(os.read(fd, _MAX_FILE_SIZE)))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         finally:
             os.close(fd)
 
 
-def _sweep(board: str) -> None:
-    """Remove what killed processes left behind."""
-    for name in os.listdir(board):
+def _remove_stale(directory: str) -> None:
+    """Remove the files of killed processes."""
+    for name in os.listdir(directory):
         stem, ending = os.path.splitext(name)
-        if ending == ".lock" and not _is_locked(os.path.join(board, name)):
-            _remove(board, stem)
+        if ending == ".lock" and not _is_locked(os.path.join(directory, name)):
+            _remove(directory, stem)
 
 
-def _remove(board: str, name: str) -> None:
+def _remove(directory: str, name: str) -> None:
     for ending in (".json", ".json.new", ".lock"):
         with suppress(FileNotFoundError):
-            os.unlink(os.path.join(board, name + ending))
+            os.unlink(os.path.join(directory, name + ending))
 
 
 def _is_locked(path: str) -> bool:
@@ -212,25 +214,25 @@ def _to_json(transfer: Transfer) -> dict[str, Any]:
             "phase": str(part.phase),
             "offset": part.offset,
             "resumed": part.resumed,
-            "words": part.words,
+            "message": part.message,
             "host": part.host,
         }
-        for part in transfer.parts[:_MOST_PARTS]
+        for part in transfer.parts[:_MAX_PARTS]
     ]
     return {**transfer._asdict(), "parts": parts}
 
 
 def _from_json(value: dict[str, Any]) -> Transfer:
-    """Raises ValueError, TypeError, KeyError, AttributeError: it isn't what we write."""
-    parts = tuple(_part(each) for each in value["parts"][:_MOST_PARTS])
+    """Raises ValueError, TypeError, KeyError, AttributeError: it isn't a status file."""
+    parts = tuple(_part(each) for each in value["parts"][:_MAX_PARTS])
     return Transfer(
         str(value["verb"])[:20],
-        str(value["image"])[:1024],
+        str(value["image"])[:_MAX_TEXT],
         int(value["pid"]),
         int(value["started_ns"]),
         parts,
-        str(value["words"])[:1024],
-        str(value["error"])[:1024],
+        str(value["message"])[:_MAX_TEXT],
+        str(value["error"])[:_MAX_TEXT],
     )
 
 
@@ -240,10 +242,10 @@ def _part(value: dict[str, Any]) -> Part:
     except InvalidArgument as error:
         raise ValueError(error.message) from None
     descriptor = Descriptor(str(value["media_type"])[:256], digest, int(value["size"]))
-    texts = (str(value[key])[:1024] for key in ("words", "host"))
+    texts = (str(value[key])[:_MAX_TEXT] for key in ("message", "host"))
     return Part(
         descriptor,
-        str(value["ref"])[:1024],
+        str(value["ref"])[:_MAX_TEXT],
         Phase(value["phase"]),
         int(value["offset"]),
         int(value["resumed"]),

@@ -1,4 +1,4 @@
-"""A transfer on standard error: a live picture of it, or lines for logs."""
+"""A transfer on standard error: a live display, or lines for logs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _REDRAW_S = 0.125
 _LOG_EVERY_S = 1.0
-"""A part is told of in a log at most so often, unless its phase changes."""
+"""Shortest time between two log lines of a part, seconds, unless its phase changes."""
 
 
 class TransferView:
@@ -41,10 +41,10 @@ class TransferView:
         self._began = clock()
         self._transfer: Transfer | None = None
         self._rates = Rates()
-        self._told: dict[Digest, tuple[float, Phase]] = {}
-        self._told_whole = ""
+        self._logged: dict[Digest, tuple[float, Phase]] = {}
+        self._logged_message = ""
         self._drawn: list[int] = []
-        """The columns that each line of the last picture took."""
+        """The width of each line that was drawn last, in columns."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._redraw, daemon=True)
@@ -81,12 +81,12 @@ class TransferView:
                 self._draw()
 
     def _draw(self, *, over: str = "") -> None:
-        """Paint over the last picture. Never more lines than the window has."""
+        """Replace what was drawn last. Never more lines than the window has."""
         if self._transfer is None:
             return
         window = _terminal_size()
         lines = render_transfer(self._transfer, self._rates, self._clock(), window, over=over)
-        # a terminal that became narrower has broken the last picture's lines into more
+        # a terminal that became narrower has wrapped these lines
         rows = sum(max(-(-width // window.columns), 1) for width in self._drawn)
         up = min(rows, window.lines - 1)
         text = (f"\x1b[{up}A" if up else "") + "\r"
@@ -99,21 +99,21 @@ class TransferView:
     def _log(self, transfer: Transfer, changed: list[Part], now: float) -> None:
         for part in changed:
             key = part.descriptor.digest
-            at, phase = self._told.get(key, (0.0, None))
+            at, phase = self._logged.get(key, (0.0, None))
             if part.phase is phase and (part.phase in ENDED or now - at < _LOG_EVERY_S):
                 continue
-            self._told[key] = (now, part.phase)
+            self._logged[key] = (now, part.phase)
             rate = self._rates.of(part).bytes_s(now) if part.phase in MOVING else 0.0
             as_json = self._mode == "json"
             _write(_json(transfer, part, rate) if as_json else _plain(part, rate))
-        words = transfer.error or transfer.words
-        if words and words != self._told_whole:
-            self._told_whole = words
-            _write(self._whole(transfer, words))
+        message = transfer.error or transfer.message
+        if message and message != self._logged_message:
+            self._logged_message = message
+            _write(self._whole(transfer, message))
 
-    def _whole(self, transfer: Transfer, words: str) -> str:
+    def _whole(self, transfer: Transfer, message: str) -> str:
         if self._mode == "plain":
-            return f"{visible(transfer.image)}: {visible(words)}\n"
+            return f"{visible(transfer.image)}: {visible(message)}\n"
         from contentui.present.records import json_line, transfer_record
 
         return json_line(transfer_record(transfer)) + "\n"
@@ -127,9 +127,9 @@ def _json(transfer: Transfer, part: Part, rate: float) -> str:
 
 def _plain(part: Part, rate: float) -> str:
     sizes = f"{human_size(part.offset)} of {human_size(part.descriptor.size)}"
-    words = visible(part.words, 300) or str(part.phase)
+    message = visible(part.message, 300) or str(part.phase)
     speed = f"  {human_rate(rate)}" if rate else ""
-    return f"{part_name(part)}: {words}  {sizes}{speed}\n"
+    return f"{part_name(part)}: {message}  {sizes}{speed}\n"
 
 
 def _terminal_size() -> TerminalSize:
@@ -146,4 +146,4 @@ def _write(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
-        pass  # a closed terminal must not end the work that it was told about
+        pass  # the transfer goes on when the terminal is closed
