@@ -246,6 +246,28 @@ def test_two_users_share_a_store(public, how):
         assert stat.S_IMODE((root / ".contentui" / name).stat().st_mode) == 0o660
 
 
+COMPLETE = """
+store = LocalStore(root)
+with store.writer("wrong", total=5, expected=Digest.of(b"right")) as writer:
+    writer.write(b"wrong")
+"""
+PROBED = """
+store = LocalStore(root)
+found = store.probe("wrong", if_match=store.status("wrong"))
+assert found.status.refused == found.digest == Digest.of(b"wrong"), found
+"""
+
+
+def test_a_user_of_the_group_probes_the_ingest_of_another(public):
+    root = public / "store"
+    prepared_by_hand(root)
+    user(COMPLETE, root, ALICE, group=GROUP)
+    user(PROBED, root, BOB, group=GROUP)
+    user(PROBED, root, ALICE, group=GROUP)
+    [refused] = (root / "ingest").glob("*/refused")
+    assert stat.S_IMODE(refused.stat().st_mode) == 0o664
+
+
 def test_a_store_of_0_1_is_shared_afterwards(public):
     root = public / "store"
     root.mkdir()

@@ -214,7 +214,7 @@ class Ingests:
                 return Probe(found, Liveness.HELD, lock.holder)
             with lock:
                 found = self._compare(ingest, name, if_match, held=True)
-                return _probe_free(found, self.directory.fd())
+                return _probe_free(found, self.directory)
 
     # -- locks
 
@@ -353,11 +353,12 @@ def _empty_data(ingest: IngestId, directory: int) -> None:
         os.close(above)
 
 
-def _probe_free(found: Status, parent: int) -> Probe:
-    """The digest of an ingest whose lock is held here; ``parent``: descriptor of ``ingest``.
+def _probe_free(found: Status, ingest: files.Directory) -> Probe:
+    """The digest of an ingest whose lock is held here; ``ingest``: the directory of all ingests.
 
-    A complete ingest with the wrong digest is marked as a refused commit marks it. The digest is
-    None for a damaged one whose bytes can't be read.
+    A complete ingest with the wrong digest is marked as a refused commit marks it, if its files
+    may be changed: in a shared store the file of another user can't be marked. The digest is
+    None for a damaged ingest whose bytes can't be read.
 
     Raises:
         Changed: a program that does not use our locks wrote to it, or an abort was forced.
@@ -368,6 +369,7 @@ def _probe_free(found: Status, parent: int) -> Probe:
     algorithm = found.expected.algorithm if found.expected else "sha256"
     directory = data = -1
     try:
+        parent = ingest.fd()
         directory = os.open(found.id, files.DIRECTORY, dir_fd=parent)
         data = os.open("data", files.READ, dir_fd=directory)
         if not stat.S_ISREG(os.fstat(data).st_mode):
@@ -378,7 +380,8 @@ def _probe_free(found: Status, parent: int) -> Probe:
             raise Changed("the ingest was changed while it was read", advice="look again")
         is_complete = 0 < found.total <= found.offset and not found.damage
         if is_complete and found.expected not in {None, digest}:
-            ingest_dir.mark_refused(data, directory, size, digest)
+            with contextlib.suppress(PermissionError):
+                ingest_dir.mark_refused(data, directory, size, digest, shared=ingest.shared)
             found = found._replace(refused=digest)
         return Probe(found, Liveness.FREE, None, digest)
     except OSError:
