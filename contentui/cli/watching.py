@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from contentui.cli.context import Context
-    from contentui.content.model import IngestId, Status
+    from contentui.content.model import Status
     from contentui.content.store import Store
-    from contentui.monitor.model import IngestRow, StoreView
+    from contentui.monitor.model import IngestRow, RowKey, StoreView
 
 _HEADER: tuple[str, ...] = ("REF", "OFFSET", "TOTAL", "RATE", "ETA", "AGE", "VERDICT", "HELD BY")
 _SECOND_LOOK_S = 0.5
@@ -65,7 +65,7 @@ def watch(args: Namespace, context: Context, store: Store) -> int:
 
     tell: Callable[[str, IngestRow, int], str] = _json_change if args.json else _text_change
     monitor = _monitor(args, store)
-    known: dict[IngestId, IngestRow] = {}
+    known: dict[RowKey, IngestRow] = {}
     health = _HealthTeller()
     with interruptible():
         try:
@@ -126,7 +126,7 @@ def _matching(args: Namespace, view: StoreView) -> list[IngestRow]:
 
 
 def _changes(
-    before: Mapping[IngestId, IngestRow], now: Mapping[IngestId, IngestRow]
+    before: Mapping[RowKey, IngestRow], now: Mapping[RowKey, IngestRow]
 ) -> Iterator[tuple[str, IngestRow]]:
     """What came, changed and went; a row that did not change is the same object."""
     for key, row in now.items():

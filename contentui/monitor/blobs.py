@@ -66,6 +66,7 @@ class BlobTracker:
 
     def __init__(self, store: Store, index: Index | None, mono: Callable[[], int]) -> None:
         self._store = store
+        self._source = store.name
         self._mono = mono
         self._versions = store.roles.blob_versions
         self._rows: dict[str, BlobRow] = {}
@@ -279,10 +280,10 @@ class BlobTracker:
     def _put(self, info: Info) -> None:
         old = self._rows.get(info.digest)
         if old is None:
-            self._rows[info.digest] = BlobRow(info)
+            self._rows[info.digest] = BlobRow(info, source=self._source)
             self.bytes += info.size
         else:
-            self._rows[info.digest] = BlobRow(info, old.kind, old.referrers)
+            self._rows[info.digest] = old._replace(info=info)
             self.bytes += info.size - old.info.size
         self._row_tuple = None
         if self._enricher is not None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from contentui.content.errors import ContentError
 from contentui.monitor.clock import SECOND_NS
-from contentui.monitor.model import BlobRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from contentui.content.model import Info
     from contentui.index.model import Referrer
     from contentui.monitor.clock import Now
+    from contentui.monitor.model import BlobRow
     from contentui.oci.kinds import Kind
 
 _SLICE_NS = 20_000_000
@@ -121,7 +121,7 @@ class Enricher:
             return False
         if kind is row.kind and referrers == row.referrers:
             return False
-        self._rows[key] = BlobRow(row.info, kind, referrers)
+        self._rows[key] = row._replace(kind=kind, referrers=referrers)
         return True
 
 

@@ -68,6 +68,7 @@ class IngestTracker:
         self, store: Store, thresholds: Thresholds, reconcile_s: float, mono: Callable[[], int]
     ) -> None:
         self._store = store
+        self._source = store.name
         self._thresholds = thresholds
         quiet_ns = int(thresholds.quiet_after_s * SECOND_NS)
         self._silence_steps_ns = tuple(
@@ -320,7 +321,7 @@ class IngestTracker:
 
     def _begin(self, status: Status, now: Now, changes: Changes) -> None:
         silent_ns = self._jumps.believed_age_ns(status.updated_ns, now)
-        self._all[status.id] = tracked = TrackedIngest(status, now, silent_ns)
+        self._all[status.id] = tracked = TrackedIngest(status, now, silent_ns, self._source)
         self._active.add(status.id)
         changes.appeared.append(tracked)
         young = self._jumps.believed_age_ns(status.started_ns, now) < RECENT_NS

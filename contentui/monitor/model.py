@@ -11,11 +11,18 @@ from contentui.monitor.events import Counters
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from contentui.content.model import Descriptor, Holder, Info, IngestId, Liveness, Status, Usage
+    from contentui.content.model import Descriptor, Holder, Info, Liveness, Status, Usage
     from contentui.index.model import Referrer
     from contentui.monitor.events import Event
     from contentui.monitor.states import IngestState
     from contentui.oci.kinds import Kind
+
+
+RowKey = tuple[str, str]
+"""What a row is, wherever it is shown: the name of its store, and its id or digest in there.
+
+Cursor, marks and caches are kept by it, so that rows of several stores can share a table.
+"""
 
 
 class TransferPart(Protocol):
@@ -85,10 +92,12 @@ class IngestRow(NamedTuple):
     """What the pull that it belongs to says of it; None: it belongs to none that is known."""
     image: str = ""
     """What that pulls; hostile text."""
+    source: str = ""
+    """The name of its store; hostile text."""
 
     @property
-    def key(self) -> IngestId:
-        return self.status.id
+    def key(self) -> RowKey:
+        return self.source, self.status.id
 
 
 class BlobRow(NamedTuple):
@@ -99,17 +108,19 @@ class BlobRow(NamedTuple):
     """None: not looked at yet."""
     referrers: tuple[Referrer, ...] | None = None
     """What refers to it; None: unknown or not scanned yet, which never means 'nothing'."""
+    source: str = ""
+    """The name of its store; hostile text."""
 
     @property
-    def key(self) -> str:
-        return self.info.digest
+    def key(self) -> RowKey:
+        return self.source, self.info.digest
 
 
 class Group(NamedTuple):
     """A pull or push at one moment, with the ingests that belong to it."""
 
     transfer: Transfer
-    members: tuple[IngestId, ...]
+    members: tuple[RowKey, ...]
     """Ingests that are there; a part that waits or is done has none."""
     offset: int
     """Bytes that are there, of all parts."""
@@ -121,10 +132,13 @@ class Group(NamedTuple):
     """Seconds to the end at this rate; None when nothing moves."""
     ended: bool = False
     """Its process is gone, and not all of it came."""
+    source: str = ""
+    """The name of the store; hostile text."""
 
     @property
-    def key(self) -> str:
-        return f"{self.transfer.verb} {self.transfer.pid} {self.transfer.started_ns}"
+    def key(self) -> RowKey:
+        transfer = self.transfer
+        return self.source, f"{transfer.verb} {transfer.pid} {transfer.started_ns}"
 
 
 class Freshness(StrEnum):

@@ -79,7 +79,7 @@ class Monitor:
         self._reconciled_at: int | None = None
         smoothing_s = BURSTY_SMOOTHING_S if store.traits.buffered_writes else SMOOTHING_S
         self._total = RateMeter(mono(), smoothing_s)
-        self._transfers = TransferTracker(transfers, smoothing_s)
+        self._transfers = TransferTracker(transfers, smoothing_s, store.name)
         self._hint_queue = HintQueue()
         self._health = HealthTracker()
         self._completions = CompletionMatcher()

@@ -33,6 +33,7 @@ class TrackedIngest:
         status: the first look.
         now: its moment.
         silent_ns: how long it had been silent by then, as far as that can be believed.
+        source: the name of its store.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class TrackedIngest:
         "_seen_at",
         "_slow",
         "_slow_at",
+        "_source",
         "confirmed",
         "first_at",
         "held",
@@ -54,8 +56,9 @@ class TrackedIngest:
         "status",
     )
 
-    def __init__(self, status: Status, now: Now, silent_ns: int) -> None:
+    def __init__(self, status: Status, now: Now, silent_ns: int, source: str = "") -> None:
         self.status = status
+        self._source = source
         self.row: IngestRow | None = None
         self.meter = RateMeter(now.mono)
         self._bursts = BurstMeter()
@@ -178,7 +181,15 @@ class TrackedIngest:
             return None
         eta = eta_s(status.offset, status.total, rate) if rate else None
         self.row = IngestRow(
-            status, state, reason, self.held, self.holder, rate, eta, self.last_byte_ns
+            status,
+            state,
+            reason,
+            self.held,
+            self.holder,
+            rate,
+            eta,
+            self.last_byte_ns,
+            source=self._source,
         )
         return self.row
 

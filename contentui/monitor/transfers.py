@@ -11,8 +11,7 @@ from contentui.monitor.rates import RateMeter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from contentui.content.model import IngestId
-    from contentui.monitor.model import IngestRow, Transfer, TransferPart
+    from contentui.monitor.model import IngestRow, RowKey, Transfer, TransferPart
 
 ENDED = frozenset({"exists", "mounted", "done"})
 """Phases in which nothing more comes."""
@@ -30,12 +29,15 @@ Parts = dict[int, "IngestRow"]
 class TransferTracker:
     """Looks with each tick. Costs next to nothing while there are no transfers."""
 
-    def __init__(self, read: Callable[[], Sequence[Transfer]] | None, smoothing_s: float) -> None:
+    def __init__(
+        self, read: Callable[[], Sequence[Transfer]] | None, smoothing_s: float, source: str = ""
+    ) -> None:
         self._read = read
         self._smoothing_s = smoothing_s
+        self._source = source
         self._tracked: dict[tuple[int, int], _TrackedTransfer] = {}
         self._rows: tuple[tuple[IngestRow, ...], tuple[IngestRow, ...]] = ((), ())
-        self._members: dict[str, tuple[IngestRow, IngestRow]] = {}
+        self._members: dict[RowKey, tuple[IngestRow, IngestRow]] = {}
 
     @property
     def is_calm(self) -> bool:
@@ -56,7 +58,9 @@ class TransferTracker:
         for transfer in told:
             key = (transfer.pid, transfer.started_ns)
             if key not in self._tracked:
-                self._tracked[key] = _TrackedTransfer(transfer, RateMeter(mono, self._smoothing_s))
+                self._tracked[key] = _TrackedTransfer(
+                    transfer, RateMeter(mono, self._smoothing_s), self._source
+                )
             self._tracked[key].tell(transfer, mono)
         found = self._find(rows)
         groups = []
@@ -90,7 +94,7 @@ class TransferTracker:
     def _with_parts(
         self, rows: tuple[IngestRow, ...], found: Mapping[tuple[int, int], Parts]
     ) -> tuple[IngestRow, ...]:
-        members: dict[str, tuple[IngestRow, IngestRow]] = {}
+        members: dict[RowKey, tuple[IngestRow, IngestRow]] = {}
         for key, parts in found.items():
             tracked = self._tracked.get(key)
             for place, row in parts.items() if tracked is not None else ():
@@ -115,8 +119,8 @@ class TransferTracker:
 
 
 def _same(
-    some: Mapping[str, tuple[IngestRow, IngestRow]],
-    others: Mapping[str, tuple[IngestRow, IngestRow]],
+    some: Mapping[RowKey, tuple[IngestRow, IngestRow]],
+    others: Mapping[RowKey, tuple[IngestRow, IngestRow]],
 ) -> bool:
     return some.keys() == others.keys() and all(some[key][1] is others[key][1] for key in some)
 
@@ -129,7 +133,8 @@ def _sane(size: int) -> int:
 class _TrackedTransfer:
     """One transfer, its rate, and whether it is still told of."""
 
-    def __init__(self, transfer: Transfer, meter: RateMeter) -> None:
+    def __init__(self, transfer: Transfer, meter: RateMeter, source: str) -> None:
+        self._source = source
         self.transfer = transfer
         self._meter = meter
         self._offsets: dict[str, int] = {}
@@ -152,9 +157,11 @@ class _TrackedTransfer:
         offset = self._see(rows, mono)
         total = sum(_sane(part.descriptor.size) for part in parts)
         rate = 0.0 if self.has_ended or self._meter.rate < 1 else self._meter.rate
-        members: tuple[IngestId, ...] = tuple([row.key for row in rows.values()])
+        members = tuple([row.key for row in rows.values()])
         eta_s = (total - offset) / rate if rate and total > offset else None
-        return Group(self.transfer, members, offset, total, rate, eta_s, self.has_ended)
+        return Group(
+            self.transfer, members, offset, total, rate, eta_s, self.has_ended, self._source
+        )
 
     def _see(self, rows: Parts, mono: int) -> int:
         """Note how far each part is; returns the sum in bytes."""

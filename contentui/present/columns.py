@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from contentui.index.model import Referrer
-    from contentui.monitor.model import BlobRow, IngestRow
+    from contentui.monitor.model import BlobRow, IngestRow, RowKey
 
 NAMESPACE_MARK = "\n"
 """Precedes each namespace in the text that filters search. No visible name contains it."""
@@ -31,7 +31,7 @@ class Keyed(Protocol):
     """A row of a table: ``key`` says what it is, wherever it stands."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> RowKey: ...
 
 
 Cells = tuple[tuple[str, str], ...]
@@ -41,7 +41,7 @@ Cells = tuple[tuple[str, str], ...]
 class Heading(ABC):
     """A line above rows that belong together: the cursor goes there, but it is no item itself."""
 
-    key: str
+    key: RowKey
 
     @abstractmethod
     def cells(self, fitted: Sequence[tuple[Column[Any], int]], now_ns: int) -> Cells:
@@ -330,7 +330,7 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
 
 
 def _digest(row: BlobRow, _now_ns: int) -> str:
-    return row.key
+    return row.info.digest
 
 
 _WHOLE_DIGEST_FROM = 16
@@ -338,7 +338,7 @@ _WHOLE_DIGEST_FROM = 16
 
 
 def _digest_cell(row: BlobRow, width: int) -> str:
-    text = row.key
+    text: str = row.info.digest
     if width < _WHOLE_DIGEST_FROM:
         text = text.removeprefix("sha256:")
     return pad(elide_middle(text, width), width)
@@ -423,7 +423,7 @@ def _needs_style(row: BlobRow) -> str:
 def blob_search_text(row: BlobRow) -> str:
     """What a filter looks at in a blob: digest, kind, and the names of what needs it."""
     names = " ".join(visible(need.name, 400) for need in (row.referrers or ())[:20])
-    text = f"{row.key} {'' if row.kind is None else row.kind.value} {names}"
+    text = f"{row.info.digest} {'' if row.kind is None else row.kind.value} {names}"
     return text + _scope(row.info.namespaces)
 
 

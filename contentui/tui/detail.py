@@ -19,6 +19,8 @@ from contentui.tui.text_view import wrap
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from contentui.monitor.model import RowKey
+
 
 LABEL_CELLS = 10
 _GAP = 2
@@ -112,7 +114,7 @@ class DetailPane(ScrollView, can_focus=True):
 
     _fields: tuple[Field, ...] = ()
     _lines: tuple[tuple[Span, ...], ...] = ()
-    _subject: str = ""
+    _subject: RowKey | None = None
 
     def show_ingest(self, row: IngestRow, history: Sequence[float], now_ns: int) -> None:
         """Show an ingest; ``history``: its rate in bytes per second, oldest first."""
@@ -128,7 +130,7 @@ class DetailPane(ScrollView, can_focus=True):
 
     def show_nothing(self, text: str) -> None:
         """Show plain ``text`` where there is no row."""
-        self._show("", [Field("", visible(line), "label", True) for line in text.splitlines()])
+        self._show(None, [Field("", visible(line), "label", True) for line in text.splitlines()])
 
     @property
     def plain(self) -> str:
@@ -145,7 +147,7 @@ class DetailPane(ScrollView, can_focus=True):
         fields = [Field(*pair, "graph" if pair[0] == "history" else "base") for pair in pairs]
         self._show(row.key, _state(row) + fields)
 
-    def _show(self, subject: str, fields: list[Field]) -> None:
+    def _show(self, subject: RowKey | None, fields: list[Field]) -> None:
         self._fields = tuple(fields)
         if subject != self._subject:
             self._subject = subject

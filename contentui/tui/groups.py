@@ -13,7 +13,7 @@ from contentui.text import human_age, human_rate, human_size, visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from contentui.monitor.model import Group
+    from contentui.monitor.model import Group, RowKey
 
 _SIGN = "▾ "
 
@@ -23,7 +23,8 @@ class GroupHeading(Heading):
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self.key = f"group {group.key}"
+        source, name = group.key
+        self.key = source, f"group {name}"
         self.members = frozenset(group.members)
 
     @property
@@ -94,8 +95,8 @@ def arrange(
 
     Groups without rows come first: with ``test`` only those whose text it lets through.
     """
-    of: dict[str, GroupHeading] = {key: group for group in groups for key in group.members}
-    members: dict[str, list[Row]] = {}
+    of: dict[RowKey, GroupHeading] = {key: group for group in groups for key in group.members}
+    members: dict[RowKey, list[Row]] = {}
     for row in rows:
         if (group := of.get(row.key)) is not None:
             members.setdefault(group.key, []).append(row)

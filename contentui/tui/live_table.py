@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from textual import events
 
+    from contentui.monitor.model import RowKey
+
 GUTTER = 2
 """Cells at the left of each line: the mark, then the cursor."""
 MARK, CURSOR = "▌", "›"
@@ -121,7 +123,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     class CursorMoved(TableMessage):
         """The cursor is on another item, or on none."""
 
-        def __init__(self, table: LiveTable[Any], key: str | None) -> None:
+        def __init__(self, table: LiveTable[Any], key: RowKey | None) -> None:
             super().__init__(table)
             self.key = key
 
@@ -129,7 +131,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         """The set of marks changed."""
 
         def __init__(
-            self, table: LiveTable[Any], marks: frozenset[str], vanished: frozenset[str]
+            self, table: LiveTable[Any], marks: frozenset[RowKey], vanished: frozenset[RowKey]
         ) -> None:
             super().__init__(table)
             self.marks = marks
@@ -147,7 +149,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     class Chosen(TableMessage):
         """Enter, or a double click, on an item."""
 
-        def __init__(self, table: LiveTable[Any], key: str) -> None:
+        def __init__(self, table: LiveTable[Any], key: RowKey) -> None:
             super().__init__(table)
             self.key = key
 
@@ -166,10 +168,10 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._now_ns = 0
         self._top = 0
         self._cursor = 0
-        self._cursor_key: str | None = None
+        self._cursor_key: RowKey | None = None
         self._visited = False  # the focus or a hand was here
-        self._marks: set[str] = set()  # replaced, never changed
-        self._marked: tuple[Sequence[object], set[str], Sequence[Row]] = ((), self._marks, ())
+        self._marks: set[RowKey] = set()  # replaced, never changed
+        self._marked: tuple[Sequence[object], set[RowKey], Sequence[Row]] = ((), self._marks, ())
         self._sort: tuple[str, bool] | None = None
         self._empty_text = empty_text
         self._fitted: tuple[int, list[tuple[Column[Row], int]]] = (-1, [])
@@ -186,7 +188,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self,
         rows: Sequence[Row | Heading],
         now_ns: int,
-        exists: Callable[[str], bool] | None = None,
+        exists: Callable[[RowKey], bool] | None = None,
     ) -> None:
         """Show these rows in this order; cheap when it is the same sequence object again.
 
@@ -249,7 +251,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         """All rows, in their order, and the headings between them."""
         return self._rows
 
-    def visible_keys(self) -> list[str]:
+    def visible_keys(self) -> list[RowKey]:
         """The keys of the rows that are on the screen."""
         shown = self._rows[self._top : self._top + self._body_height]
         return [row.key for row in shown if not isinstance(row, Heading)]
@@ -257,12 +259,12 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     # -- cursor and marks --------------------------------------------------------------------
 
     @property
-    def cursor_key(self) -> str | None:
+    def cursor_key(self) -> RowKey | None:
         """The key of the item under the cursor; None when there are no rows."""
         return self._cursor_key
 
     @cursor_key.setter
-    def cursor_key(self, key: str | None) -> None:
+    def cursor_key(self, key: RowKey | None) -> None:
         place = self._find(key)
         if place is not None:
             self._move_to(place)
@@ -280,12 +282,12 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         return row if isinstance(row, Heading) else None
 
     @property
-    def marks(self) -> set[str]:
+    def marks(self) -> set[RowKey]:
         """The keys of the marked items; a copy."""
         return set(self._marks)
 
     @marks.setter
-    def marks(self, keys: set[str]) -> None:
+    def marks(self, keys: set[RowKey]) -> None:
         self._set_marks(set(keys))
 
     @property
@@ -309,7 +311,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         """Somebody uses the table: from now on its cursor stays on its item."""
         self._visited |= bool(self._rows)
 
-    def toggle_mark(self, key: str | None = None) -> None:
+    def toggle_mark(self, key: RowKey | None = None) -> None:
         """Mark or unmark an item: the one under the cursor, which then goes down one."""
         target = self._cursor_key if key is None else key
         if target is None:
@@ -336,14 +338,14 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         """Unmark all."""
         self._set_marks(set())
 
-    def _set_marks(self, marks: set[str], vanished: frozenset[str] = frozenset()) -> None:
+    def _set_marks(self, marks: set[RowKey], vanished: frozenset[RowKey] = frozenset()) -> None:
         if marks == self._marks:
             return
         self._marks = marks
         self.post_message(self.MarksChanged(self, frozenset(marks), vanished))
         self.touch(self._now_ns)
 
-    def _drop_marks(self, exists: Callable[[str], bool] | None) -> None:
+    def _drop_marks(self, exists: Callable[[RowKey], bool] | None) -> None:
         if not self._marks:
             return
         if exists is None:
@@ -365,7 +367,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._top = self._top_near(self._cursor - line if self._top else 0)
         self._cursor_is_on(rows[self._cursor].key if rows else None)
 
-    def _place_of(self, key: str, old: Sequence[Row | Heading]) -> int:
+    def _place_of(self, key: RowKey, old: Sequence[Row | Heading]) -> int:
         """Where an item is now, or its nearest neighbour of before, the one below first."""
         found = self._find(key)
         if found is not None:
@@ -380,19 +382,19 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         place = next((places[near] for near in neighbours if near in places), self._cursor)
         return min(place, len(self._rows) - 1)
 
-    def _find(self, key: str | None) -> int | None:
+    def _find(self, key: RowKey | None) -> int | None:
         """The place of an item, looked for near the cursor first: few rows move far."""
         found = self._find_near(key)
         if found is not None:
             return found
         return next((place for place, row in enumerate(self._rows) if row.key == key), None)
 
-    def _find_near(self, key: str | None) -> int | None:
+    def _find_near(self, key: RowKey | None) -> int | None:
         start = max(0, self._cursor - _NEAR)
         near = enumerate(self._rows[start : self._cursor + _NEAR], start)
         return next((place for place, row in near if row.key == key), None)
 
-    def _cursor_is_on(self, key: str | None) -> None:
+    def _cursor_is_on(self, key: RowKey | None) -> None:
         if key != self._cursor_key:
             self._cursor_key = key
             self.post_message(self.CursorMoved(self, key))

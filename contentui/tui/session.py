@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from contentui.content.errors import ContentError, Unavailable
 from contentui.content.helpers import probe_ingest, verify
+from contentui.content.model import IngestId
 from contentui.tui.probing import ProbeResult
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from contentui.actions.journal import Journal
     from contentui.actions.model import Concern, Outcome, Plan, Verb
     from contentui.content.digest import Digest
-    from contentui.content.model import Info, IngestId, Status
+    from contentui.content.model import Info, Status
     from contentui.content.store import Store
     from contentui.index.content_index import ContentIndex
     from contentui.monitor.feed import Feed
-    from contentui.monitor.model import StoreView
+    from contentui.monitor.model import RowKey, StoreView
     from contentui.monitor.monitor import Monitor
     from contentui.stores.source import Source
 
@@ -98,14 +99,16 @@ class Session:
         if self._feed is not None:
             self._feed.interval_s = interval_s
 
-    def focus(self, ids: Iterable[IngestId]) -> None:
+    def focus(self, keys: Iterable[RowKey]) -> None:
         """These ingests are on the screen: look at them first."""
         if self._monitor is not None:
-            self._monitor.focus(ids)
+            self._monitor.focus(name for _, name in keys)
 
-    def history(self, ingest: IngestId) -> tuple[float, ...]:
+    def history(self, ingest: RowKey) -> tuple[float, ...]:
         """One ingest's rate in bytes per second, once a second, oldest first."""
-        return tuple(self._monitor.history(ingest)) if self._monitor is not None else ()
+        if self._monitor is None:
+            return ()
+        return tuple(self._monitor.history(IngestId(ingest[1])))
 
     def plan(
         self, verb: Verb, targets: Sequence[Status] | Sequence[Info], moving: Collection[IngestId]

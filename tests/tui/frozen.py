@@ -22,7 +22,7 @@ from contentui.content.model import (
     ingest_id,
 )
 from contentui.index.model import Referrer
-from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, StoreView
+from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, RowKey, StoreView
 from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.stores.source import of_store
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 NOW = 1_795_000_000_000_000_000
 SECOND = 1_000_000_000
 MB = 1_000_000
+
+
+SOURCE = "/var/lib/store"
+SOCKET = "unix:///run/containerd/containerd.sock"
 
 
 def digest(text: str) -> Digest:
@@ -70,13 +74,15 @@ def ingest(
     eta = (total - offset) / rate if rate and total else None
     return IngestRow(
         status, state, reason or f"{state.value.capitalize()}: wait.", held, holder, rate, eta,
-        NOW - int(silent * SECOND),
+        NOW - int(silent * SECOND), source=SOURCE,
     )  # fmt: skip
 
 
 def blob(name: str, size: int, kind: Kind, age: float, *needs: str) -> BlobRow:
     info = Info(digest(name), size, NOW - int(age * SECOND), NOW - int(age * SECOND), {})
-    return BlobRow(info, kind, tuple(Referrer("manifest", need, digest(need)) for need in needs))
+    return BlobRow(
+        info, kind, tuple(Referrer("manifest", need, digest(need)) for need in needs), SOURCE
+    )
 
 
 def layer(name: str) -> str:
@@ -149,10 +155,8 @@ BLOBS = (
     blob("d1", 10_200, Kind.INDEX, 8),
     blob("e1", 52_400_000, Kind.LAYER_ZSTD, 200_000, "ghcr.io/acme/trainer:cu128"),
     blob("f1", 1_100 * MB, Kind.LAYER_GZIP, 210_000, "ghcr.io/acme/trainer:cu128"),
-    BlobRow(Info(digest("g1"), 3_400_000, NOW - 800_000 * SECOND, 0, None), None, None),
+    BlobRow(Info(digest("g1"), 3_400_000, NOW - 800_000 * SECOND, 0, None), None, None, SOURCE),
 )
-
-SOCKET = "unix:///run/containerd/containerd.sock"
 
 
 def of_daemon(row: IngestRow, namespace: str) -> IngestRow:
@@ -161,7 +165,7 @@ def of_daemon(row: IngestRow, namespace: str) -> IngestRow:
         namespace=namespace, id=ingest_id(backend_ref(namespace, row.status.ref))
     )
     holder = Holder(812, 0, "containerd (one of its clients)", 0) if row.holder else None
-    return row._replace(status=status, holder=holder)
+    return row._replace(status=status, holder=holder, source=SOCKET)
 
 
 DAEMON_INGESTS = tuple(
@@ -182,7 +186,7 @@ DAEMON_INGESTS = tuple(
     )
 )
 DAEMON_BLOBS = tuple(
-    row._replace(info=row.info._replace(namespaces=namespaces))
+    row._replace(info=row.info._replace(namespaces=namespaces), source=SOCKET)
     for row, namespaces in zip(
         BLOBS,
         (
@@ -204,7 +208,7 @@ def store_view(
     seq: int = 1,
     health: Health | None = None,
     read_only_reason: str = "",
-    source: str = "/var/lib/store",
+    source: str = SOURCE,
     taken_ns: int = NOW,
 ) -> StoreView:
     ingests, blobs = tuple(ingests), tuple(blobs)
@@ -224,7 +228,7 @@ class FrozenSession(Session):
     def __init__(
         self,
         *views: StoreView,
-        source: str | None = "/var/lib/store",
+        source: str | None = SOURCE,
         rows: Sequence[IngestRow] = INGESTS,
         failures: Sequence[ContentError] = (),
         probes: Mapping[IngestId, Probe | ContentError] | None = None,
@@ -237,10 +241,10 @@ class FrozenSession(Session):
         self.woken = 0
         self._pictures = [*(views or (store_view(),))]
         self._pushed: asyncio.Queue[StoreView] = asyncio.Queue()
-        self._rows = {row.key: row for row in rows}
+        self._rows = {row.status.id: row for row in rows}
         self._failures = [*failures]
         self.opened = 0
-        self.focused: list[IngestId] = []
+        self.focused: list[RowKey] = []
         self.intervals: list[float] = []
         self.ran: list[tuple[Plan, Collection[Concern]]] = []
 
@@ -258,10 +262,10 @@ class FrozenSession(Session):
     def pace(self, interval_s: float) -> None:
         self.intervals.append(interval_s)
 
-    def focus(self, ids: Iterable[IngestId]) -> None:
-        self.focused = list(ids)
+    def focus(self, keys: Iterable[RowKey]) -> None:
+        self.focused = list(keys)
 
-    def history(self, ingest: IngestId) -> tuple[float, ...]:
+    def history(self, ingest: RowKey) -> tuple[float, ...]:
         return HISTORY[:60]
 
     def wake(self) -> None:

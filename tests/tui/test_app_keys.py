@@ -92,7 +92,7 @@ async def test_aborting_what_moves_takes_the_word():
         await ui.press("t", "enter")
         await ui.until(lambda: session.ran)
         ((done, allow),) = session.ran
-        assert [step.target.id for step in done.steps] == [INGESTS[2].key]
+        assert [step.target.id for step in done.steps] == [INGESTS[2].status.id]
         assert allow == done.concerns
 
 
@@ -157,7 +157,7 @@ async def test_marks_that_a_filter_hides_are_not_acted_on():
         await ui.until(lambda: "a Abort 1 marked" in ui.keys)
         await ui.press("a")
         plan = await ui.screen(PlanScreen)
-        assert [step.target.id for step in plan.plan.steps] == [INGESTS[4].key]
+        assert [step.target.id for step in plan.plan.steps] == [INGESTS[4].status.id]
 
 
 async def test_only_hidden_marks_leave_no_key_that_destroys():
@@ -287,7 +287,7 @@ async def test_enter_shows_every_field_whole():
         await ui.press("enter")
         text = (await ui.screen(DetailScreen)).query_one(TextView).plain
         assert INGESTS[2].status.ref in text
-        assert f"ingest/{INGESTS[2].key}/" in text
+        assert f"ingest/{INGESTS[2].status.id}/" in text
 
 
 async def test_an_empty_journal_says_so():
@@ -333,7 +333,7 @@ async def test_what_is_on_the_screen_is_looked_at_first():
         await ui.shown()
         await ui.until(lambda: session.focused)
         assert set(session.focused) == {row.key for row in INGESTS}
-        assert all(isinstance(each, IngestId) for each in session.focused)
+        assert all(isinstance(each, IngestId) for _, each in session.focused)
 
 
 async def test_a_store_that_cannot_be_opened_is_told_and_tried_again(monkeypatch):

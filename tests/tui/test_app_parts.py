@@ -85,7 +85,7 @@ def test_the_command_is_the_plan_and_quotes_what_it_must():
     command = command_line(plan)
     assert command.startswith("contentui --store '/srv/my store' abort --force ")
     assert "'upload-5f0c (registry push)'" in command
-    assert f"id:{INGESTS[7].key}" in command
+    assert f"id:{INGESTS[7].status.id}" in command
     assert "\x1b" not in command
 
 

@@ -49,7 +49,7 @@ async def test_an_ingest_appears_moves_and_becomes_a_blob(where, store):
             writer.write(b"67890")
             digest = writer.commit().digest
         await ui.until(lambda: not ui.dashboard.ingests.shown)
-        await ui.until(lambda: str(digest) in {row.key for row in ui.dashboard.blobs.shown})
+        await ui.until(lambda: str(digest) in {row.info.digest for row in ui.dashboard.blobs.shown})
 
 
 async def test_an_abandoned_ingest_is_aborted_and_the_journal_knows(where, store):
@@ -148,7 +148,9 @@ async def test_a_missing_store_is_found_when_it_comes(where, monkeypatch):
         await ui.until(lambda: "no content store" in ui.text())
         LocalStore(where, create=True).put(b"now")
         await ui.shown()
-        await ui.until(lambda: Digest.of(b"now") in {r.key for r in ui.dashboard.blobs.shown})
+        await ui.until(
+            lambda: Digest.of(b"now") in {r.info.digest for r in ui.dashboard.blobs.shown}
+        )
 
 
 async def test_read_only_shows_and_refuses(where, store):

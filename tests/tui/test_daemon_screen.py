@@ -105,7 +105,7 @@ async def test_namespaces_sort_filter_and_have_their_detail():
 
 
 async def test_v_asks_for_the_lock_once_and_tells_what_to_do():
-    frozen = session(probes={ABANDONED.key: FREE})
+    frozen = session(probes={ABANDONED.status.id: FREE})
     async with running(frozen) as ui:
         await ui.shown()
         assert frozen.probed == []  # looking is never asking
@@ -122,7 +122,7 @@ async def test_v_asks_for_the_lock_once_and_tells_what_to_do():
 
 
 async def test_what_the_daemon_refuses_to_tell_is_told():
-    frozen = session(probes={ABANDONED.key: Locked("somebody\x1b[31m has it", advice="wait")})
+    frozen = session(probes={ABANDONED.status.id: Locked("somebody\x1b[31m has it", advice="wait")})
     async with running(frozen) as ui:
         await ui.shown()
         ui.dashboard.ingests.table.cursor_key = ABANDONED.key
@@ -133,7 +133,7 @@ async def test_what_the_daemon_refuses_to_tell_is_told():
 
 
 async def test_a_large_ingest_is_read_only_after_a_yes():
-    frozen = session(probes={STALLED.key: HELD})
+    frozen = session(probes={STALLED.status.id: HELD})
     async with running(frozen, size=(80, 24)) as ui:
         await ui.shown()
         ui.dashboard.ingests.table.cursor_key = STALLED.key
@@ -152,7 +152,7 @@ async def test_a_large_ingest_is_read_only_after_a_yes():
 
 
 async def test_where_nobody_waits_a_large_one_is_just_read():
-    frozen = FrozenSession(probes={INGESTS[5].key: Probe(INGESTS[5].status, Liveness.FREE)})
+    frozen = FrozenSession(probes={INGESTS[5].status.id: Probe(INGESTS[5].status, Liveness.FREE)})
     async with running(frozen) as ui:
         await ui.shown()
         ui.dashboard.ingests.table.cursor_key = INGESTS[5].key
@@ -162,7 +162,7 @@ async def test_where_nobody_waits_a_large_one_is_just_read():
 
 
 async def test_an_answer_that_comes_late_does_not_cover_what_was_opened_meanwhile():
-    frozen = session(probes={ABANDONED.key: FREE})
+    frozen = session(probes={ABANDONED.status.id: FREE})
     async with running(frozen) as ui:
         await ui.shown()
         await ui.press("question_mark")
@@ -176,7 +176,10 @@ async def test_several_are_asked_one_after_the_other_and_listed():
     poisoned = DAEMON_INGESTS[0].status._replace(refused=BAD)
     rows = [DAEMON_INGESTS[place] for place in (0, 1, 6)]
     frozen = session(
-        probes={rows[0].key: Probe(poisoned, Liveness.FREE, None, BAD), ABANDONED.key: FREE}
+        probes={
+            rows[0].status.id: Probe(poisoned, Liveness.FREE, None, BAD),
+            ABANDONED.status.id: FREE,
+        }
     )
     async with running(frozen) as ui:
         await ui.shown()
@@ -190,7 +193,7 @@ async def test_several_are_asked_one_after_the_other_and_listed():
         title = sheet.query_one(".overlay").border_title
         assert "3 probed" in title
         assert "1 poisoned" in title
-        assert {each.id for each in frozen.probed} == {row.key for row in rows}
+        assert {each.id for each in frozen.probed} == {row.status.id for row in rows}
 
 
 async def test_too_many_are_not_asked_at_all():

@@ -46,7 +46,7 @@ def test_plan_on_a_daemon(snap_compare, size):
 
 
 def test_an_ingest_was_asked_for(snap_compare):
-    app = ContentUI(session(probes={ABANDONED.key: FREE}))
+    app = ContentUI(session(probes={ABANDONED.status.id: FREE}))
     assert snap_compare(app, terminal_size=(80, 24), run_before=on(ABANDONED, "v", ProbesScreen))
 
 
@@ -59,8 +59,8 @@ def test_several_were_asked_for(snap_compare, monkeypatch):
     monkeypatch.setattr("time.time_ns", lambda: NOW)
     poisoned = DAEMON_INGESTS[0].status._replace(refused=BAD)
     probes = {
-        DAEMON_INGESTS[0].key: Probe(poisoned, Liveness.FREE, None, BAD),
-        ABANDONED.key: FREE,
+        DAEMON_INGESTS[0].status.id: Probe(poisoned, Liveness.FREE, None, BAD),
+        ABANDONED.status.id: FREE,
     }
     marked = {DAEMON_INGESTS[place].key for place in (0, 1, 6)}
 

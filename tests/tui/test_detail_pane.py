@@ -23,7 +23,7 @@ def test_an_ingest_is_told_whole():
     assert told["offset"] == "1,900,412,928 of 3,912,044,032 bytes (48.6%)"
     assert told["updated"].startswith("38m ago, 20")
     assert told["holder"].startswith("pid 2231 (/usr/bin/evil\\x1b[2J --x), since 1m")
-    assert told["on disk"] == f"ingest/{STALLED.key}/"
+    assert told["on disk"] == f"ingest/{STALLED.status.id}/"
     assert told["history"] == "▄█"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from frozen import INGESTS, NOW, FrozenSession, digest, layer, store_view
+from frozen import INGESTS, NOW, SOURCE, FrozenSession, digest, layer, store_view
 from pulls import OTHER, PULL, RESOLVING, RETRY, part, picture, silent
 from running import running
 from test_snapshots import NAMES, SIZES, _one_place, pressing, settled  # noqa: F401 - a fixture
@@ -53,7 +53,7 @@ def test_the_sum_counts_what_has_no_ingest():
     group = picture(PULL).groups[0]
     assert group.total == 7_000 + 30_000_000 + 34_300_000 + 50_300_000 + 12_000_000
     assert group.offset == 7_000 + 30_000_000 + 31_200_000 + 27_700_000
-    assert set(group.members) == {ingest_id(layer("a")), ingest_id(layer("b"))}
+    assert set(group.members) == {(SOURCE, ingest_id(layer("a"))), (SOURCE, ingest_id(layer("b")))}
     assert group.rate == pytest.approx(9_000_000)
     assert group.eta_s == pytest.approx((group.total - group.offset) / group.rate)
 
@@ -74,13 +74,13 @@ def test_words_of_parts_and_of_the_whole():
 def test_an_ingest_belongs_to_the_one_that_moves_it():
     shown = picture(OTHER, PULL)
     by_image = {group.transfer.image: group for group in shown.groups}
-    assert ingest_id(layer("a")) in by_image[PULL.image].members
+    assert (SOURCE, ingest_id(layer("a"))) in by_image[PULL.image].members
     assert by_image[OTHER.image].members == ()
 
 
 def test_an_ingest_is_found_by_the_digest_it_expects():
     row = INGESTS[0]._replace(status=INGESTS[0].status._replace(ref="x", id=ingest_id("x")))
-    assert picture(PULL, rows=(row, INGESTS[1])).groups[0].members[0] == ingest_id("x")
+    assert picture(PULL, rows=(row, INGESTS[1])).groups[0].members[0] == (SOURCE, ingest_id("x"))
 
 
 def test_hostile_words_are_harmless():
@@ -174,16 +174,16 @@ async def test_cursor_marks_filter_and_sort_stay_with_their_items():
     async with running(session) as ui:
         await ui.shown()
         table = ui.dashboard.ingests.table
-        table.cursor_key = ingest_id(layer("b"))
+        table.cursor_key = (SOURCE, ingest_id(layer("b")))
         await ui.press("space")
-        table.cursor_key = ingest_id(layer("b"))
+        table.cursor_key = (SOURCE, ingest_id(layer("b")))
         session.push(store_view(silent(INGESTS), seq=2))
         await ui.until(lambda: not any(isinstance(row, Heading) for row in table.rows))
-        assert table.cursor_key == ingest_id(layer("b"))
-        assert table.marks == {ingest_id(layer("b"))}
+        assert table.cursor_key == (SOURCE, ingest_id(layer("b")))
+        assert table.marks == {(SOURCE, ingest_id(layer("b")))}
         session.push(picture(PULL))
         await ui.until(lambda: any(isinstance(row, Heading) for row in table.rows))
-        assert table.cursor_key == ingest_id(layer("b"))
+        assert table.cursor_key == (SOURCE, ingest_id(layer("b")))
         await ui.press("slash", *"billing")
         await ui.until(lambda: len(table.rows) == 3)
         assert isinstance(table.rows[0], Heading)

@@ -59,7 +59,9 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
                 await ui.until(lambda: not table.rows)
                 assert not ui.dashboard.store_view.groups
                 for digest in IMAGE.blobs:
-                    await ui.until(lambda d=digest: d in {b.key for b in ui.dashboard.blobs.shown})
+                    await ui.until(
+                        lambda d=digest: d in {b.info.digest for b in ui.dashboard.blobs.shown}
+                    )
             finally:
                 if child.returncode is None:
                     child.kill()

@@ -80,7 +80,7 @@ async def test_one_store_one_answer(store):
 
         def on_screen():
             rows = ui.dashboard.ingests.shown
-            return {named(row.status.ref, row.key): str(row.state) for row in rows}
+            return {named(row.status.ref, row.status.id): str(row.state) for row in rows}
 
         def agrees():
             fresh.write(b"6")

@@ -152,7 +152,7 @@ def test_a_narrower_filter_reads_no_row_twice():
         state.query = parse(typed)
         shown = state.order(rows, 1)
         assert shown
-        assert all(row.key.startswith(typed) for row in shown)
+        assert all(row.info.digest.startswith(typed) for row in shown)
     state.order((*rows, blob("new")), 2)
     assert len(read) == 2001
 

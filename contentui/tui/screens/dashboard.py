@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from contentui.actions.model import Result, Verb
-from contentui.content.model import IngestId, Status
+from contentui.content.model import Info, Status
 from contentui.monitor.model import BlobRow, Group, IngestRow, StoreView
 from contentui.present.columns import (
     BLOB_COLUMNS,
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from contentui.actions.model import Outcome
+    from contentui.content.model import Image
+    from contentui.monitor.model import RowKey
     from contentui.tui.app import ContentUI, PaletteEntry
 
 
@@ -85,7 +87,7 @@ class Dashboard(Screen[None]):
         self._frozen_ns = 0
         self._state: tuple[object, ...] = ()
         self._failure: StoreFailed | None = None
-        self._focus_told: tuple[str, ...] = ()
+        self._focus_told: tuple[RowKey, ...] = ()
         self._groups: tuple[tuple[Group, ...], tuple[GroupHeading, ...]] = ((), ())
         self._progress = ""
         self._unwatched = 0
@@ -182,11 +184,18 @@ class Dashboard(Screen[None]):
 
     def show_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Toasts for what a plan did; items that are gone lose their marks."""
-        gone = {_key(o.step.target) for o in outcomes if o.result is Result.DONE}
+        gone = {self._key(o.step.target) for o in outcomes if o.result is Result.DONE}
         for pane in (self.ingests, self.blobs):
             pane.table.marks = pane.table.marks - gone
         for text, severity in words.outcome(outcomes):
             self._app.toast(text, severity)
+
+    def _key(self, target: Status | Info | Image) -> RowKey:
+        """The key of the row that a plan's step was made of."""
+        source = self.store_view.source if self.store_view is not None else ""
+        if isinstance(target, Status):
+            return source, target.id
+        return source, target.digest if isinstance(target, Info) else target.name
 
     def progress(self, text: str) -> None:
         """What is under way, on the notice line; nothing when it has ended."""
@@ -246,9 +255,9 @@ class Dashboard(Screen[None]):
         keys = tuple(self.ingests.table.visible_keys())
         if keys != self._focus_told:
             self._focus_told = keys
-            self._app.session.focus([IngestId(key) for key in keys])
+            self._app.session.focus(keys)
 
-    def history(self, ingest: IngestId) -> tuple[float, ...]:
+    def history(self, ingest: RowKey) -> tuple[float, ...]:
         """An ingest's rate in bytes per second, oldest first."""
         return self._app.session.history(ingest)
 
@@ -409,7 +418,7 @@ class Dashboard(Screen[None]):
         if not (rows := self._targets()):
             return
         targets = [row.info if isinstance(row, BlobRow) else row.status for row in rows]
-        moving = {row.key for row in rows if isinstance(row, IngestRow) and row.rate > 0}
+        moving = {row.status.id for row in rows if isinstance(row, IngestRow) and row.rate > 0}
         self._app.operations.plan(Verb(verb), targets, moving)
 
     def _targets(self) -> Sequence[Any]:
@@ -557,10 +566,6 @@ def _looks_same(before: StoreView | None, now: StoreView) -> bool:
         and before.ingests == now.ingests
         and before.groups == now.groups
     )
-
-
-def _key(target: Any) -> str:
-    return target.id if isinstance(target, Status) else str(target.digest)
 
 
 def _clear_label(pane: Pane[Any]) -> str:

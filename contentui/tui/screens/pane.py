@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from contentui.monitor.model import RowKey
     from contentui.present.columns import Heading
     from contentui.tui.groups import GroupHeading
     from contentui.tui.view_state import Task
@@ -53,7 +54,7 @@ class Pane(Vertical, Generic[Row]):
         self.empty_text = ""
         self._all: Sequence[Row] = ()
         self._shown: Sequence[Row] = ()
-        self._keys: tuple[Sequence[Row], frozenset[str]] = ((), frozenset())
+        self._keys: tuple[Sequence[Row], frozenset[RowKey]] = ((), frozenset())
         self._title_shown = ""
         self._ordering: tuple[Task[Row], float] | None = None
         self._groups: Sequence[GroupHeading] = ()
@@ -125,7 +126,7 @@ class Pane(Vertical, Generic[Row]):
             self._arranged = self._shown, self._groups, made
         return self._arranged[2]
 
-    def _exists(self, key: str) -> bool:
+    def _exists(self, key: RowKey) -> bool:
         if self._keys[0] is not self._all:
             self._keys = (self._all, frozenset(row.key for row in self._all))
         return key in self._keys[1]

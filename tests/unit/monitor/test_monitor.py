@@ -39,7 +39,7 @@ def test_a_moving_one_has_rate_eta_and_holder(bench: Bench) -> None:
         assert row.last_byte_ns == bench.clock.wall
         assert view.rate == pytest.approx(400_000, rel=0.1)
         assert view.counts == {IngestState.MOVING: 1}
-        history = bench.monitor.history(row.key)
+        history = bench.monitor.history(row.status.id)
         assert history[1:] == pytest.approx([400_000] * (len(history) - 1), rel=0.1)
         assert len(history) >= 4
 
