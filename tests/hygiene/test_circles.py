@@ -14,7 +14,12 @@ MODULES = {
     for path in (ROOT / "contentui").rglob("*.py")
 }
 TYPES_ONLY = [
-    {"contentui.tui.app", "contentui.tui.screens.dashboard", "contentui.tui.screens.overlay"},
+    {
+        "contentui.tui.app",
+        "contentui.tui.operations",
+        "contentui.tui.screens.dashboard",
+        "contentui.tui.screens.overlay",
+    },
     {"contentui.stores.local.copier", "contentui.stores.local.data"},
 ]
 """Circles that only annotations close: an object and the part that it makes and passes itself."""
