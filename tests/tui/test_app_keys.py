@@ -85,7 +85,7 @@ async def test_aborting_what_moves_takes_the_word():
         assert plan.query_one("#plan-confirm", Button).disabled
         text = ui.text()
         assert "held by a live writer" in text
-        assert "moving right now" in text
+        assert "receiving bytes now" in text
         assert "pid 2231" in text
         await ui.press(*"abor", "enter")
         assert ui.app.screen is plan

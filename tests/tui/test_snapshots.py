@@ -39,9 +39,12 @@ def pressing(*keys):
         await settled(pilot)
         for key in keys:
             await pilot.press(key)
-            asked = [w for w in pilot.app.workers if w.group in ("plan", "journal")]
-            if asked:  # none would mean all, and the feed never ends
-                await pilot.app.workers.wait_for_complete(asked)
+            # A plan's worker goes on until its screen is closed.
+            while isinstance(pilot.app.screen, Dashboard) and any(
+                worker.is_running and worker.group in ("plan", "journal")
+                for worker in pilot.app.workers
+            ):
+                await pilot.pause(0.01)
             await pilot.pause()
         await settled(pilot)
 
