@@ -1,7 +1,7 @@
 """How the C library keeps freed memory, for work that moves bytes in large pieces.
 
-By default it gives a freed mebibyte back to the kernel and takes it again for the next one, page by
-page: for streams of 1 MiB messages that is half of all the time that the system spends.
+By default it returns a freed mebibyte to the kernel and allocates it again for the next one, page
+by page: for streams of 1 MiB messages that is half of all the time that the system spends.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ class Exit(IntEnum):
     DONE = 0
     """Everything that was asked for is so; what was so already counts."""
     FAILED = 1
-    """Also Unavailable and PermissionDenied: nothing can be said about what was asked for."""
+    """Also Unavailable and PermissionDenied: the store could not be read."""
     USAGE = 2
     FINDINGS = 3
-    """Stored bytes are not what their name says (``verify``, ``get``), an ingest is poisoned, or
+    """Stored bytes do not match their digest (``verify``, ``get``), an ingest is poisoned, or
     ``fsck`` found something, or left something after a repair."""
     LOCKED = 4
     """A live writer holds the ref."""
@@ -31,10 +31,10 @@ exit codes:
   0  done, or it was so already
   1  failed; also: the store can't be reached, or may not be opened
   2  usage: the request makes no sense
-  3  findings: stored bytes are not what their name says, or fsck found something
+  3  findings: stored bytes do not match their digest, or fsck found something
   4  locked: a live writer holds the ref
   5  not found: no such blob, ingest or store
-  128+N  ended by signal N (130: Ctrl-C, 141: nobody reads the output)
+  128+N  ended by signal N (130: Ctrl-C, 141: the reader of the output has gone)
 """
 
 

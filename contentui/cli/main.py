@@ -1,4 +1,4 @@
-"""The program: find the command, run it, and say in one line what went wrong."""
+"""The program: find the command, run it, and report an error in one line."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _run(words: tuple[str, ...], out: Output) -> int:
 
 
 def report(error: ContentError | OSError) -> Exit:
-    """Say what happened and what to do; returns the exit code that it means."""
+    """Print what happened and what to do; returns the exit code."""
     if isinstance(error, ContentError):
         print_error(error.message, error.advice)
     else:

@@ -1,4 +1,4 @@
-"""Ingests by the names on the command line; what isn't there is told and the rest goes on."""
+"""Ingests by the names on the command line; one that doesn't exist is reported and skipped."""
 
 from __future__ import annotations
 

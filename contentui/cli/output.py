@@ -1,4 +1,4 @@
-"""Standard output in big pieces, and standard error in single sentences."""
+"""Standard output in large chunks; errors and notes on standard error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Output:
         return sys.stdout.buffer
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write bytes. Raises OutputError; BrokenPipeError when nobody reads them."""
+        """Write bytes. Raises OutputError; BrokenPipeError when the reader has gone."""
         try:
             stream, rest = self.stream, memoryview(data)
             while rest:  # an unbuffered stream (python -u) may take less than all of it
@@ -70,7 +70,7 @@ class Output:
             self.write("\n".join(some).encode("utf-8", "surrogateescape"))
 
     def line(self, line: str) -> None:
-        """Write one line at once, for whoever follows it live."""
+        """Write one line and flush it, for programs that read it live."""
         self.lines((line,))
         self.flush()
 
@@ -86,30 +86,36 @@ class Output:
             raise OutputError(error.strerror or str(error)) from error
 
     def abandon(self) -> None:
-        """Send what is still buffered nowhere, so that the interpreter's own end stays silent."""
+        """Discard what is still buffered, so that the interpreter reports no error at exit."""
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, 1)
         os.close(sink)
 
 
 def print_error(message: str, advice: str = "") -> None:
-    """One sentence on standard error, with the program's name, and what to do about it below."""
+    """Print an error and, on the next line, what to do about it, on standard error."""
     text = f"contentui: {visible(message)}\n"
     if advice:
         text += f"  {visible(advice)}\n"
-    _to_stderr(text)
+    write_stderr(text)
 
 
 def print_note(message: str) -> None:
-    """A line on standard error that is no complaint."""
-    _to_stderr(visible(message) + "\n")
+    """Print a line on standard error that is not an error."""
+    write_stderr(visible(message) + "\n")
 
 
-def _to_stderr(text: str) -> None:
+def write_stderr(text: str) -> None:
+    """Write to standard error; a closed one must not end the work that it reports."""
     if sys.stderr is None:
         return
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
     except (OSError, ValueError):
-        pass  # nobody can be told that nobody can be told
+        pass
+
+
+def is_unicode() -> bool:
+    """Whether standard error is UTF-8."""
+    return (getattr(sys.stderr, "encoding", "") or "").lower().replace("-", "") == "utf8"

@@ -1,4 +1,4 @@
-"""How far long work has come, on standard error: a bar, plain lines, JSON lines, or nothing."""
+"""Progress of long work on standard error: a bar, plain lines, JSON lines, or nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
+from contentui.cli.output import is_unicode, write_stderr
 from contentui.text import human_duration, human_rate, human_size, visible
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def mode_for(wanted: Mode | None, otherwise: Mode = "none") -> Mode:
 
 
 class ProgressLine:
-    """Tells ``offset`` of ``total`` bytes, at most ten times a second. A context manager.
+    """Shows ``offset`` of ``total`` bytes, at most ten times a second. A context manager.
 
     Call it with the offset, in bytes; it is a `contentui.content.store.Progress`.
     """
@@ -66,33 +67,33 @@ class ProgressLine:
         self._samples.append((now, offset))
         while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_S:
             self._samples.popleft()
-        self._tell(offset, self._rate())
+        self._show(offset, self._rate())
 
     def __enter__(self) -> ProgressLine:
         return self
 
     def __exit__(self, *exc: object) -> None:
         if self._drawn:
-            _write("\r\x1b[K")
+            write_stderr("\r\x1b[K")
 
     def _rate(self) -> float:
         (then, first), (now, last) = self._samples[0], self._samples[-1]
         return max(last - first, 0) / (now - then) if now > then else 0.0
 
-    def _tell(self, offset: int, rate: float) -> None:
+    def _show(self, offset: int, rate: float) -> None:
         eta = (self._total - offset) / rate if rate and self._total >= offset else None
         if self._mode == "json":
             from contentui.present.records import json_line, progress_record
 
             record = progress_record(self._label, offset, self._total, rate, eta)
-            _write(json_line(record) + "\n")
+            write_stderr(json_line(record) + "\n")
             return
         text = self._numbers(offset, rate, eta)
         if self._mode == "plain":
-            _write(f"{self._label}: {text}\n")
+            write_stderr(f"{self._label}: {text}\n")
             return
         self._drawn = True
-        _write("\r" + self._bar(offset, text) + "\x1b[K")
+        write_stderr("\r" + self._bar(offset, text) + "\x1b[K")
 
     def _numbers(self, offset: int, rate: float, eta: float | None) -> str:
         if not self._total:
@@ -103,6 +104,7 @@ class ProgressLine:
         return f"{percent:3d}%  {sizes}  {human_rate(rate)}{left}"
 
     def _bar(self, offset: int, text: str) -> str:
+        from contentui.present.bars import line_bar
         from contentui.present.cells import elide, elide_middle
 
         columns = _columns()
@@ -111,9 +113,7 @@ class ProgressLine:
         width = min(room - len(label) - 2, 40)
         if not self._total or width < 6:
             return elide(f"{label}  {text}", columns - 1)
-        done, rest = ("━", "─") if _is_unicode() else ("#", "-")
-        filled = min(width * offset // self._total, width)
-        return f"{label}  {done * filled}{rest * (width - filled)}  {text}"
+        return f"{label}  {line_bar(offset, self._total, width, unicode=is_unicode())}  {text}"
 
 
 def _columns() -> int:
@@ -121,15 +121,3 @@ def _columns() -> int:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except OSError:
         return 80
-
-
-def _is_unicode() -> bool:
-    return (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
-
-
-def _write(text: str) -> None:
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        pass  # a closed terminal must not end the work that it was told about

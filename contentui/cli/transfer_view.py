@@ -8,12 +8,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from contentui.cli.output import is_unicode, write_stderr
 from contentui.present.cells import cell_len
 from contentui.present.transfers import (
     ENDED,
     MOVING,
     Rates,
-    TerminalSize,
+    Terminal,
     part_name,
     render_transfer,
 )
@@ -81,20 +82,20 @@ class TransferView:
                 self._draw()
 
     def _draw(self, *, over: str = "") -> None:
-        """Replace what was drawn last. Never more lines than the window has."""
+        """Replace what was drawn last. Never more lines than the terminal has."""
         if self._transfer is None:
             return
-        window = _terminal_size()
-        lines = render_transfer(self._transfer, self._rates, self._clock(), window, over=over)
+        terminal = _terminal()
+        lines = render_transfer(self._transfer, self._rates, self._clock(), terminal, over=over)
         # a terminal that became narrower has wrapped these lines
-        rows = sum(max(-(-width // window.columns), 1) for width in self._drawn)
-        up = min(rows, window.lines - 1)
+        rows = sum(max(-(-width // terminal.columns), 1) for width in self._drawn)
+        up = min(rows, terminal.lines - 1)
         text = (f"\x1b[{up}A" if up else "") + "\r"
         if rows != len(self._drawn):
             text += "\x1b[J"
         text += "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
         self._drawn = [cell_len(line) for line in lines]
-        _write(text)
+        write_stderr(text)
 
     def _log(self, transfer: Transfer, changed: list[Part], now: float) -> None:
         for part in changed:
@@ -105,11 +106,11 @@ class TransferView:
             self._logged[key] = (now, part.phase)
             rate = self._rates.of(part).bytes_s(now) if part.phase in MOVING else 0.0
             as_json = self._mode == "json"
-            _write(_json(transfer, part, rate) if as_json else _plain(part, rate))
+            write_stderr(_json(transfer, part, rate) if as_json else _plain(part, rate))
         message = transfer.error or transfer.message
         if message and message != self._logged_message:
             self._logged_message = message
-            _write(self._whole(transfer, message))
+            write_stderr(self._whole(transfer, message))
 
     def _whole(self, transfer: Transfer, message: str) -> str:
         if self._mode == "plain":
@@ -132,18 +133,10 @@ def _plain(part: Part, rate: float) -> str:
     return f"{part_name(part)}: {message}  {sizes}{speed}\n"
 
 
-def _terminal_size() -> TerminalSize:
+def _terminal() -> Terminal:
     """The size of the terminal behind standard error."""
     try:
         size = os.get_terminal_size(sys.stderr.fileno())
     except OSError:
-        return TerminalSize(80, 24)
-    return TerminalSize(size.columns or 80, max(size.lines or 24, 2))
-
-
-def _write(text: str) -> None:
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        pass  # the transfer goes on when the terminal is closed
+        return Terminal(80, 24, is_unicode())
+    return Terminal(size.columns or 80, max(size.lines or 24, 2), is_unicode())

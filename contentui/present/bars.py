@@ -37,9 +37,16 @@ def bar(fraction: float, width: int) -> str:
     return bars[min(max(int(fraction * last), 1), last - 1)]
 
 
+def line_bar(offset: int, total: int, width: int, *, unicode: bool) -> str:
+    """A thin bar of ``width`` cells for lines of text; ``total`` 0: full."""
+    done, rest = ("━", "─") if unicode else ("#", "-")
+    filled = min(width * offset // total, width) if total else width
+    return done * filled + rest * (width - filled)
+
+
 @lru_cache(maxsize=128)
 def unknown_bar(width: int) -> str:
-    """The bar of something whose end nobody declared: a pattern that claims no share."""
+    """The bar of an ingest whose total is undeclared: a pattern that shows no share."""
     return ("╺╸ " * (width // 3 + 1))[:width]
 
 

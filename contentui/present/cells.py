@@ -111,7 +111,7 @@ def elide_middle(text: str, width: int, tail: int = 0) -> str:
 
 
 def elide_image(name: str, width: int) -> str:
-    """An image's name with its host and folders left out first: the end of it tells most."""
+    """An image's name with its host and path left out first: its end is the most specific."""
     while not fits(name, width) and "/" in name.removeprefix("…/"):
         short = name.removeprefix("…/").partition("/")[2]
         name = f"…/{short}" if fits(f"…/{short}", width) or "/" in short else short

@@ -1,4 +1,4 @@
-"""What the two tables show: their columns, and how these share a width."""
+"""The columns of the ingest table and the blob table, and how they share a width."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GAP = 1
 
 
 class Keyed(Protocol):
-    """A row of a table: ``key`` says what it is, wherever it stands."""
+    """A row of a table; ``key`` identifies it whatever its position."""
 
     @property
     def key(self) -> RowKey: ...
@@ -58,7 +58,7 @@ def _base(_row: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
-    """One column: what it says about a row, how it looks, how it sorts, how wide it is."""
+    """One column: its text, style, sort key and width."""
 
     key: str
     title: str
@@ -160,7 +160,7 @@ def ref_text(row: IngestRow) -> str:
 
 
 MEMBER = "│ "
-"""Before the name of what belongs to the heading above."""
+"""Prefix of a name that is grouped under the heading above."""
 
 
 def _ref_cell(row: IngestRow, _now_ns: int) -> str:
@@ -171,7 +171,7 @@ _PHASE_STYLES = {"retrying": "warn", "waiting": "muted", "failed": "bad"}
 
 
 def part_note(row: IngestRow) -> tuple[str, str]:
-    """What a pull says of its ingest while no bytes come for it: ``retrying in 4s (3/6): …``."""
+    """A pull's status of one ingest while it receives nothing: ``retrying in 4s (3/6): …``."""
     part = row.part
     if part is None or part.phase not in _PHASE_STYLES or (part.phase == "waiting" and row.rate):
         return "", "base"
@@ -179,7 +179,7 @@ def part_note(row: IngestRow) -> tuple[str, str]:
 
 
 def fraction(row: IngestRow) -> float | None:
-    """The share that has arrived; None when nobody declared a total."""
+    """The share that has arrived; None when the total is undeclared."""
     status = row.status
     return status.offset / status.total if status.total > 0 else None
 
@@ -190,7 +190,7 @@ def _progress(row: IngestRow, width: int) -> str:
 
 
 def percent_text(row: IngestRow) -> str:
-    """``63%``, rounded down; empty when nobody declared a total."""
+    """``63%``, rounded down; empty when the total is undeclared."""
     status = row.status
     if status.total <= 0:
         return ""
@@ -218,7 +218,7 @@ _LONGEST_ETA_S = 99 * 31_557_600
 
 
 def eta_text(row: IngestRow) -> str:
-    """Time to the end, ``–`` when it can't be told."""
+    """Time to the end, ``–`` when unknown."""
     return duration_text(row.eta_s)
 
 
@@ -271,7 +271,7 @@ def _rate_style(row: IngestRow) -> str:
 
 @lru_cache(maxsize=1024)
 def _scope(namespaces: tuple[str, ...]) -> str:
-    """What stands behind a row's text, for filters on namespaces."""
+    """The namespaces at the end of a row's search text."""
     return "".join(NAMESPACE_MARK + visible(each, 100) for each in namespaces)
 
 
@@ -353,7 +353,7 @@ def _committed(row: BlobRow, now_ns: int) -> str:
 
 
 def kind_text(row: BlobRow) -> str:
-    """A blob's kind in words; ``…`` while nobody has looked."""
+    """A blob's kind; ``…`` until it has been read."""
     return "…" if row.kind is None else row.kind.value
 
 
@@ -376,7 +376,7 @@ def needs_text(row: BlobRow) -> str:
 
 
 def holder_names(needs: Sequence[Referrer]) -> list[str]:
-    """Each holder once, by the name that says most: one that labels and lists a blob is one."""
+    """Each referrer once, by its clearest name: one that labels and lists a blob counts once."""
     names: dict[str, str] = {}
     images = {need.digest or need.name for need in needs if need.by == "image"}
     for need in needs:
@@ -385,7 +385,7 @@ def holder_names(needs: Sequence[Referrer]) -> list[str]:
             names.setdefault(holder, f"label of {need.digest[7:19]}")
         elif need.by != "lease":
             names[holder] = visible(need.name, 160).replace("sha256:", "")
-    # An image's name says most; a lease's says nothing to anybody.
+    # An image's name is the clearest; a lease's name is a random string.
     ranked = sorted(names, key=lambda holder: holder not in images)
     leases = sum(need.by == "lease" for need in needs)
     return [names[holder] for holder in ranked] + ["a lease"] * leases
@@ -398,7 +398,7 @@ def _used_by(row: BlobRow, _now_ns: int) -> str:
 _NAMES_FROM = 20
 """Cells from which there is room for what kind of thing a digest is."""
 _LEAST_NAME = 12
-"""Cells under which a count says more than a cut name."""
+"""Cells under which a count is clearer than a cut name."""
 
 
 def _used_by_cell(row: BlobRow, width: int) -> str:
@@ -421,7 +421,7 @@ def _needs_style(row: BlobRow) -> str:
 
 
 def blob_search_text(row: BlobRow) -> str:
-    """What a filter looks at in a blob: digest, kind, and the names of what needs it."""
+    """The text that filters search in a blob: digest, kind, and the names of its referrers."""
     names = " ".join(visible(need.name, 400) for need in (row.referrers or ())[:20])
     text = f"{row.info.digest} {'' if row.kind is None else row.kind.value} {names}"
     return text + _scope(row.info.namespaces)

@@ -1,11 +1,11 @@
-"""A transfer as lines for a terminal of any size: the whole, then a line for each part."""
+"""A transfer as lines for a terminal of any size: a summary, then a line for each part."""
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from contentui.present.bars import line_bar
 from contentui.present.cells import elide, elide_middle
 from contentui.text import human_duration, human_rate, human_size, visible
 from contentui.transfers.model import Phase
@@ -23,9 +23,9 @@ _WINDOW_S = 5.0
 _FIRST_S = 0.5
 """Before that, a rate would be a guess."""
 _SILENT_S = 3.0
-"""Silence that is worth a word, seconds."""
+"""Seconds without a byte after which that is shown."""
 _FEW_COLUMNS = 56
-"""Narrower windows have room for a digest and a word only."""
+"""Narrower terminals have room for a digest and a word only."""
 _BAR_FROM = 80
 _NAME = 20
 
@@ -55,7 +55,7 @@ class Rate:
             self._samples.popleft()
 
     def bytes_s(self, now: float) -> float:
-        """The rate; 0.0 while nothing moves, or it is too early to tell."""
+        """The rate; 0.0 while nothing moves, or before `_FIRST_S`."""
         if len(self._samples) < 2:
             return 0.0
         then, first = self._samples[0]
@@ -110,30 +110,35 @@ class Rates:
         return size
 
 
-class TerminalSize(NamedTuple):
-    """A terminal's size."""
+class Terminal(NamedTuple):
+    """A terminal's size, and whether it shows more than ASCII."""
 
     columns: int
     lines: int
+    unicode: bool = True
 
 
 def render_transfer(
-    transfer: Transfer, rates: Rates, now: float, window: TerminalSize, *, over: str = ""
+    transfer: Transfer, rates: Rates, now: float, terminal: Terminal, *, over: str = ""
 ) -> list[str]:
-    """The lines of one picture, less than the window has; those that move are kept first.
+    """The lines to draw, fewer than the terminal has; parts that move are kept first.
 
-    ``over``: it has ended, and these are the words for it.
+    ``over``: how the transfer has ended; empty while it runs.
     """
-    width = max(window.columns - 1, 10)
-    lines = [_whole_line(transfer, rates.whole, now, width, over)]
-    shown, hidden = _fitting(transfer.parts, window.lines - 2)
+    width = _width(terminal)
+    lines = [_summary_line(transfer, rates.whole, now, width, over)]
+    shown, hidden = _fitting(transfer.parts, terminal.lines - 2)
     lines += [
-        elide(_part_line(part, rates.of(part), now, width, over=bool(over)), width)
+        elide(_part_line(part, rates.of(part), now, terminal, over=bool(over)), width)
         for part in shown
     ]
-    if hidden and window.lines > 2:
+    if hidden and terminal.lines > 2:
         lines.append(elide(f"  … {_counts(hidden)}", width))
     return lines
+
+
+def _width(terminal: Terminal) -> int:
+    return max(terminal.columns - 1, 10)
 
 
 def part_name(part: Part) -> str:
@@ -162,17 +167,17 @@ def _counts(parts: Iterable[Part]) -> str:
     return ", ".join(f"{count} {phase}" for phase, count in found.items())
 
 
-def _whole_line(transfer: Transfer, whole: Rate, now: float, width: int, over: str) -> str:
-    text = _whole_words(transfer, whole, now, over)
+def _summary_line(transfer: Transfer, whole: Rate, now: float, width: int, over: str) -> str:
+    text = _summary_text(transfer, whole, now, over)
     if width < _FEW_COLUMNS:
         return elide(text, width)
     name = elide_middle(visible(transfer.image, 200), max(width - len(text) - 2, 16))
     return elide(f"{name}  {text}", width)
 
 
-def _whole_words(transfer: Transfer, whole: Rate, now: float, over: str) -> str:
+def _summary_text(transfer: Transfer, whole: Rate, now: float, over: str) -> str:
     if transfer.error:
-        return "failed"  # why is told below the picture
+        return "failed"  # the verb prints the reason below
     if transfer.message and not over:
         return visible(transfer.message)
     ended = sum(part.phase in ENDED for part in transfer.parts)
@@ -186,22 +191,23 @@ def _whole_words(transfer: Transfer, whole: Rate, now: float, over: str) -> str:
     return text
 
 
-def _part_line(part: Part, rate: Rate, now: float, width: int, *, over: bool) -> str:
+def _part_line(part: Part, rate: Rate, now: float, terminal: Terminal, *, over: bool) -> str:
+    width = _width(terminal)
     size = part.descriptor.size
-    words = _words(part, rate, now, over=over)
+    status = _status_text(part, rate, now, over=over)
     sizes = f"{human_size(part.offset)}/{human_size(size)}"
     if width < _FEW_COLUMNS:
         digest = part.descriptor.digest.encoded[:12]
         is_rate = part.phase in MOVING and not over
-        return f"{digest} {sizes:>15} {words}" if is_rate else f"{digest} {words}"
+        return f"{digest} {sizes:>15} {status}" if is_rate else f"{digest} {status}"
     name = f"  {part_name(part):<{_NAME}}"
     if width < _BAR_FROM - 1:
-        return f"{name} {sizes:>15}  {words}"
-    bar = _bar(part.offset, size, min(max(width - 70, 8), 40))
-    return f"{name} {bar} {sizes:>15}  {words}"
+        return f"{name} {sizes:>15}  {status}"
+    bar = line_bar(part.offset, size, min(max(width - 70, 8), 40), unicode=terminal.unicode)
+    return f"{name} {bar} {sizes:>15}  {status}"
 
 
-def _words(part: Part, rate: Rate, now: float, *, over: bool) -> str:
+def _status_text(part: Part, rate: Rate, now: float, *, over: bool) -> str:
     if part.phase is Phase.FAILED:
         return f"failed: {visible(part.message, 300)}"
     if part.phase not in MOVING:
@@ -216,19 +222,9 @@ def _words(part: Part, rate: Rate, now: float, *, over: bool) -> str:
     speed = rate.bytes_s(now)
     if not speed:
         return visible(part.message, 100) or str(part.phase)
-    said = f"{human_rate(speed)}  {_left(part.descriptor.size - part.offset, speed)}"
-    return f"{said}  {visible(part.message, 100)}" if part.message else said
+    text = f"{human_rate(speed)}  {_left(part.descriptor.size - part.offset, speed)}"
+    return f"{text}  {visible(part.message, 100)}" if part.message else text
 
 
 def _left(size: int, rate: float) -> str:
     return f"{human_duration(size / rate + 0.99)} left" if rate else ""
-
-
-def _bar(offset: int, size: int, width: int) -> str:
-    done, rest = ("━", "─") if _is_unicode() else ("#", "-")
-    filled = min(width * offset // size, width) if size else width
-    return done * filled + rest * (width - filled)
-
-
-def _is_unicode() -> bool:
-    return (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"

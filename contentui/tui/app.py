@@ -1,4 +1,4 @@
-"""The application: wires session, screens, signals and looks together, and does no more."""
+"""The application: connects session, screens, signals and appearance."""
 
 from __future__ import annotations
 
@@ -126,11 +126,11 @@ class ContentUI(App[None]):
         self._watch()
         self._adapt_refresh_rate()
 
-    # From the store to the eye.
+    # From the store to the screen.
 
     @work(group="feed", exclusive=True)
     async def _watch(self) -> None:
-        """Open the store and pass its pictures on; after a failure, say so and try again."""
+        """Open the store and pass its views on; after a failure, report it and try again."""
         delay_s = RETRY_S
         while True:
             try:
@@ -149,7 +149,7 @@ class ContentUI(App[None]):
             delay_s = min(2 * delay_s, RETRY_MOST_S)
 
     async def _wait_before_retry(self, delay_s: float) -> None:
-        """Until the time is over, or somebody is impatient."""
+        """Wait until the time is over or `retry` is called."""
         self._retry_now.clear()
         try:
             async with asyncio.timeout(delay_s):
@@ -164,7 +164,7 @@ class ContentUI(App[None]):
 
     @work(group="pace", exclusive=True)
     async def _adapt_refresh_rate(self) -> None:
-        """Look less often when drawing, or the terminal, can't follow."""
+        """Refresh less often when drawing or the terminal can't keep up."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LAG_SAMPLE_S

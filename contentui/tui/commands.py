@@ -15,7 +15,7 @@ class Command(NamedTuple):
     """Comma-separated; the first one is shown."""
     action: str
     name: str
-    """For the footer, when the screen has nothing more exact to say."""
+    """For the footer, unless the screen has a more exact label."""
     help: str
     key_display: str | None = None
     rank: int = 5
@@ -28,7 +28,7 @@ class Command(NamedTuple):
         return self.id.partition(".")[0]
 
     def binding(self) -> Binding:
-        """As Textual wants it."""
+        """As a Textual binding."""
         return Binding(
             self.keys,
             self.action,

@@ -1,4 +1,4 @@
-"""Ingests of one pull together under a line that says how far the whole of it is."""
+"""The ingests of one pull under a heading that shows the progress of the whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GroupHeading(Heading):
 
     @property
     def search_text(self) -> str:
-        """What a filter looks at."""
+        """The text that filters search."""
         return f"{self.group.transfer.verb} {self.image} {self.note[0]}".casefold()
 
     @property

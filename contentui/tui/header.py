@@ -58,7 +58,7 @@ def _health(store_view: StoreView, source: Source, now_ns: int, paused: bool) ->
         age = human_duration((now_ns - (health.since_ns or store_view.taken_ns)) / 1e9)
         yield Part("health", f"✕ stale {age}", "bad", 98)
     elif health.freshness is Freshness.POLLING:
-        # Of a daemon nobody expects more; a directory's announcements are missed.
+        # A daemon can only be polled; for a directory, polling means that inotify failed.
         yield Part("health", "▹ polling", "warn" if source.is_directory else "good", 70)
     else:
         yield Part("health", "▸ live", "good", 70)
@@ -93,7 +93,7 @@ def _has_namespaces(store_view: StoreView) -> bool:
 
 
 def header_parts(store_view: StoreView, now_ns: int, paused: bool) -> list[Part]:
-    """Everything that the header could say, in the order in which it says it."""
+    """All parts of the header, from left to right."""
     source = of_store(store_view.source)
     scope: tuple[Part, ...] = ()
     if source.namespaces or _has_namespaces(store_view):  # a service of ours has none
@@ -109,7 +109,7 @@ def header_parts(store_view: StoreView, now_ns: int, paused: bool) -> list[Part]
 
 
 def fit_parts(parts: list[Part], width: int) -> list[Part]:
-    """The parts that have room in ``width`` cells; the source gives cells before others go."""
+    """The parts that have room in ``width`` cells; the source is cut before others go."""
     kept = sorted(parts, key=lambda part: -part.weight)
     while len(kept) > 1 and _needed(kept) > width:
         kept.pop()
@@ -197,7 +197,7 @@ class HeaderBar(Widget):
             used += length + _GAP
 
     def _graph(self, room: int) -> Iterator[tuple[str, str]]:
-        """What stands between the words and the rate: the graph, where it has room."""
+        """The graph between the counts and the rate, where it has room."""
         assert self._store_view is not None
         graph = min(room - 1, _GRAPH_WIDTHS[1])
         if graph < _GRAPH_WIDTHS[0] or not self._with_graph:

@@ -218,7 +218,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
 
     @property
     def empty_text(self) -> str:
-        """What is said when there are no rows; plain text of one or more lines."""
+        """Shown when there are no rows; plain text of one or more lines."""
         return self._empty_text
 
     @empty_text.setter

@@ -15,7 +15,7 @@ def _everything(_search_text: str) -> bool:
 
 
 class Query(NamedTuple):
-    """A filter that was typed. One that can't be used yet matches everything and says so."""
+    """A filter that was typed. One that is not valid yet matches everything and has a `problem`."""
 
     text: str = ""
     problem: str = ""

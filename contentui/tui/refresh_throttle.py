@@ -1,20 +1,20 @@
-"""How often to look: less often when the terminal or the machine can't follow."""
+"""The interval between refreshes: longer when the terminal or the machine can't keep up."""
 
 from __future__ import annotations
 
 from collections import deque
 
 LAG_LIMIT_S = 0.05
-"""Above this the screen feels slow under the fingers."""
+"""Lag in seconds above which keys feel slow."""
 WINDOW = 20
 """Samples that are judged together: ten seconds at two a second."""
 
 
 class RefreshThrottle:
-    """Turns measured lags of the event loop into an interval between looks.
+    """Turns measured lags of the event loop into an interval between refreshes.
 
-    Halves the rate when one look in twenty finds the loop more than 50 ms late, and goes back
-    step by step after a whole window of good ones.
+    Halves the rate when the 95th percentile of the lag is above 50 ms, and doubles it again
+    after a whole window below half of that.
     """
 
     def __init__(self, interval_s: float, *, slowest_s: float = 2.0) -> None:

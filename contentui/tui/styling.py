@@ -1,4 +1,4 @@
-"""The colours of a widget's parts, as the Line API wants them."""
+"""The styles of a widget's component classes for Textual's Line API."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from contentui.content.model import Descriptor
 from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import MANIFEST, make_unpackable
 from contentui.present.cells import cell_len
-from contentui.present.transfers import Rates, TerminalSize, render_transfer
+from contentui.present.transfers import Rates, Terminal, render_transfer
 from contentui.transfers.model import Part, Phase, Transfer
 
 from .conftest import CLI
@@ -291,7 +291,7 @@ def test_what_was_there_before_has_no_rate():
     ):
         transfer = state(phase, offset)
         rates.see(transfer.parts, at)
-    lines = render_transfer(transfer, rates, 5.0, TerminalSize(100, 24))
+    lines = render_transfer(transfer, rates, 5.0, Terminal(100, 24))
     assert "50.0 kB/s  36s left" in lines[0]
     assert "50.0 kB/s  36s left" in lines[1]
 
@@ -300,9 +300,9 @@ def test_silence_is_told_with_the_host_and_hostile_words_are_harmless():
     rates = Rates()
     transfer = state(Phase.DOWNLOADING, 5, host="h\x1b[31m:1")
     rates.see(transfer.parts, 1)
-    lines = render_transfer(transfer, rates, 13.0, TerminalSize(120, 24))
+    lines = render_transfer(transfer, rates, 13.0, Terminal(120, 24))
     assert "nothing from h\\x1b[31m:1 for 12s" in lines[1]
-    lines = render_transfer(transfer, rates, 13.0, TerminalSize(120, 24), over="stopped after 12s")
+    lines = render_transfer(transfer, rates, 13.0, Terminal(120, 24), over="stopped after 12s")
     assert lines[0].endswith("stopped after 12s")
     assert lines[1].endswith("stopped")
 
@@ -317,7 +317,7 @@ def test_any_window_holds_the_picture(columns, height):
     transfer = Transfer("pull", "a.b/" + "c" * 90, 1, 0, parts)
     rates = Rates()
     rates.see(parts, 0)
-    lines = render_transfer(transfer, rates, 1.0, TerminalSize(columns, height))
+    lines = render_transfer(transfer, rates, 1.0, Terminal(columns, height))
     assert 1 <= len(lines) < height
     assert max(map(cell_len, lines)) < max(columns, 11)
 

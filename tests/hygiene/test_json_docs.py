@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from contentui.actions.model import Concern, Outcome, Plan, Result, Step, Verb
 from contentui.actions.records import holder_to_json
 from contentui.actions.repair import finding_to_json, outcome_to_json
 from contentui.content.digest import Digest
@@ -29,6 +30,7 @@ from contentui.monitor.model import BlobRow, Freshness, Health, IngestRow, Store
 from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present import records
+from contentui.present.plans import outcome_record, step_record
 from contentui.stores.local.fsck import Finding, Repaired
 from contentui.stores.local.fsck_model import Kind as Damage
 from contentui.transfers.model import Part, Phase, Transfer
@@ -49,6 +51,36 @@ TYPES = {
     "time": (str, type(None)),
     "digest": str,
 }
+
+
+def _plan_samples(
+    status: Status, info: Info, image: Image, holder: Holder, referrer: Referrer
+) -> dict[str, list[dict[str, Any]]]:
+    """Steps of plans for each kind of item, each as planned and as tried."""
+    idle = Status("x", 0, 0, 0, 0, None, ingest_id("y"))
+    steps = {
+        "plan step of an ingest": [
+            Step(Verb.ABORT, status, 5, holder),
+            Step(Verb.TRUNCATE, idle, 0),
+        ],
+        "plan step of a blob": [
+            Step(Verb.DELETE, info, 5, needs=(referrer,), freed_by=(DIGEST,)),
+            Step(Verb.DELETE, info, 5, needs=None, concerns=frozenset(Concern)),
+        ],
+        "plan step of an image": [Step(Verb.UNTAG, image, 5, unreferenced=(info,))],
+    }
+    return {
+        name: [
+            record
+            for step in some
+            for plan in (Plan(step.verb, "s", (step,)),)
+            for record in (
+                step_record(step, plan),
+                outcome_record(Outcome(step, Result.SKIPPED, "r"), plan),
+            )
+        ]
+        for name, some in steps.items()
+    }
 
 
 def _samples() -> dict[str, list[dict[str, Any]]]:
@@ -121,6 +153,7 @@ def _samples() -> dict[str, list[dict[str, Any]]]:
         "health": [view["health"] for view in view_records],
         "blob of a view": view_blobs,
         "referrer": view_blobs[0]["needed_by"],
+        **_plan_samples(status, info, image, holder, referrer),
         "finding": [
             *map(finding_to_json, findings),
             outcome_to_json(Repaired(findings[0], "done")),
@@ -159,7 +192,7 @@ def _fits(value: object, kinds: str) -> bool:
 
 
 def test_every_record_is_described():
-    assert set(_sections()) == set(_samples())
+    assert set(_sections()) == set(_samples()) | {"plan step"}  # the part that steps share
 
 
 @pytest.mark.parametrize("name", _samples())

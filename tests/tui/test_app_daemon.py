@@ -149,7 +149,7 @@ async def test_a_daemon_that_dies_leaves_its_picture_and_comes_back_under_the_cu
             daemon.process.kill()
             daemon.process.wait()
             await ui.until(lambda: "✕ stale" in ui.text())
-            await ui.until(lambda: "this picture is old" in ui.text())
+            await ui.until(lambda: "Out of date since" in ui.text())
             assert row_of(ui, "two") is not None
             began = time.monotonic()
             await ui.press("a")

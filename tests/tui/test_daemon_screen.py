@@ -261,7 +261,7 @@ async def test_a_lost_daemon_leaves_its_last_picture_and_the_cursor_where_it_was
         table.cursor_key = STALLED.key
         frozen.push(picture(seq=2, health=gone, taken_ns=NOW + 14 * SECOND))
         await ui.until(lambda: "stale 14s" in ui.text())
-        await ui.until(lambda: "this picture is old" in ui.text())
+        await ui.until(lambda: "Out of date since" in ui.text())
         assert "doesn't answer" in ui.text()
         for key in ("a", "t", "v"):
             await ui.press(key)

@@ -35,7 +35,9 @@ def configure(parser: ArgumentParser) -> None:
     )
     add_filters(parser, "ref~=^layer-")
     parser.add_argument(
-        "--verdict", action="store_true", help="look twice, and say what moves and what is stalled"
+        "--verdict",
+        action="store_true",
+        help="read twice, and print the state: moving, stalled, abandoned …",
     )
     parser.add_argument(
         "--stalled-after",

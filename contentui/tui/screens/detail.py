@@ -26,8 +26,8 @@ def full_lines(
     """The state as a sentence, then every field under its label."""
     fields = detail_fields(row, now_ns, history)
     lines = [Line(value, "plain", label, hang=11) for label, value in fields]
-    said = [Line(text, style) for text, style in sentences(row)]
-    return [*said, Line(""), *lines] if said else lines
+    heading = [Line(text, style) for text, style in sentences(row)]
+    return [*heading, Line(""), *lines] if heading else lines
 
 
 class DetailScreen(ModalScreen[None]):
@@ -56,7 +56,7 @@ class DetailScreen(ModalScreen[None]):
             self.query_one(TextView).show(lines)
 
     def end(self) -> None:
-        """The item is gone: say so, and keep what was known last."""
+        """The item is gone: show that in the title, and keep its last values."""
         if self.is_mounted:
             self.query_one(".overlay").border_title = f"{self._title}, as it was: it is gone now"
 

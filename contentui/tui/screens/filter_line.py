@@ -39,7 +39,7 @@ class FilterLine(Horizontal):
         field = self.query_one(Input)
         field.value = text
         field.cursor_position = len(text)
-        self.screen.set_focus(field)  # at once: what is typed next belongs here
+        self.screen.set_focus(field)  # at once: the next key must go into this field
 
     def close(self) -> None:
         """Hide it."""

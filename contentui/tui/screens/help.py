@@ -1,4 +1,4 @@
-"""All keys that do something now, made from the live bindings, and what the shapes mean."""
+"""All keys that do something now, from the active bindings, and the meaning of each state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def help_lines(hints: Iterable[Hint], legend: Iterable[tuple[str, str, str]]) -> list[Line]:
-    """Keys by what they apply to, then the legend's shape, word and meaning."""
+    """Keys by what they apply to, then each state's shape, name and meaning."""
     groups: dict[str, list[Line]] = {
         group: [Line(title, "title")] for group, title in GROUPS.items()
     }
@@ -31,10 +31,10 @@ def help_lines(hints: Iterable[Hint], legend: Iterable[tuple[str, str, str]]) ->
     groups["app"].append(
         Line("Palette: every command by name, and the themes", "plain", "ctrl+p", "key", 2, 9)
     )
-    words = [Line("What the words mean", "title")]
-    words += [Line(text, "plain", f"{shape} {word}", "key", 2, 19) for shape, word, text in legend]
-    told = [lines for lines in groups.values() if len(lines) > 1]
-    return spaced([*told, words])
+    states = [Line("States", "title")]
+    states += [Line(text, "plain", f"{shape} {word}", "key", 2, 19) for shape, word, text in legend]
+    shown = [lines for lines in groups.values() if len(lines) > 1]
+    return spaced([*shown, states])
 
 
 class HelpScreen(ModalScreen[None]):

@@ -1,4 +1,4 @@
-"""The sheet with everything about one row: opened over the dashboard, and kept up to date."""
+"""Keeps the detail screen of one row up to date while it is open over the dashboard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Overlay:
-    """One at a time, over its dashboard."""
+    """Opens at most one detail screen over its dashboard."""
 
     def __init__(self, dashboard: Dashboard) -> None:
         self._dashboard = dashboard

@@ -1,4 +1,4 @@
-"""One of the two lists: a table, the order of its rows, and what its border says about both."""
+"""One of the two panes: a table, the order of its rows, and a border with its title."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screens say: when nothing is there, when something failed, when something was done."""
+"""Texts of the screens: empty states, failures, outcomes, the journal."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def _brief(reason: str) -> str:
 
 
 def failed(error: ContentError) -> str:
-    """Why there is no store to show, and what to do, for the place where rows would be."""
+    """Why the store can't be shown, and what to do, for the place of the rows."""
     advice = f"\n{visible(error.advice, 600)}" if error.advice else ""
     return f"{_brief(error.message)}{advice}\n\nStill trying. r tries now, q leaves."
 
 
 def notice(failure: StoreFailed | None, store_view: StoreView | None) -> str:
-    """What is wrong with the view, for the line that nobody can overlook."""
+    """What is wrong with the view, for the warning line; empty when nothing is."""
     if failure is not None:
         if store_view is None:
             return f"The store can't be shown: {_brief(failure.error.message)}"
@@ -73,14 +73,14 @@ def notice(failure: StoreFailed | None, store_view: StoreView | None) -> str:
         if not store_view.health.since_ns:
             return f"The store can't be shown: {reason}"
         since = local_time(store_view.health.since_ns).rpartition(" ")[2]
-        return f"Since {since} this picture is old: {reason}"
+        return f"Out of date since {since}: {reason}"
     return ""
 
 
 def empty(store_view: StoreView, *, garbage_collected: bool = False) -> tuple[str, str]:
-    """What stands where ingests, and where blobs, would be.
+    """Texts for an empty ingest pane and an empty blob pane.
 
-    ``garbage_collected``: a containerd's, which wants a namespace for what is new.
+    ``garbage_collected``: a containerd's store, which requires a namespace for a new ingest.
     """
     import shlex
 
@@ -92,19 +92,19 @@ def empty(store_view: StoreView, *, garbage_collected: bool = False) -> tuple[st
     if store_view.health.freshness is Freshness.STALE:
         if not store_view.health.since_ns:
             return f"{_brief(store_view.health.reason)}\n\nr tries now, q leaves.", ""
-        return ("Nothing was here at the last good look.",) * 2
+        return ("Nothing was here when the store was last read.",) * 2
     if store_view.read_only_reason:
-        ingests = "Nothing is on its way into this store."
+        ingests = "No ingests."
     elif store_view.blobs:
-        ingests = f"Nothing is on its way into this store. To send something:\n\n{command}"
+        ingests = f"No ingests. To start one:\n\n{command}"
     else:
         ingests = (
             "This store is empty.\n"
-            "An ingest is content on its way in; this puts some there:\n"
+            "An ingest is content that is being written. To start one:\n"
             f"\n  {command}\n"
-            "\nIt shows up here while it is written, and as a blob once it is committed."
+            "\nIt is listed here while it is written, and as a blob once it is committed."
         )
-    return ingests, "No blobs. What an ingest commits appears here."
+    return ingests, "No blobs. A committed ingest is listed here as a blob."
 
 
 def outcome(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
@@ -117,7 +117,7 @@ def outcome(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
     for each in bad[:3]:
         yield outcome_line(each).text, "warning"
     if len(bad) > 3:
-        yield f"{len(bad) - 3:,} more were not done; j tells each.", "warning"
+        yield f"{len(bad) - 3:,} more were not done; j lists each.", "warning"
     if outcomes:
         yield outcomes_summary(outcomes), "information" if done else "warning"
 
@@ -131,8 +131,8 @@ def journal_lines(records: Iterable[Mapping[str, Any]], path: str, problem: str)
     for record in reversed(list(records)):
         lines += _record_lines(record)
     if not lines:
-        lines.append(Line("Nothing has been aborted, truncated or deleted from here yet."))
-    return [*lines, Line(""), Line(visible(path, 1000), "dim", "kept in", "dim", hang=9)]
+        lines.append(Line("Nothing has been aborted, truncated, deleted or untagged yet."))
+    return [*lines, Line(""), Line(visible(path, 1000), "dim", "file", "dim", hang=6)]
 
 
 def _text(record: Mapping[str, Any], key: str, limit: int = 300) -> str:
@@ -146,10 +146,10 @@ def _record_lines(record: Mapping[str, Any]) -> list[Line]:
     size = 0
     if isinstance(before, dict):
         size = before.get("offset_bytes") or before.get("size_bytes") or 0
-    told = f"{_text(record, 'verb', 20)} {_text(record, 'name')}"
+    text = f"{_text(record, 'verb', 20)} {_text(record, 'name')}"
     if size:
-        told += f"  {human_size(size)}"
-    lines = [Line(told, "plain", f"{at}Z  {result}", _RESULT_STYLES.get(result, "dim"), hang=31)]
+        text += f"  {human_size(size)}"
+    lines = [Line(text, "plain", f"{at}Z  {result}", _RESULT_STYLES.get(result, "dim"), hang=31)]
     if reason := _text(record, "reason", 600):
         lines.append(Line(reason, "warn", hang=31))
     who = (
