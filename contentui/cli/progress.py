@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 from contentui.cli.output import is_unicode, write_stderr
+from contentui.monitor.rates import WindowMeter
 from contentui.text import human_duration, human_rate, human_size, visible
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Mode = Literal["bar", "plain", "json", "none"]
 
 _EVERY_S: dict[str, float] = {"bar": 0.1, "plain": 1.0, "json": 1.0, "none": 3600.0}
-_WINDOW_S = 5.0
 
 
 def add_progress(parser: ArgumentParser, otherwise: Mode = "none") -> None:
@@ -56,7 +55,8 @@ class ProgressLine:
         self._mode = mode
         self._clock = clock
         self._next = 0.0
-        self._samples: deque[tuple[float, int]] = deque()
+        self._meter = WindowMeter()
+        self._offset: int | None = None
         self._drawn = False
 
     def __call__(self, offset: int, /) -> None:
@@ -64,10 +64,9 @@ class ProgressLine:
         if now < self._next or self._mode == "none":
             return
         self._next = now + _EVERY_S[self._mode]
-        self._samples.append((now, offset))
-        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_S:
-            self._samples.popleft()
-        self._show(offset, self._rate())
+        self._meter.add(0 if self._offset is None else offset - self._offset, now)
+        self._offset = offset
+        self._show(offset, self._meter.rate(now))
 
     def __enter__(self) -> ProgressLine:
         return self
@@ -75,10 +74,6 @@ class ProgressLine:
     def __exit__(self, *exc: object) -> None:
         if self._drawn:
             write_stderr("\r\x1b[K")
-
-    def _rate(self) -> float:
-        (then, first), (now, last) = self._samples[0], self._samples[-1]
-        return max(last - first, 0) / (now - then) if now > then else 0.0
 
     def _show(self, offset: int, rate: float) -> None:
         eta = (self._total - offset) / rate if rate and self._total >= offset else None

@@ -104,7 +104,7 @@ class TransferView:
             if part.phase is phase and (part.phase in ENDED or now - at < _LOG_EVERY_S):
                 continue
             self._logged[key] = (now, part.phase)
-            rate = self._rates.of(part).bytes_s(now) if part.phase in MOVING else 0.0
+            rate = self._rates.of(part).rate(now) if part.phase in MOVING else 0.0
             as_json = self._mode == "json"
             write_stderr(_json(transfer, part, rate) if as_json else _plain(part, rate))
         message = transfer.error or transfer.message

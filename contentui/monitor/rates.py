@@ -1,8 +1,13 @@
-"""Rates from byte deltas by our own clock: smoothed, over a window, and second by second."""
+"""The meters of rates, from byte deltas by our own clock: the only code that computes a rate.
+
+`RateMeter` measures the ingests and stores that the monitor polls, `BurstMeter` clients that write
+in bursts, and `WindowMeter` the transfers and ingests of this process.
+"""
 
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from math import exp
 
 from contentui.monitor.clock import SECOND_NS
@@ -15,6 +20,10 @@ BURSTY_SMOOTHING_S = 20.0
 """That of a whole store whose clients write in bursts."""
 BURST_NS = 2 * SECOND_NS
 """Silence between two growths that makes them bursts."""
+WINDOW_S = 5.0
+"""Seconds over which `WindowMeter` measures."""
+FIRST_S = 0.5
+"""Seconds before the first rate of a `WindowMeter`."""
 _OVERDUE = 2.5
 """Times the last silence after which the next burst is overdue."""
 
@@ -146,6 +155,43 @@ class BurstMeter:
         """Bytes per second; 0.0 when no burst was due for long, or it isn't bursts that come."""
         due = self._gap_ns and now_ns - self._at <= _OVERDUE * self._gap_ns
         return self._value if due else 0.0
+
+
+class WindowMeter:
+    """Bytes per second over the last `WINDOW_S` seconds.
+
+    Times are seconds of one monotonic clock.
+    """
+
+    __slots__ = ("_samples", "_sum", "grown_at")
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+        self._sum = 0
+        self.grown_at = 0.0
+        """When the last bytes moved, or `begin` was called."""
+
+    def begin(self, now: float) -> None:
+        """Work starts now: silence counts from here, and so does the first rate."""
+        self.grown_at = now
+        if not self._samples:
+            self._samples.append((now, 0))
+
+    def add(self, size: int, now: float) -> None:
+        """Count ``size`` bytes that moved since the last call."""
+        if size > 0:
+            self._sum += size
+            self.grown_at = now
+        self._samples.append((now, self._sum))
+        while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW_S:
+            self._samples.popleft()
+
+    def rate(self, now: float) -> float:
+        """Bytes per second until ``now``; 0.0 in the first `FIRST_S`, when it would be a guess."""
+        if len(self._samples) < 2:
+            return 0.0
+        then, first = self._samples[0]
+        return (self._sum - first) / (now - then) if now - then >= FIRST_S else 0.0
 
 
 def eta_s(offset: int, total: int, rate: float) -> float | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from contentui.monitor.rates import WindowMeter
 from contentui.present.bars import line_bar
 from contentui.present.cells import elide, elide_middle
 from contentui.text import human_duration, human_rate, human_size, visible
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 ENDED = (Phase.DONE, Phase.EXISTS, Phase.MOUNTED)
 MOVING = (Phase.DOWNLOADING, Phase.UPLOADING)
 _BUSY = (*MOVING, Phase.RETRYING, Phase.VERIFYING, Phase.FAILED)
-_WINDOW_S = 5.0
-_FIRST_S = 0.5
-"""Before that, a rate would be a guess."""
 _SILENT_S = 3.0
 """Seconds without a byte after which that is shown."""
 _FEW_COLUMNS = 56
@@ -30,47 +27,13 @@ _BAR_FROM = 80
 _NAME = 20
 
 
-class Rate:
-    """Bytes per second over the last seconds, of what really moved."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()
-        self._sum = 0
-        self.grown_at = 0.0
-        """When bytes came last, or work on them began."""
-
-    def begin(self, now: float) -> None:
-        """A connection is open from now on: silence counts from here."""
-        self.grown_at = now
-        if not self._samples:
-            self._samples.append((now, 0))
-
-    def add(self, size: int, now: float) -> None:
-        """So many bytes have moved."""
-        if size > 0:
-            self._sum += size
-            self.grown_at = now
-        self._samples.append((now, self._sum))
-        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_S:
-            self._samples.popleft()
-
-    def bytes_s(self, now: float) -> float:
-        """The rate; 0.0 while nothing moves, or before `_FIRST_S`."""
-        if len(self._samples) < 2:
-            return 0.0
-        then, first = self._samples[0]
-        if now - then < _FIRST_S:
-            return 0.0
-        return max(self._sum - first, 0) / (now - then)
-
-
 class Rates:
     """How fast a transfer's parts move, and all of them together."""
 
     def __init__(self) -> None:
-        self._parts: dict[Digest, tuple[Part, Rate]] = {}
+        self._parts: dict[Digest, tuple[Part, WindowMeter]] = {}
         self._last: tuple[Part, ...] = ()
-        self.whole = Rate()
+        self.whole = WindowMeter()
 
     def see(self, parts: Sequence[Part], now: float) -> list[Part]:
         """Take in a state; returns the parts that are new or differ from the last one."""
@@ -81,7 +44,7 @@ class Rates:
             if before is part:
                 continue
             changed.append(part)
-            rate = rate or Rate()
+            rate = rate or WindowMeter()
             moved += self._moved(before, part, rate, now)
             self._parts[part.descriptor.digest] = part, rate
         if moved or any(part.phase in MOVING for part in changed):
@@ -94,12 +57,12 @@ class Rates:
         found = [part for before, part in zip(last, parts, strict=False) if before is not part]
         return [*found, *parts[len(last) :]]
 
-    def of(self, part: Part) -> Rate:
+    def of(self, part: Part) -> WindowMeter:
         """A part's own."""
         known = self._parts.get(part.descriptor.digest)
-        return known[1] if known else Rate()
+        return known[1] if known else WindowMeter()
 
-    def _moved(self, before: Part | None, part: Part, rate: Rate, now: float) -> int:
+    def _moved(self, before: Part | None, part: Part, rate: WindowMeter, now: float) -> int:
         """Bytes that came since: what was there before, or is skipped, has not moved."""
         if before is None or before.phase not in MOVING:
             if part.phase in MOVING:
@@ -167,7 +130,7 @@ def _counts(parts: Iterable[Part]) -> str:
     return ", ".join(f"{count} {phase}" for phase, count in found.items())
 
 
-def _summary_line(transfer: Transfer, whole: Rate, now: float, width: int, over: str) -> str:
+def _summary_line(transfer: Transfer, whole: WindowMeter, now: float, width: int, over: str) -> str:
     text = _summary_text(transfer, whole, now, over)
     if width < _FEW_COLUMNS:
         return elide(text, width)
@@ -175,7 +138,7 @@ def _summary_line(transfer: Transfer, whole: Rate, now: float, width: int, over:
     return elide(f"{name}  {text}", width)
 
 
-def _summary_text(transfer: Transfer, whole: Rate, now: float, over: str) -> str:
+def _summary_text(transfer: Transfer, whole: WindowMeter, now: float, over: str) -> str:
     if transfer.error:
         return "failed"  # the verb prints the reason below
     if transfer.message and not over:
@@ -183,7 +146,7 @@ def _summary_text(transfer: Transfer, whole: Rate, now: float, over: str) -> str
     ended = sum(part.phase in ENDED for part in transfer.parts)
     sizes = f"{human_size(transfer.offset)} of {human_size(transfer.total)}"
     text = f"{ended}/{len(transfer.parts)} parts  {sizes}"
-    rate = whole.bytes_s(now)
+    rate = whole.rate(now)
     if over:
         return f"{text}  {over}"
     if rate and ended < len(transfer.parts):
@@ -191,7 +154,7 @@ def _summary_text(transfer: Transfer, whole: Rate, now: float, over: str) -> str
     return text
 
 
-def _part_line(part: Part, rate: Rate, now: float, terminal: Terminal, *, over: bool) -> str:
+def _part_line(part: Part, rate: WindowMeter, now: float, terminal: Terminal, *, over: bool) -> str:
     width = _width(terminal)
     size = part.descriptor.size
     status = _status_text(part, rate, now, over=over)
@@ -207,7 +170,7 @@ def _part_line(part: Part, rate: Rate, now: float, terminal: Terminal, *, over: 
     return f"{name} {bar} {sizes:>15}  {status}"
 
 
-def _status_text(part: Part, rate: Rate, now: float, *, over: bool) -> str:
+def _status_text(part: Part, rate: WindowMeter, now: float, *, over: bool) -> str:
     if part.phase is Phase.FAILED:
         return f"failed: {visible(part.message, 300)}"
     if part.phase not in MOVING:
@@ -219,7 +182,7 @@ def _status_text(part: Part, rate: Rate, now: float, *, over: bool) -> str:
         return visible(part.message, 100) or (
             f"nothing from {visible(part.host, 60)} for {human_duration(silent)}"
         )
-    speed = rate.bytes_s(now)
+    speed = rate.rate(now)
     if not speed:
         return visible(part.message, 100) or str(part.phase)
     text = f"{human_rate(speed)}  {_left(part.descriptor.size - part.offset, speed)}"
