@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contentui.actions.records import (
     holder_to_json,
-    needs_to_json,
+    referrers_to_json,
     target_to_json,
     text_value,
 )
@@ -61,7 +61,7 @@ class Journal:
             "name": text_value(step.name),
             **target_to_json(step),
             "holder": holder_to_json(step.holder),
-            **needs_to_json(step.needs),
+            **referrers_to_json(step.referrers),
             "result": str(outcome.result),
             "reason": text_value(outcome.reason),
         }

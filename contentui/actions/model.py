@@ -31,8 +31,8 @@ class Concern(StrEnum):
     LIVE_WRITER = "live writer"
     MOVING = "moving"
     HOLDER_UNKNOWN = "holder unknown"
-    NEEDED = "needed"
-    NEEDS_UNKNOWN = "needs unknown"
+    REFERENCED = "needed"
+    REFERRERS_UNKNOWN = "needs unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Step:
     lost_bytes: int
     """Bytes that will be gone."""
     holder: Holder | None = None
-    needs: tuple[Referrer, ...] | None = ()
+    referrers: tuple[Referrer, ...] | None = ()
     """Who needs the blob after this plan has run; None: unknown."""
     freed_by: tuple[Digest, ...] = ()
     """Blobs that need this one as well, but go in the same plan: it may only go after them."""

@@ -80,7 +80,7 @@ def _writer_concerns(facts: IngestFacts) -> frozenset[Concern]:
 def plan_delete(
     source: str,
     infos: Iterable[Info],
-    needs: Callable[[Digest], tuple[Referrer, ...] | None],
+    referrers: Callable[[Digest], tuple[Referrer, ...] | None],
     *,
     certain: Callable[[Digest], bool] | None = None,
     read_only_reason: str = "",
@@ -88,16 +88,16 @@ def plan_delete(
 ) -> Plan:
     """Delete blobs, those first that need others of the same plan.
 
-    What goes in the same plan doesn't count as needing anything. ``needs`` answers None where it
-    doesn't know; ``certain`` tells whether what it did answer is all that there is to know (left
-    out: it is). Both as in `contentui.index.content_index.ContentIndex`.
+    Blobs of the same plan don't count as referrers. ``referrers`` returns None for an unknown
+    result; ``certain`` returns whether a result is complete (None: each is). Both as
+    `referrers` and `referrers_complete` of `contentui.index.content_index.ContentIndex`.
     """
     chosen = {info.digest: info for info in infos}
     steps = {
         digest: _delete_step(
             info,
             chosen,
-            needs(digest),
+            referrers(digest),
             certain=certain is None or certain(digest),
         )
         for digest, info in chosen.items()
@@ -124,22 +124,24 @@ def _delete_step(
 ) -> Step:
     """The plan for one blob among the ``chosen`` ones."""
     known = certain and found is not None
-    remaining = tuple(need for need in found or () if need.digest not in chosen)
+    remaining = tuple(referrer for referrer in found or () if referrer.digest not in chosen)
     freed_by = dict.fromkeys(
-        need.digest
-        for need in found or ()
-        if need.digest is not None and need.digest in chosen and need.digest != info.digest
+        referrer.digest
+        for referrer in found or ()
+        if referrer.digest is not None
+        and referrer.digest in chosen
+        and referrer.digest != info.digest
     )
     concerns = set()
     if remaining:
-        concerns.add(Concern.NEEDED)
+        concerns.add(Concern.REFERENCED)
     if not known:
-        concerns.add(Concern.NEEDS_UNKNOWN)
+        concerns.add(Concern.REFERRERS_UNKNOWN)
     return Step(
         Verb.DELETE,
         info,
         info.size,
-        needs=remaining if remaining or known else None,
+        referrers=remaining if remaining or known else None,
         freed_by=tuple(freed_by),
         concerns=frozenset(concerns),
     )

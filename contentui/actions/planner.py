@@ -104,7 +104,7 @@ class Planner:
             garbage_collected=store.traits.garbage_collected,
         )
 
-    def fresh_needs(self) -> ReferrerRefresher:
+    def referrer_refresher(self) -> ReferrerRefresher:
         """Who needs a blob at the moment of its deletion, for `contentui.actions.run.run`."""
         from contentui.index.refresher import ReferrerRefresher
 

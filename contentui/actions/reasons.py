@@ -18,8 +18,8 @@ CONCERNS = {
     Concern.LIVE_WRITER: "held by a live writer",
     Concern.MOVING: "receiving bytes now",
     Concern.HOLDER_UNKNOWN: "possibly held by a live writer, which can't be seen from here",
-    Concern.NEEDED: "needed by something in this store",
-    Concern.NEEDS_UNKNOWN: "possibly needed: what needs it is not known",
+    Concern.REFERENCED: "needed by something in this store",
+    Concern.REFERRERS_UNKNOWN: "possibly needed: what needs it is not known",
 }
 """Each concern as what follows "it is"."""
 
@@ -28,9 +28,9 @@ def concern_reason(step: Step, concern: Concern) -> str:
     """A concern of a step as a clause, with the writer or the first referrer that causes it."""
     if concern is Concern.LIVE_WRITER:
         return f"it is held by a live writer: {holder_text(step.holder)}"
-    if concern is Concern.NEEDED and step.needs:
-        more = f" and {len(step.needs) - 1} more" if len(step.needs) > 1 else ""
-        return f"it is needed by {step.needs[0].by} {step.needs[0].name}{more}"
+    if concern is Concern.REFERENCED and step.referrers:
+        more = f" and {len(step.referrers) - 1} more" if len(step.referrers) > 1 else ""
+        return f"it is needed by {step.referrers[0].by} {step.referrers[0].name}{more}"
     return f"it is {CONCERNS[concern]}"
 
 

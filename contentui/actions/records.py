@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from contentui.content.model import Holder, Info
     from contentui.index.model import Referrer
 
-MAX_NEEDS = 100
-"""Needs that a step lists; ``needs_total`` counts all."""
+MAX_REFERRERS = 100
+"""Referrers that a step lists; ``needs_total`` counts all."""
 
 _MAX_TEXT = 4096
 
@@ -32,7 +32,7 @@ def target_to_json(step: Step) -> dict[str, Any]:
         return _image_to_json(target, step.unreferenced)
     if not isinstance(target, Status):
         before = {"size_bytes": target.size, "committed_at": rfc3339(target.committed_ns)}
-        namespaces = [text_value(name) for name in target.namespaces[:MAX_NEEDS]]
+        namespaces = [text_value(name) for name in target.namespaces[:MAX_REFERRERS]]
         return {"digest": str(target.digest), "namespaces": namespaces, "before": before}
     return {
         **exact_text("ref", target.ref),
@@ -60,7 +60,7 @@ def _image_to_json(image: Image, unreferenced: Sequence[Info]) -> dict[str, Any]
             "created_at": rfc3339(image.created_ns),
             "updated_at": rfc3339(image.updated_ns),
         },
-        "unreferenced": [str(info.digest) for info in unreferenced[:MAX_NEEDS]],
+        "unreferenced": [str(info.digest) for info in unreferenced[:MAX_REFERRERS]],
         "unreferenced_total": len(unreferenced),
         "unreferenced_bytes": sum(info.size for info in unreferenced),
     }
@@ -83,19 +83,19 @@ def holder_to_json(holder: Holder | None) -> dict[str, Any] | None:
     }
 
 
-def needs_to_json(needs: tuple[Referrer, ...] | None) -> dict[str, Any]:
-    """``needs`` and ``needs_total``; both null when unknown."""
-    if needs is None:
+def referrers_to_json(referrers: tuple[Referrer, ...] | None) -> dict[str, Any]:
+    """JSON ``needs`` and ``needs_total``; both null when unknown."""
+    if referrers is None:
         return {"needs": None, "needs_total": None}
     listed = [
         {
-            "by": text_value(need.by),
-            "name": text_value(need.name),
-            "digest": None if need.digest is None else str(need.digest),
+            "by": text_value(referrer.by),
+            "name": text_value(referrer.name),
+            "digest": None if referrer.digest is None else str(referrer.digest),
         }
-        for need in needs[:MAX_NEEDS]
+        for referrer in referrers[:MAX_REFERRERS]
     ]
-    return {"needs": listed, "needs_total": len(needs)}
+    return {"needs": listed, "needs_total": len(referrers)}
 
 
 def text_value(text: str) -> str:

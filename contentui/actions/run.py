@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contentui.content.store import Store
     from contentui.index.model import Referrer
 
-    Needs = Callable[[Digest], tuple[Referrer, ...] | None]
+    FindReferrers = Callable[[Digest], tuple[Referrer, ...] | None]
 
 _ABORT_ATTEMPTS = 3
 """Times that an ingest with a live writer is read and aborted; it changes between the two."""
@@ -39,7 +39,7 @@ def run(
     allow: Collection[Concern] = frozenset(),
     journal: Journal | None = None,
     report: Callable[[Outcome], None] | None = None,
-    needs: Needs | None = None,
+    referrers: FindReferrers | None = None,
     clock: Callable[[], int] = time.time_ns,
 ) -> list[Outcome]:
     """Do what ``plan`` says, item by item, going on after failures; never raises ContentError.
@@ -54,10 +54,11 @@ def run(
         journal: where each outcome is recorded. A journal that can't be written stops nothing;
             see `Journal.problem`.
         report: called with each outcome, after it was recorded.
-        needs: who needs a blob, asked right before each deletion; see `Planner.fresh_needs`.
+        referrers: returns what refers to a blob, called right before each deletion; see
+            `Planner.referrer_refresher`.
         clock: the time of each outcome, nanoseconds since 1970.
     """
-    runner = _Run(store, plan, frozenset(allow), needs)
+    runner = _Run(store, plan, frozenset(allow), referrers)
     outcomes: list[Outcome] = []
 
     def record(outcome: Outcome) -> None:
@@ -86,11 +87,11 @@ class _Run:
     """One run of one plan."""
 
     def __init__(
-        self, store: Store, plan: Plan, allow: frozenset[Concern], needs: Needs | None
+        self, store: Store, plan: Plan, allow: frozenset[Concern], referrers: FindReferrers | None
     ) -> None:
         self._store = store
         self._allow = allow
-        self._needs = needs
+        self._referrers = referrers
         self._going = {step.target.digest for step in plan.steps if isinstance(step.target, Info)}
         """Blobs of the plan, less those whose deletion was skipped, was refused or failed."""
 
@@ -193,25 +194,31 @@ class _Run:
         kept = next((digest for digest in step.freed_by if digest not in self._going), None)
         if kept is not None:
             raise _Skip(f"{kept.short()} still needs it, and was not deleted")
-        self._check_needs(step, now)
+        self._check_referrers(step, now)
         self._store.delete(shown.digest, if_match=now)
 
     def _untag(self, shown: Image) -> None:
         _skip_if(reasons.image_changed(shown, image_names(self._store).get(shown.name)))
         image_names(self._store).delete(shown.name, if_match=shown)
 
-    def _check_needs(self, step: Step, now: Info) -> None:
+    def _check_referrers(self, step: Step, now: Info) -> None:
         """Raise _Skip when something needs the blob that did not when the plan was made."""
-        current = () if self._needs is None else self._needs(now.digest)
-        if current is None and step.needs is not None and not self._allowed(Concern.NEEDS_UNKNOWN):
+        current = () if self._referrers is None else self._referrers(now.digest)
+        if (
+            current is None
+            and step.referrers is not None
+            and not self._allowed(Concern.REFERRERS_UNKNOWN)
+        ):
             raise _Skip("it is no longer known whether something needs it")
-        if step.needs is None and self._allowed(Concern.NEEDED):
+        if step.referrers is None and self._allowed(Concern.REFERENCED):
             return
-        planned = {(need.by, need.digest or need.name) for need in step.needs or ()}
-        for need in (*root_referrers(now.labels), *(current or ())):
-            known = (need.by, need.digest or need.name) in planned
-            if not known and need.digest not in self._going:
-                raise _Skip(f"something needs it since it was shown: {need.by} {need.name}")
+        planned = {
+            (referrer.by, referrer.digest or referrer.name) for referrer in step.referrers or ()
+        }
+        for referrer in (*root_referrers(now.labels), *(current or ())):
+            known = (referrer.by, referrer.digest or referrer.name) in planned
+            if not known and referrer.digest not in self._going:
+                raise _Skip(f"something needs it since it was shown: {referrer.by} {referrer.name}")
 
     def _allowed(self, concern: Concern) -> bool:
         return concern in self._allow

@@ -55,7 +55,7 @@ def carry_out(
     plan: Plan,
     *,
     confirm: bool = False,
-    needs: Callable[[Digest], tuple[Referrer, ...] | None] | None = None,
+    referrers: Callable[[Digest], tuple[Referrer, ...] | None] | None = None,
 ) -> int:
     """Print the plan (``--dry-run``) or run it, with ``confirm`` only after a question.
 
@@ -74,7 +74,7 @@ def carry_out(
     if confirm and not args.yes and not _plan_confirmed(args, plan):
         print_error("nothing was done")
         return Exit.FAILED
-    return _run(args, context, store, plan, needs)
+    return _run(args, context, store, plan, referrers)
 
 
 def is_confirmed(action: str, lines: Iterable[str], *, preview: str = "--dry-run") -> bool:
@@ -100,7 +100,7 @@ def _run(
     context: Context,
     store: Store,
     plan: Plan,
-    needs: Callable[[Digest], tuple[Referrer, ...] | None] | None,
+    referrers: Callable[[Digest], tuple[Referrer, ...] | None] | None,
 ) -> int:
     """Run the plan; a signal ends it after the current item is recorded and printed."""
     from contentui.actions.journal import Journal
@@ -113,7 +113,7 @@ def _run(
     printer = _OutcomePrinter(args, context, plan)
     try:
         with interruptible():
-            run(store, plan, allow=allow, journal=journal, report=printer, needs=needs)
+            run(store, plan, allow=allow, journal=journal, report=printer, referrers=referrers)
     except Signalled:
         left = len(plan.steps) - printer.count
         print_error(f"interrupted: {left} more of {len(plan.steps)} were not touched")

@@ -1,4 +1,4 @@
-"""``verify --ingest``: ask for ingests' locks, and what their bytes are so far, on demand."""
+"""``verify --ingest``: probe ingests: whether they are locked, and the digest of their bytes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _CODES = {
 
 
 def probe_all(args: Namespace, context: Context, store: Store, refs: Iterable[str]) -> int:
-    """Look for each ref, and probe once what is there.
+    """Probe the ingest of each ref once.
 
     Returns:
-        FINDINGS when one is poisoned; else the code of the first that isn't sound and free.
+        FINDINGS when one is poisoned; else the code of the first that is not intact and free.
     """
     statuses, code = statuses_named(store, refs)
     poisoned = False

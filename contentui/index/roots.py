@@ -20,7 +20,7 @@ class Roots:
         self.known = False
         """Whether the store told them, and they are all."""
         self._told: list[Root] = []
-        self._needs: dict[Digest, tuple[Referrer, ...]] = {}
+        self._referrers: dict[Digest, tuple[Referrer, ...]] = {}
 
     def take(self, roots: Iterable[Root] | None) -> bool:
         """Replace them; None: they can't be known now. True when that is news.
@@ -32,12 +32,12 @@ class Roots:
         news = told != self._told or was_known is not self.known
         if told != self._told:
             self._told = told
-            self._needs = _by_digest(told)
+            self._referrers = _by_digest(told)
         return news
 
     def referrers(self, digest: Digest) -> tuple[Referrer, ...]:
         """The names and leases that keep this very blob; no blob's deletion frees it."""
-        return self._needs.get(digest, ())
+        return self._referrers.get(digest, ())
 
     def image(self, digest: Digest) -> str:
         """The first image name that stands for this blob; empty without one."""

@@ -375,19 +375,19 @@ def needs_text(row: BlobRow) -> str:
     return f"{first} +{len(others)}" if others else first
 
 
-def holder_names(needs: Sequence[Referrer]) -> list[str]:
+def holder_names(referrers: Sequence[Referrer]) -> list[str]:
     """Each referrer once, by its clearest name: one that labels and lists a blob counts once."""
     names: dict[str, str] = {}
-    images = {need.digest or need.name for need in needs if need.by == "image"}
-    for need in needs:
-        holder = need.digest or need.name
-        if need.by == "label" and need.digest:
-            names.setdefault(holder, f"label of {need.digest[7:19]}")
-        elif need.by != "lease":
-            names[holder] = visible(need.name, 160).replace("sha256:", "")
+    images = {referrer.digest or referrer.name for referrer in referrers if referrer.by == "image"}
+    for referrer in referrers:
+        holder = referrer.digest or referrer.name
+        if referrer.by == "label" and referrer.digest:
+            names.setdefault(holder, f"label of {referrer.digest[7:19]}")
+        elif referrer.by != "lease":
+            names[holder] = visible(referrer.name, 160).replace("sha256:", "")
     # An image's name is the clearest; a lease's name is a random string.
     ranked = sorted(names, key=lambda holder: holder not in images)
-    leases = sum(need.by == "lease" for need in needs)
+    leases = sum(referrer.by == "lease" for referrer in referrers)
     return [names[holder] for holder in ranked] + ["a lease"] * leases
 
 
@@ -416,13 +416,13 @@ def _used_by_cell(row: BlobRow, width: int) -> str:
     return pad(text, width)
 
 
-def _needs_style(row: BlobRow) -> str:
+def _used_by_style(row: BlobRow) -> str:
     return "base" if row.referrers else "muted"
 
 
 def blob_search_text(row: BlobRow) -> str:
     """The text that filters search in a blob: digest, kind, and the names of its referrers."""
-    names = " ".join(visible(need.name, 400) for need in (row.referrers or ())[:20])
+    names = " ".join(visible(referrer.name, 400) for referrer in (row.referrers or ())[:20])
     text = f"{row.info.digest} {'' if row.kind is None else row.kind.value} {names}"
     return text + _scope(row.info.namespaces)
 
@@ -441,7 +441,7 @@ BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
     Column("kind", "KIND", _kind, lambda r: kind_text(r), 70, 12, 13, style=_kind_style),
     Column(
         "used-by", "USED BY", _used_by, lambda r: -1 if r.referrers is None else len(r.referrers),
-        80, 16, 34, 64, style=_needs_style, descending=True, paint=_used_by_cell,
+        80, 16, 34, 64, style=_used_by_style, descending=True, paint=_used_by_cell,
     ),
 )  # fmt: skip
 

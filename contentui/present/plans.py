@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from contentui.actions.model import Concern, Result, Verb
 from contentui.actions.reasons import CONCERNS
 from contentui.actions.records import (
-    MAX_NEEDS,
+    MAX_REFERRERS,
     holder_to_json,
-    needs_to_json,
+    referrers_to_json,
     target_to_json,
     text_value,
 )
@@ -155,10 +155,10 @@ def _delete_effect(step: Step, info: Info, *, garbage_collected: bool) -> str:
             f"It is gone{where} at once; the file with its {human_size(info.size)} is deleted by"
             " the daemon's next garbage collection, unless another namespace has it."
         )
-    needed = Concern.NEEDED in step.concerns
+    needed = Concern.REFERENCED in step.concerns
     if needed:
         text += " What needs it stays, incomplete."
-    if Concern.NEEDS_UNKNOWN in step.concerns:
+    if Concern.REFERRERS_UNKNOWN in step.concerns:
         text += f" Whether something {'else ' if needed else ''}needs it is unknown here."
     if step.freed_by:
         text += " What needs it is deleted first, by this plan."
@@ -218,8 +218,8 @@ def _fact_line(fact: Fact) -> Line:
     return Line(fact.style, f"    {fact.label}{mark} {fact.text}")
 
 
-def step_facts(step: Step, plan: Plan, now_ns: int, *, max_needs: int = 5) -> Iterator[Fact]:
-    """What there is to know about one item; ages as of ``now_ns``, ``max_needs`` by name."""
+def step_facts(step: Step, plan: Plan, now_ns: int, *, max_referrers: int = 5) -> Iterator[Fact]:
+    """What there is to know about one item; ages as of ``now_ns``, ``max_referrers`` by name."""
     yield Fact("item", _item_text(step.target, now_ns), "muted")
     if step.namespaces:
         yield Fact("in", namespaces_text(step.namespaces), "text")
@@ -231,14 +231,14 @@ def step_facts(step: Step, plan: Plan, now_ns: int, *, max_needs: int = 5) -> It
     yield Fact("effect", visible(effect(step, plan)), "text")
     if step.holder is not None:
         yield Fact("held by", holder_text(step.holder, now_ns), "warning")
-    for concern in sorted(step.concerns - {Concern.NEEDED}):
+    for concern in sorted(step.concerns - {Concern.REFERENCED}):
         if concern is not Concern.LIVE_WRITER or step.holder is None:
             yield Fact("concern", f"it is {CONCERNS[concern]}", "warning")
-    needs = step.needs or ()
-    for need in needs[:max_needs]:
-        yield Fact("needed", f"by {visible(f'{need.by} {need.name}', 300)}", "warning")
-    if len(needs) > max_needs:
-        yield Fact("needed", f"by {len(needs) - max_needs:,} more", "warning")
+    referrers = step.referrers or ()
+    for referrer in referrers[:max_referrers]:
+        yield Fact("needed", f"by {visible(f'{referrer.by} {referrer.name}', 300)}", "warning")
+    if len(referrers) > max_referrers:
+        yield Fact("needed", f"by {len(referrers) - max_referrers:,} more", "warning")
 
 
 def concern_lines(plan: Plan) -> list[str]:
@@ -316,8 +316,8 @@ def step_record(step: Step, plan: Plan) -> dict[str, Any]:
         "lost_bytes": step.lost_bytes,
         "effect": effect(step, plan),
         "holder": holder_to_json(step.holder),
-        **needs_to_json(step.needs),
-        "freed_by": [str(digest) for digest in step.freed_by[:MAX_NEEDS]],
+        **referrers_to_json(step.referrers),
+        "freed_by": [str(digest) for digest in step.freed_by[:MAX_REFERRERS]],
         "concerns": sorted(map(str, step.concerns)),
         "refusal": text_value(step.refusal),
     }

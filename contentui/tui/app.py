@@ -180,7 +180,7 @@ class ContentUI(App[None]):
     async def show_journal(self) -> None:
         """The journal, newest first."""
         from contentui.tui.screens.journal import JournalScreen
-        from contentui.tui.screens.words import journal_lines
+        from contentui.tui.screens.texts import journal_lines
 
         journal = self.session.journal
         records = await asyncio.to_thread(journal.tail, JOURNAL_LINES)

@@ -25,17 +25,17 @@ LARGE = 1 << 30
 class ProbeResult(NamedTuple):
     """One ingest that was probed."""
 
-    seen: Status
+    status: Status
     probe: Probe | None
     error: ContentError | None
 
     @property
     def name(self) -> str:
         """The ingest's ref, whole and safe for a terminal."""
-        return visible(self.seen.ref or ref_argument(self.seen), 1000)
+        return visible(self.status.ref or ref_argument(self.status), 1000)
 
     def lines(self, now_ns: int) -> list[Line]:
-        """What there is to say about it, without its name."""
+        """The lines of the result, without the name of the ingest."""
         from contentui.present.plans import Line
         from contentui.present.probes import probe_lines
 
@@ -46,8 +46,8 @@ class ProbeResult(NamedTuple):
         return [*lines, Line("text", visible(error.advice, 300))] if error.advice else lines
 
     @property
-    def word(self) -> str:
-        """What it comes to, in a word or two."""
+    def label(self) -> str:
+        """The finding in one or two words."""
         if self.probe is None:
             return "unknown"
         from contentui.actions.probe import Finding, finding
@@ -66,12 +66,12 @@ def summary(results: Sequence[ProbeResult]) -> str:
     """``5 probed: 2 held, 1 free, 1 poisoned, 1 failed``."""
     counts: dict[str, int] = {}
     for result in results:
-        counts[result.word] = counts.get(result.word, 0) + 1
-    return f"{len(results):,} probed: " + ", ".join(f"{n:,} {word}" for word, n in counts.items())
+        counts[result.label] = counts.get(result.label, 0) + 1
+    return f"{len(results):,} probed: " + ", ".join(f"{n:,} {label}" for label, n in counts.items())
 
 
 def cost_question(targets: Sequence[Status]) -> str:
-    """What asking a collector's daemon for ``targets`` costs it; empty where that is little."""
+    """What a probe of ``targets`` costs a containerd, as text; empty up to `LARGE` bytes."""
     size = sum(status.offset for status in targets)
     if size <= LARGE:
         return ""

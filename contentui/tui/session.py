@@ -132,12 +132,12 @@ class Session:
         from contentui.actions.planner import Planner
         from contentui.actions.run import run
 
-        needs = Planner(self.store, self._index).fresh_needs()
-        return tuple(run(self.store, plan, allow=allow, journal=self.journal, needs=needs))
+        referrers = Planner(self.store, self._index).referrer_refresher()
+        return tuple(run(self.store, plan, allow=allow, journal=self.journal, referrers=referrers))
 
     @property
     def journal(self) -> Journal:
-        """What was done, by anybody on this account."""
+        """The journal of this user: what was deleted, aborted, truncated and untagged."""
         if self._journal is None:
             from contentui.actions.journal import Journal
 
@@ -149,15 +149,15 @@ class Session:
         if self._feed is not None:
             self._feed.wake()
 
-    def probe(self, seen: Status) -> ProbeResult:
-        """Ask for an ingest's lock and its bytes, as it was shown (`Store.probe`)."""
+    def probe(self, status: Status) -> ProbeResult:
+        """Probe an ingest, if it is still as shown (`contentui.content.helpers.probe_ingest`)."""
         try:
-            probe = probe_ingest(self.store, seen.id, if_match=seen)
+            probe = probe_ingest(self.store, status.id, if_match=status)
         except ContentError as error:
-            return ProbeResult(seen, None, error)
+            return ProbeResult(status, None, error)
         finally:
             self.wake()
-        return ProbeResult(seen, probe, None)
+        return ProbeResult(status, probe, None)
 
     @property
     def garbage_collected(self) -> bool:

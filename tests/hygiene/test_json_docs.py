@@ -64,8 +64,8 @@ def _plan_samples(
             Step(Verb.TRUNCATE, idle, 0),
         ],
         "plan step of a blob": [
-            Step(Verb.DELETE, info, 5, needs=(referrer,), freed_by=(DIGEST,)),
-            Step(Verb.DELETE, info, 5, needs=None, concerns=frozenset(Concern)),
+            Step(Verb.DELETE, info, 5, referrers=(referrer,), freed_by=(DIGEST,)),
+            Step(Verb.DELETE, info, 5, referrers=None, concerns=frozenset(Concern)),
         ],
         "plan step of an image": [Step(Verb.UNTAG, image, 5, unreferenced=(info,))],
     }

@@ -40,7 +40,7 @@ def delete_plan(store: Store, *digests: Digest) -> tuple[Plan, ReferrerRefresher
     """The plan, and the store that is read again before each deletion."""
     planner = Planner(store)
     plan = planner.delete([store.info(digest) for digest in digests])
-    return plan, planner.fresh_needs()
+    return plan, planner.referrer_refresher()
 
 
 def force(store: Store, plan: Plan) -> None:

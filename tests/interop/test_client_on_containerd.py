@@ -138,12 +138,12 @@ def test_what_an_image_needs_goes_only_by_force(node: Live, store: Store) -> Non
     node.output("images", "import", "--snapshotter", "native", "-", given=archive)
     plan, needs = delete_plan(store, LAYER)
     (step,) = plan.steps
-    assert step.concerns == {Concern.NEEDED}
-    assert step.needs
-    assert NAME in " ".join(need.name for need in step.needs)
-    assert "something needs it" in refused(run(store, plan, needs=needs))
+    assert step.concerns == {Concern.REFERENCED}
+    assert step.referrers
+    assert NAME in " ".join(need.name for need in step.referrers)
+    assert "something needs it" in refused(run(store, plan, referrers=needs))
     assert b" complete (" in node.output("images", "check")
-    (outcome,) = run(store, plan, allow=FORCE, needs=needs)
+    (outcome,) = run(store, plan, allow=FORCE, referrers=needs)
     assert outcome.result is Result.DONE
     assert b"incomplete (" in node.output("images", "check")
     node.output("images", "import", "--snapshotter", "native", "-", given=archive)
@@ -172,12 +172,12 @@ def test_what_a_lease_holds_is_named(node: Live, store: Store, leases: grpc.Chan
     assert ("lease", "keeper", digest) in {root[:3] for root in store.roots()}
     plan, needs = delete_plan(store, digest)
     (step,) = plan.steps
-    assert [(need.by, need.name) for need in step.needs or ()] == [("lease", "keeper")]
-    assert "lease keeper" in refused(run(store, plan, needs=needs))
+    assert [(need.by, need.name) for need in step.referrers or ()] == [("lease", "keeper")]
+    assert "lease keeper" in refused(run(store, plan, referrers=needs))
     call("Delete", leases_pb2.DeleteRequest(id="keeper"))
     plan, needs = delete_plan(store, digest)
     assert plan.steps[0].concerns == set()
-    (outcome,) = run(store, plan, needs=needs)
+    (outcome,) = run(store, plan, referrers=needs)
     assert outcome.result is Result.DONE
 
 
@@ -220,7 +220,7 @@ def test_one_blob_in_two_namespaces_is_one_blob(node: Live, everything: Store) -
         assert default.info(digest).labels == {"a": "1", "both": "first"}
     plan, needs = delete_plan(everything, digest)
     assert "default, other" in effect(plan.steps[0], plan)
-    (outcome,) = run(everything, plan, allow=FORCE, needs=needs)
+    (outcome,) = run(everything, plan, allow=FORCE, referrers=needs)
     assert outcome.result is Result.DONE
     assert digest not in {info.digest for info in everything.walk()}
 
@@ -253,7 +253,7 @@ def outcome_of_delete_after(node: Live, store: Store, digest: Digest, *deeds: st
         else:
             argv = ["ctr", "-a", str(node.socket), "-n", namespace, "content", "rm", digest]
             subprocess.run(argv, check=True, capture_output=True)
-    (outcome,) = run(store, plan, allow=FORCE, needs=needs)
+    (outcome,) = run(store, plan, allow=FORCE, referrers=needs)
     assert outcome.result is Result.SKIPPED
     return outcome.reason
 
@@ -281,7 +281,7 @@ def test_deleting_in_one_namespace_leaves_the_other(node: Live, everything: Stor
     await_both(everything)
     with open_one(node, "other") as other:
         plan, needs = delete_plan(other, digest)
-        run(other, plan, allow=FORCE, needs=needs)
+        run(other, plan, allow=FORCE, referrers=needs)
     assert everything.info(digest).namespaces == ("default",)
     with everything.reader(digest) as reader:
         assert reader.read_at(100, 0) == b"in both"

@@ -53,7 +53,9 @@ def run(args: Namespace, context: Context) -> int:
         chosen, missing = _named(there, args.digests)
     planner = Planner(store)
     plan = planner.delete(chosen, listed=there.values())
-    code = carry_out(args, context, store, plan, confirm=selected, needs=planner.fresh_needs())
+    code = carry_out(
+        args, context, store, plan, confirm=selected, referrers=planner.referrer_refresher()
+    )
     return missing or code
 
 

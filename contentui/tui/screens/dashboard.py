@@ -35,7 +35,7 @@ from contentui.tui.messages import (
     StoreOpened,
     StoreViewTaken,
 )
-from contentui.tui.screens import words
+from contentui.tui.screens import texts
 from contentui.tui.screens.filter_line import FilterLine
 from contentui.tui.screens.overlay import Overlay
 from contentui.tui.screens.pane import Pane
@@ -178,7 +178,7 @@ class Dashboard(Screen[None]):
     def _store_failed(self, message: StoreFailed) -> None:
         self._failure = message
         if self.store_view is None:
-            self.ingests.empty_text = words.failed(message.error)
+            self.ingests.empty_text = texts.failed(message.error)
             self.blobs.empty_text = ""
         self._refresh_all()
 
@@ -187,7 +187,7 @@ class Dashboard(Screen[None]):
         gone = {self._key(o.step.target) for o in outcomes if o.result is Result.DONE}
         for pane in (self.ingests, self.blobs):
             pane.table.marks = pane.table.marks - gone
-        for text, severity in words.outcome(outcomes):
+        for text, severity in texts.outcome(outcomes):
             self._app.toast(text, severity)
 
     def _key(self, target: Status | Info | Image) -> RowKey:
@@ -228,7 +228,7 @@ class Dashboard(Screen[None]):
             now_ns = self._frozen_ns if self.paused else self.now_ns
             now_s = time.monotonic()
             if not self.paused:
-                self.ingests.empty_text, self.blobs.empty_text = words.empty(
+                self.ingests.empty_text, self.blobs.empty_text = texts.empty(
                     self.store_view, garbage_collected=self._app.session.garbage_collected
                 )
             self.ingests.feed(self.store_view.ingests, now_ns, now_s, self._headings())
@@ -283,7 +283,7 @@ class Dashboard(Screen[None]):
     @property
     def _trouble(self) -> str:
         """Why what is shown is old, or nothing is; empty when all is well."""
-        return words.notice(self._failure, self.store_view)
+        return texts.warning(self._failure, self.store_view)
 
     def _refresh_notice(self) -> None:
         notice = self.query_one("#notice", Static)
@@ -368,12 +368,12 @@ class Dashboard(Screen[None]):
         return True
 
     def label(self, command_id: str) -> str | None:
-        """The words for a key, ``""`` for the usual ones, None to leave it out."""
+        """The label of a key, ``""`` for the usual ones, None to leave it out."""
         pane = self.active
-        if command_id in words.DESTRUCTIVE:
+        if command_id in texts.DESTRUCTIVE:
             if self.read_only_reason:
                 return None
-            verb = words.DESTRUCTIVE[command_id]
+            verb = texts.DESTRUCTIVE[command_id]
             marks = len(pane.table.marked_rows())
             return f"{verb} {marks:,} marked" if marks else verb
         if command_id == "ingest.verify":
@@ -553,7 +553,7 @@ class Dashboard(Screen[None]):
     def action_help(self) -> None:
         from contentui.tui.screens.help import HelpScreen, help_lines
 
-        self.app.push_screen(HelpScreen(help_lines(live_hints(self), words.legend())))
+        self.app.push_screen(HelpScreen(help_lines(live_hints(self), texts.legend())))
 
 
 def _looks_same(before: StoreView | None, now: StoreView) -> bool:

@@ -29,7 +29,7 @@ Decision = frozenset[Concern] | None
 
 _SHOWN_IN_COMMAND = 600
 """Characters of arguments that the command for a shell shows."""
-_MAX_NEEDS = 20
+_MAX_REFERRERS = 20
 """Referrers of one item that are listed by name."""
 _STYLES = {"text": "plain", "muted": "dim", "warning": "warn", "danger": "bad"}
 
@@ -74,10 +74,10 @@ def step_lines(step: Step, plan: Plan, now_ns: int = 0) -> list[Line]:
     lines = [Line(name, style, mark, "bad" if step.refusal else style, hang=2)]
     lines += [
         Line(fact.text, _STYLES[fact.style], fact.label, "dim", indent=2, hang=9)
-        for fact in step_facts(step, plan, now_ns, max_needs=_MAX_NEEDS)
+        for fact in step_facts(step, plan, now_ns, max_referrers=_MAX_REFERRERS)
         if fact.label not in ("item", "concern")
     ]
-    if step.needs is None and not step.refusal:
+    if step.referrers is None and not step.refusal:
         lines.append(Line("unknown", "warn", "needed", "dim", indent=2, hang=9))
     return lines
 

@@ -34,8 +34,8 @@ def probe_result_lines(results: Sequence[ProbeResult], now_ns: int) -> list[Line
             for line in result.lines(now_ns)
         ]
         name = [Line(result.name, "title")]
-        if result.seen.namespace:
-            name.append(Line(namespaces_text((result.seen.namespace,)), "dim", indent=2))
+        if result.status.namespace:
+            name.append(Line(namespaces_text((result.status.namespace,)), "dim", indent=2))
         groups.append([*name, *lines])
     return spaced(groups)
 

@@ -74,7 +74,7 @@ def test_a_blob_goes_from_its_namespaces_and_its_file_later():
     plan = plan_delete(SOURCE, [blob("k8s.io")], lambda _: needs, garbage_collected=True)
     assert "from namespace k8s.io at once" in effect_of(plan)
     assert "What needs it stays, incomplete." in effect_of(plan)
-    assert only(plan).needs == needs
+    assert only(plan).referrers == needs
 
 
 def test_the_gap_is_told_where_there_is_one():

@@ -84,7 +84,7 @@ def test_a_line_says_everything(journal):
 def test_a_blob_and_who_needed_it(journal):
     digest = Digest.of(b"x")
     needs = tuple(Referrer("image", f"i{number}", digest) for number in range(500))
-    step = Step(Verb.DELETE, Info(digest, 9, AT, 0, None), 9, needs=needs)
+    step = Step(Verb.DELETE, Info(digest, 9, AT, 0, None), 9, referrers=needs)
     journal.write("src", Outcome(step, Result.REFUSED, "needed"), AT)
     (line,) = journal.tail(1)
     assert line["digest"] == line["name"] == digest
@@ -96,7 +96,7 @@ def test_a_blob_and_who_needed_it(journal):
 
 
 def test_unknown_needs_are_null(journal):
-    journal.write("src", done(needs=None), AT)
+    journal.write("src", done(referrers=None), AT)
     assert journal.tail(1)[0]["needs"] is None
 
 

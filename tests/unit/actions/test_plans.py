@@ -204,25 +204,25 @@ class TestDelete:
     def test_of_what_nobody_needs(self):
         plan = self.plan(INDEX)
         step = only(plan)
-        assert (step.needs, step.concerns, step.freed_by) == ((), frozenset(), ())
+        assert (step.referrers, step.concerns, step.freed_by) == ((), frozenset(), ())
         assert effect_of(plan) == "Its 5 B are gone until they are fetched or ingested again."
 
     def test_of_what_is_needed(self):
         plan = self.plan(MANIFEST)
-        assert only(plan).needs == (by(INDEX),)
-        assert only(plan).concerns == {Concern.NEEDED}
+        assert only(plan).referrers == (by(INDEX),)
+        assert only(plan).concerns == {Concern.REFERENCED}
         assert "What needs it stays, incomplete." in effect_of(plan)
 
     def test_of_what_may_be_needed(self):
         plan = self.plan(OTHER)
-        assert only(plan).needs is None
-        assert only(plan).concerns == {Concern.NEEDS_UNKNOWN}
+        assert only(plan).referrers is None
+        assert only(plan).concerns == {Concern.REFERRERS_UNKNOWN}
         assert "Whether something needs it is unknown here." in effect_of(plan)
 
     def test_a_holder_in_the_same_plan_does_not_count_and_goes_first(self):
         plan = self.plan(LAYER, MANIFEST, INDEX)
         assert [step.target for step in plan.steps] == [INDEX, MANIFEST, LAYER]
-        assert [step.needs for step in plan.steps] == [(), (), (by(OTHER),)]
+        assert [step.referrers for step in plan.steps] == [(), (), (by(OTHER),)]
         assert [step.freed_by for step in plan.steps] == [(), (INDEX.digest,), (MANIFEST.digest,)]
 
     def test_all_of_an_image_holds_itself_only(self):
@@ -232,12 +232,12 @@ class TestDelete:
 
     def test_a_root_label_counts_although_its_blob_goes(self):
         plan = plan_delete(".", [INDEX], lambda _: (Referrer("root", "containerd.io/gc.root"),))
-        assert plan.concerns == {Concern.NEEDED}
+        assert plan.concerns == {Concern.REFERENCED}
 
     def test_what_is_not_all_that_is_known_is_no_freedom(self):
         plan = self.plan(INDEX, MANIFEST, LAYER, certain=lambda _: False)
-        assert plan.concerns == {Concern.NEEDS_UNKNOWN, Concern.NEEDED}
-        assert [step.needs for step in plan.steps] == [None, None, (by(OTHER),)]
+        assert plan.concerns == {Concern.REFERRERS_UNKNOWN, Concern.REFERENCED}
+        assert [step.referrers for step in plan.steps] == [None, None, (by(OTHER),)]
         assert "Whether something else needs it is unknown" in effect(plan.steps[2], plan)
 
     def test_circles_end(self):

@@ -325,16 +325,16 @@ class TestBlobs:
         plan = plan_delete(
             ".", [layer, manifest], index.referrers, certain=index.referrers_complete
         )
-        outcomes = run(store, plan, needs=index.referrers)
+        outcomes = run(store, plan, referrers=index.referrers)
         assert [outcome.result for outcome in outcomes] == [Result.DONE, Result.DONE]
         assert list(store.walk()) == []
 
     def test_what_is_needed_must_be_forced(self, store, layer, manifest, index):
         plan = plan_delete(".", [layer], index.referrers)
-        outcome = only(run(store, plan, needs=index.referrers))
+        outcome = only(run(store, plan, referrers=index.referrers))
         assert outcome.result is Result.REFUSED
         assert outcome.reason.startswith("it is needed by manifest index sha256:")
-        assert only(run(store, plan, allow=ALL, needs=index.referrers)).result is Result.DONE
+        assert only(run(store, plan, allow=ALL, referrers=index.referrers)).result is Result.DONE
 
     def test_needed_by_many_is_counted(self, store, layer):
         needs = tuple(Referrer("image", f"i{number}") for number in range(3))
@@ -369,7 +369,7 @@ class TestBlobs:
     ):
         plan = plan_delete(".", [layer, manifest], index.referrers)
         store.delete(manifest.digest)
-        outcomes = run(store, plan, needs=index.referrers)
+        outcomes = run(store, plan, referrers=index.referrers)
         assert [outcome.result for outcome in outcomes] == [Result.SKIPPED, Result.DONE]
         assert outcomes[0].reason == "it is gone: deleted since it was shown"
 
@@ -377,7 +377,7 @@ class TestBlobs:
         plan = plan_delete(".", [layer], index.referrers)
         manifest = store.put(document(layer))
         index.refresh(60)
-        outcome = only(run(store, plan, allow=ALL, needs=index.referrers))
+        outcome = only(run(store, plan, allow=ALL, referrers=index.referrers))
         assert outcome.result is Result.SKIPPED
         assert manifest.digest.short() in outcome.reason
 
@@ -385,7 +385,7 @@ class TestBlobs:
         plan = plan_delete(".", [layer], index.referrers)
         store.put(document(manifest))  # the need has another name now, not another digest
         index.refresh(60)
-        assert only(run(store, plan, allow=ALL, needs=index.referrers)).result is Result.DONE
+        assert only(run(store, plan, allow=ALL, referrers=index.referrers)).result is Result.DONE
 
     def test_a_root_label_that_came_since_ends_it_even_without_an_index(self, store, layer):
         plan = plan_delete(".", [layer], lambda _: ())
@@ -395,17 +395,17 @@ class TestBlobs:
 
     def test_needs_that_became_unknown_end_it(self, store, layer):
         plan = plan_delete(".", [layer], lambda _: ())
-        outcome = only(run(store, plan, needs=lambda _: None))
+        outcome = only(run(store, plan, referrers=lambda _: None))
         assert outcome.result is Result.SKIPPED
         assert "no longer known" in outcome.reason
 
     def test_unknown_needs_that_became_known_need_their_own_leave(self, store, layer):
         found = (Referrer("image", "busybox"),)
         plan = plan_delete(".", [layer], lambda _: None)
-        allow = {Concern.NEEDS_UNKNOWN}
-        outcome = only(run(store, plan, allow=allow, needs=lambda _: found))
+        allow = {Concern.REFERRERS_UNKNOWN}
+        outcome = only(run(store, plan, allow=allow, referrers=lambda _: found))
         assert outcome.reason == "something needs it since it was shown: image busybox"
-        outcome = only(run(store, plan, allow=ALL, needs=lambda _: found))
+        outcome = only(run(store, plan, allow=ALL, referrers=lambda _: found))
         assert outcome.result is Result.DONE
 
     def test_a_blob_stored_anew_is_skipped(self, store, layer):
@@ -422,7 +422,7 @@ class TestBlobs:
         index = ContentIndex(store)
         index.refresh(60)
         plan = plan_delete(".", store.walk(), index.referrers)
-        outcomes = run(store, plan, needs=index.referrers)
+        outcomes = run(store, plan, referrers=index.referrers)
         assert {outcome.result for outcome in outcomes} == {Result.DONE}
 
 

@@ -115,7 +115,7 @@ def test_a_name_that_came_since_the_plan_keeps_its_blob(store):
     plan = plan_delete(".", [blob], index.referrers, certain=index.referrers_complete)
     assert not plan.concerns
     store.kept = [Root("image", "a", blob.digest)]
-    (outcome,) = run(store, plan, needs=ReferrerRefresher(store, index))
+    (outcome,) = run(store, plan, referrers=ReferrerRefresher(store, index))
     assert outcome.result is Result.SKIPPED
     assert "image a" in outcome.reason
 
@@ -127,9 +127,9 @@ def test_a_name_is_not_freed_by_deleting_all_blobs(store):
     index = settled(store)
     plan = plan_delete(".", [layer, manifest], index.referrers, certain=index.referrers_complete)
     assert [step.target.digest for step in plan.steps] == [manifest.digest, layer.digest]
-    assert plan.steps[0].concerns == {Concern.NEEDED}
-    assert plan.steps[0].needs == (Referrer("image", "a"),)
-    outcomes = run(store, plan, needs=ReferrerRefresher(store, index))
+    assert plan.steps[0].concerns == {Concern.REFERENCED}
+    assert plan.steps[0].referrers == (Referrer("image", "a"),)
+    outcomes = run(store, plan, referrers=ReferrerRefresher(store, index))
     assert [outcome.result for outcome in outcomes] == [Result.REFUSED, Result.SKIPPED]
 
 

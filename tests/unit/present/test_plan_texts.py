@@ -156,7 +156,7 @@ def test_the_names_in_json_are_stable():
     assert set(step["before"]) == {"size_bytes", "committed_at"}
     assert step["namespaces"] == []
     assert step["needs"] is None
-    assert step["concerns"] == [str(Concern.NEEDS_UNKNOWN)]
+    assert step["concerns"] == [str(Concern.REFERRERS_UNKNOWN)]
     outcome = outcome_record(Outcome(blob.steps[0], Result.DONE), blob)
     assert outcome["result"] == "done"
     assert outcome["reason"] == ""

@@ -47,12 +47,14 @@ def legend() -> list[tuple[str, str, str]]:
     return [(SHAPES[state], state.value, text) for state, text in _LEGEND.items()]
 
 
-_WORDY = re.compile("failed to connect to all addresses; last error: (?:.*error: )?", re.DOTALL)
-"""What a connection's failure begins with, before it comes to the point."""
+_GRPC_PREFIX = re.compile(
+    "failed to connect to all addresses; last error: (?:.*error: )?", re.DOTALL
+)
+"""How gRPC begins the message of a failed connection, before the cause."""
 
 
 def _brief(reason: str) -> str:
-    return visible(_WORDY.sub("", reason), 400)
+    return visible(_GRPC_PREFIX.sub("", reason), 400)
 
 
 def failed(error: ContentError) -> str:
@@ -61,8 +63,8 @@ def failed(error: ContentError) -> str:
     return f"{_brief(error.message)}{advice}\n\nStill trying. r tries now, q leaves."
 
 
-def notice(failure: StoreFailed | None, store_view: StoreView | None) -> str:
-    """What is wrong with the view, for the warning line; empty when nothing is."""
+def warning(failure: StoreFailed | None, store_view: StoreView | None) -> str:
+    """The problem with the view, for the warning line; empty without one."""
     if failure is not None:
         if store_view is None:
             return f"The store can't be shown: {_brief(failure.error.message)}"
@@ -108,7 +110,7 @@ def empty(store_view: StoreView, *, garbage_collected: bool = False) -> tuple[st
 
 
 def outcome(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
-    """Toasts for what was done: text and severity, item by item as long as they can be read."""
+    """Toasts for the outcomes: text and severity; one for each of a few, then a summary."""
     bad = [o for o in outcomes if o.result is not Result.DONE]
     done = len(outcomes) - len(bad)
     if len(outcomes) == 1:
