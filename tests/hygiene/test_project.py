@@ -122,3 +122,46 @@ def test_links_point_to_files(name):
 
 def test_the_changelog_has_the_current_version():
     assert f"## [{contentui.__version__}]" in texts()["CHANGELOG.md"]
+
+
+OCI_IMAGE_SPEC = r"OCI\s+image[\s-]spec"
+ELSEWHERE = {
+    "annotations.md": OCI_IMAGE_SPEC,
+    "descriptor.md": OCI_IMAGE_SPEC,
+    "image-index.md": OCI_IMAGE_SPEC,
+    "image-layout.md": OCI_IMAGE_SPEC,
+    "manifest.md": OCI_IMAGE_SPEC,
+    "media-types.md": OCI_IMAGE_SPEC,
+    "docs/garbage-collection.md": "containerd",
+    "docs/hosts.md": "containerd",
+}
+"""Pages of other projects that may be cited; a file that cites one must name its project."""
+
+
+def test_cited_pages_exist_here_or_are_of_a_named_project():
+    pages = {name for name in texts() if name.endswith(".md")}
+    names = {Path(page).name for page in pages}
+    missing = []
+    for file, text in texts().items():
+        if file.endswith(".svg"):
+            continue
+        for cited in set(re.findall(r"(?<![\w*./-])[\w./-]*\w\.md\b", text)):
+            here = cited in pages or (ROOT / file).parent.joinpath(cited).exists()
+            if here or cited in names or cited in ELSEWHERE:
+                continue
+            missing.append(f"{file}: {cited}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("cited", ELSEWHERE)
+def test_pages_of_other_projects_are_cited_with_the_project(cited):
+    project = ELSEWHERE[cited]
+    pattern = rf"\b{re.escape(cited)}\b"
+    unnamed = [
+        name
+        for name, text in texts().items()
+        if name != "tests/hygiene/test_project.py"
+        and re.search(pattern, text)
+        and not re.search(project, text)
+    ]
+    assert unnamed == []
