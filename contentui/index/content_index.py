@@ -1,4 +1,4 @@
-"""What refers to each blob: a graph that grows as the blobs of a store are looked at."""
+"""What refers to each blob: a graph built by scanning the blobs of a store."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _MAX_TITLES = 20_000
 _RETRY_AFTER_S = 30.0
 
 
-class _Look(NamedTuple):
-    """What reading a blob told."""
+class _ScanResult(NamedTuple):
+    """The result of reading a blob."""
 
     kind: Kind
     document: Document | None = None
@@ -45,22 +45,22 @@ class _Look(NamedTuple):
 class ContentIndex:
     """What the blobs of a store are and what refers to them. Thread-safe; reads outside its lock.
 
-    Tell it what is there with `update`, let it look with `scan` until that returns True (or do
-    both with `refresh`), and ask. Whatever it can't be sure of is unknown, never free.
+    List the blobs with `update`, call `scan` until it returns True (or do both with `refresh`),
+    then query. A blob whose referrers are uncertain is reported as unknown, not as unreferenced.
     """
 
     def __init__(self, store: Store, *, max_edges: int = MAX_EDGES) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._looked = threading.Condition(self._lock)
-        self._told = False
+        self._scanned = threading.Condition(self._lock)
+        self._listed = False
         self._infos: dict[Digest, Info] = {}
         self._kinds: dict[Digest, Kind] = {}
         self._pending: dict[Digest, None] = {}
         self._reading: dict[Digest, int] = {}
         self._unread: set[Digest] = set()
         self._retry_at = 0.0
-        self._obscure: set[Digest] = set()
+        self._unparsed: set[Digest] = set()
         self._unlabelled: set[Digest] = set()
         self._documents = Edges(max_edges)
         self._references = Edges(max_edges)
@@ -72,19 +72,19 @@ class ContentIndex:
 
     @property
     def version(self) -> int:
-        """Grows whenever an answer may have become another one."""
+        """Increases whenever the result of a query may have changed."""
         return self._version
 
     def update(self, infos: Iterable[Info]) -> None:
-        """Take in which blobs exist now, with their labels. All of them, every time.
+        """Replace the list of blobs, with their labels: ``infos`` must be complete.
 
-        Asks the store for its roots as well: see `update_roots`.
+        Reads the roots of the store as well: see `update_roots`.
         """
         self.update_roots()
         fresh = {info.digest: info for info in infos}
         with self._lock:
-            self._version += not self._told
-            self._told = True
+            self._version += not self._listed
+            self._listed = True
             for digest in self._infos.keys() - fresh.keys():
                 self._forget(digest)
             for digest, info in fresh.items():
@@ -95,9 +95,9 @@ class ContentIndex:
             self._retry()
 
     def update_roots(self) -> None:
-        """Ask the store what keeps blobs beside labels and documents: image names and leases.
+        """Read the roots of the store: image names and leases.
 
-        While that can't be known, nothing is known to be free.
+        While they can't be read, no blob is known to be unreferenced.
         """
         try:
             found = list_roots(self._store)
@@ -107,17 +107,17 @@ class ContentIndex:
             self._version += self._roots.take(found)
 
     def scan(self, budget_s: float) -> bool:
-        """Look at blobs that may be documents, for about ``budget_s`` seconds.
+        """Read blobs that may be documents, for about ``budget_s`` seconds, one blob at least.
 
-        Returns whether all of them have been looked at; one blob is, even without time.
+        Returns whether all of them have been read.
         """
         deadline = time.monotonic() + budget_s
         while (digest := self._next()) is not None:
-            self._finish(digest, self._look(digest))
+            self._finish(digest, self._read(digest))
             if time.monotonic() >= deadline:
                 break
         with self._lock:
-            return self._told and not self._pending and not self._reading
+            return self._listed and not self._pending and not self._reading
 
     def refresh(self, budget_s: float) -> bool:
         """`update` from the store itself, then `scan`. Raises what `Store.walk` raises."""
@@ -131,9 +131,9 @@ class ContentIndex:
             if known is not None:
                 return known
             self._start(digest)
-        look = self._look(digest)
-        self._finish(digest, look)
-        return look.kind
+        result = self._read(digest)
+        self._finish(digest, result)
+        return result.kind
 
     def referrers(self, digest: Digest) -> tuple[Referrer, ...] | None:
         """What refers to a blob; empty: certainly nothing does; None: unknown.
@@ -149,14 +149,14 @@ class ContentIndex:
     ) -> tuple[Referrer, ...] | None:
         """`referrers`, after scanning blobs that were added since: the check before a deletion.
 
-        Takes about ``budget_s`` seconds at most, and no time when all has been looked at.
+        Takes about ``budget_s`` seconds at most, and no time when all have been scanned.
         """
         deadline = time.monotonic() + budget_s
         while not self.scan(deadline - time.monotonic()) and time.monotonic() < deadline:
-            with self._looked:
+            with self._scanned:
                 if self._reading and not self._pending:  # another thread is at the last ones
-                    self._looked.wait(max(deadline - time.monotonic(), 0))
-                elif not self._told:
+                    self._scanned.wait(max(deadline - time.monotonic(), 0))
+                elif not self._listed:
                     break
         return self.referrers(digest)
 
@@ -168,10 +168,10 @@ class ContentIndex:
     def _certain(self, digest: Digest) -> bool:
         if digest not in self._infos or self._unlabelled or not self._roots.known:
             return False
-        # What a blob itself points at can't make it needed.
+        # A blob can't be its own referrer.
         return all(
             not group or (len(group) == 1 and digest in group)
-            for group in (self._pending, self._reading, self._unread, self._obscure)
+            for group in (self._pending, self._reading, self._unread, self._unparsed)
         )
 
     def _find(self, digest: Digest) -> tuple[Referrer, ...]:
@@ -192,7 +192,7 @@ class ContentIndex:
         return Referrer("label", f"{key} of {holder.short()}", holder)
 
     def _name(self, digest: Digest) -> str:
-        """A document's name in words: its own, one given by an index, or its kind and digest."""
+        """The display name of a document: its own, one from an index, or its kind and digest."""
         if digest in self._titles:
             return self._titles[digest]
         if image := self._roots.image(digest):
@@ -207,7 +207,7 @@ class ContentIndex:
         """Note a new blob, or new labels of a known one."""
         digest = info.digest
         if before is not None and (before.size, before.committed_ns) != info[1:3]:
-            self._forget(digest)  # removed and stored anew since, perhaps after damage
+            self._forget(digest)  # removed and stored again, possibly because it was damaged
             before = None
         if before is None and digest not in self._kinds and info.size <= MAX_DOCUMENT_SIZE:
             self._pending[digest] = None
@@ -223,13 +223,13 @@ class ContentIndex:
         self._version += 1
         self._kinds.pop(digest, None)
         self._pending.pop(digest, None)
-        for group in (self._unread, self._obscure, self._unlabelled):
+        for group in (self._unread, self._unparsed, self._unlabelled):
             group.discard(digest)
         self._references.drop(digest)
         self._drop_document(digest)
 
     def _retry(self) -> None:
-        """Have another look, now and then, at what could not be read."""
+        """Read blobs that could not be read again, every `_RETRY_AFTER_S` seconds."""
         if self._unread and time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + _RETRY_AFTER_S
             self._pending.update(dict.fromkeys(self._unread))
@@ -240,7 +240,7 @@ class ContentIndex:
         self._given_count -= len(self._given.pop(digest, ()))
 
     def _next(self) -> Digest | None:
-        """Take a blob off the list of those to look at."""
+        """Take the next blob to scan off the list."""
         with self._lock:
             if not self._pending:
                 return None
@@ -251,30 +251,30 @@ class ContentIndex:
     def _start(self, digest: Digest) -> None:
         self._reading[digest] = self._reading.get(digest, 0) + 1
 
-    def _finish(self, digest: Digest, look: _Look) -> None:
-        """Keep what a look told, if the blob is still there."""
+    def _finish(self, digest: Digest, result: _ScanResult) -> None:
+        """Store the result of a scan, if the blob still exists."""
         with self._lock:
             self._reading[digest] -= 1
             if not self._reading[digest]:
                 del self._reading[digest]
-                self._looked.notify_all()
+                self._scanned.notify_all()
             info = self._infos.get(digest)
             if info is None:
                 return
             self._version += 1
-            if look.failed:
+            if result.failed:
                 if info.size <= MAX_DOCUMENT_SIZE and digest not in self._kinds:
                     self._unread.add(digest)
                 return
             self._pending.pop(digest, None)
             self._unread.discard(digest)
-            self._kinds[digest] = look.kind
+            self._kinds[digest] = result.kind
             self._drop_document(digest)
-            if not self._keep(digest, look.document):
-                self._obscure.add(digest)
+            if not self._keep(digest, result.document):
+                self._unparsed.add(digest)
 
     def _keep(self, digest: Digest, document: Document | None) -> bool:
-        """Whether all that a document points at is known now."""
+        """Store the references of a document; whether all of them are known."""
         if document is None:
             return True
         children = {self._same(child.digest): None for child in document.children}
@@ -289,23 +289,25 @@ class ContentIndex:
         return True
 
     def _same(self, digest: Digest) -> Digest:
-        """The object that names this blob already, so that its text is kept once."""
+        """The digest object in use for this blob, so that its text is in memory once."""
         info = self._infos.get(digest)
         return info.digest if info is not None else digest
 
-    def _look(self, digest: Digest) -> _Look:
-        """Read as much of a blob as tells what it is and what it points at."""
+    def _read(self, digest: Digest) -> _ScanResult:
+        """Read enough of a blob to determine its kind and its references."""
         try:
             with self._store.reader(digest) as reader:
                 size = reader.size
                 head = reader.read_at(HEAD_SIZE, 0)
                 if not looks_like_json(head) or size > MAX_DOCUMENT_SIZE:
-                    return _Look(kind_of(head, size), failed=not head and size > 0)
+                    return _ScanResult(kind_of(head, size), failed=not head and size > 0)
                 data = head if len(head) == size else reader.read_at(size, 0)
         except (ContentError, OSError):
-            return _Look(Kind.UNKNOWN, failed=True)
+            return _ScanResult(Kind.UNKNOWN, failed=True)
         if Digest.of(data, digest.algorithm) == digest:
             document = parse_document(data)
         else:
-            document = Document(Kind.UNKNOWN, understood=False)  # altered: who knows what it was
-        return _Look(document.kind, document)
+            document = Document(
+                Kind.UNKNOWN, understood=False
+            )  # altered: its original content is unknown
+        return _ScanResult(document.kind, document)

@@ -12,8 +12,8 @@ class Referrer(NamedTuple):
     """One reason why a blob must stay."""
 
     by: str
-    """What kind of thing refers to it: ``manifest``, ``label``, ``root``, ``image``, ``lease``."""
+    """The kind of referrer: ``manifest``, ``label``, ``root``, ``image``, ``lease``."""
     name: str
-    """Which one, in words; hostile text: an image's name, a label, a digest."""
+    """Its name; hostile text: an image's name, a label, a digest."""
     digest: Digest | None = None
     """The referring blob, when it is a blob: deleting that one as well frees this one."""

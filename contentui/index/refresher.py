@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from contentui.index.content_index import ContentIndex
     from contentui.index.model import Referrer
 
-_SPARING = 10
+_LISTING_SHARE = 10
 """Listing a store takes at most one part in so many of the time that deletions take."""
 
 
 class ReferrerRefresher:
-    """`ContentIndex.referrers` after taking in what was stored, labelled and named since the plan.
+    """`ContentIndex.referrers` after a new listing of the store.
 
-    Between a plan and the yes to it lies a person's time, in which a manifest, an image's name or
-    a lease may arrive. The
-    first question looks at once; the next ones when the last look is old for what it took.
+    A manifest, an image name or a lease may be added between a plan and its confirmation. The
+    first call lists the store; later calls list it again only after ten times as long as the
+    last listing took.
     """
 
     def __init__(self, store: Store, index: ContentIndex) -> None:
@@ -34,5 +34,5 @@ class ReferrerRefresher:
         if began_s >= self._due_s:
             self._index.update(self._store.walk())
             ended_s = time.monotonic()
-            self._due_s = ended_s + _SPARING * (ended_s - began_s)
+            self._due_s = ended_s + _LISTING_SHARE * (ended_s - began_s)
         return self._index.current_referrers(digest)

@@ -1,4 +1,4 @@
-"""What keeps blobs beside labels and documents: image names and leases, as referrers."""
+"""Roots of the garbage collector, image names and leases, as referrers."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
 
 
 class Roots:
-    """The roots of a store as they were told last. Not thread-safe."""
+    """The roots of a store as last read. Not thread-safe."""
 
     def __init__(self) -> None:
         self.known = False
-        """Whether the store told them, and they are all."""
-        self._told: list[Root] = []
+        """Whether they were read, completely, the last time."""
+        self._roots: list[Root] = []
         self._referrers: dict[Digest, tuple[Referrer, ...]] = {}
 
     def take(self, roots: Iterable[Root] | None) -> bool:
-        """Replace them; None: they can't be known now. True when that is news.
+        """Replace the roots; None: they can't be read now. Returns whether anything changed.
 
-        While they can't be known the last ones stay: better one reason too many.
+        While they can't be read the previous ones stay, so that no blob loses a referrer.
         """
         was_known, self.known = self.known, roots is not None
-        told = self._told if roots is None else sorted(set(roots))
-        news = told != self._told or was_known is not self.known
-        if told != self._told:
-            self._told = told
-            self._referrers = _by_digest(told)
-        return news
+        current = self._roots if roots is None else sorted(set(roots))
+        changed = current != self._roots or was_known is not self.known
+        if current != self._roots:
+            self._roots = current
+            self._referrers = _by_digest(current)
+        return changed
 
     def referrers(self, digest: Digest) -> tuple[Referrer, ...]:
-        """The names and leases that keep this very blob; no blob's deletion frees it."""
+        """The image names and leases that refer to this blob directly."""
         return self._referrers.get(digest, ())
 
     def image(self, digest: Digest) -> str:
-        """The first image name that stands for this blob; empty without one."""
+        """The first image name of this blob; empty without one."""
         return next(
             (referrer.name for referrer in self.referrers(digest) if referrer.by == "image"), ""
         )

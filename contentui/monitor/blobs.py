@@ -1,4 +1,4 @@
-"""All blobs under watch: listed again only when some came or went."""
+"""The blobs of a store: listed again only when some were added or removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BIG = 10_000
 _SLICE_NS = 150_000_000
 """How long one tick may read about blobs, nanoseconds."""
 _WALK_SLICE_NS = 50_000_000
-"""How long one tick may go on with a walk that nobody waits for, nanoseconds."""
+"""How long one tick may continue a background walk, nanoseconds."""
 _SMALL = 1_000
 """A store without a version of its labels is walked again up to this many blobs."""
 _SHARE = 20
@@ -34,7 +34,7 @@ _STEP = 256
 
 
 class BlobChanges:
-    """What one tick found: blobs that came, blobs that went."""
+    """The blobs that were added and removed since the last tick."""
 
     __slots__ = ("came", "went")
 
@@ -44,12 +44,12 @@ class BlobChanges:
 
 
 class Walk:
-    """A walk over all blobs that goes on from tick to tick."""
+    """A walk over all blobs that continues over several ticks."""
 
     def __init__(self, infos: Iterator[Info], known: Iterable[str], began_ns: int) -> None:
         self._infos = iter(infos)
         self.unseen = set(known)
-        """What was there when it began, and has not come by yet."""
+        """Digests that were known when it began and have not been listed yet."""
         self.began_ns = began_ns
         self.cost_ns = 0
         """Time it has taken so far."""
@@ -85,18 +85,18 @@ class BlobTracker:
         self._walk_cost_ns = 0
         self._walk: Walk | None = None
         self.checked_ns = -1
-        """When (by our clock) it was last sure that no blob is missing from the picture."""
+        """When (monotonic clock) all blobs were last known to be listed, nanoseconds; -1: never."""
         self.bytes = 0
         """Bytes in all blobs."""
 
     @property
     def is_filling(self) -> bool:
-        """Whether blobs that are there are still missing from the picture."""
+        """Whether existing blobs are still missing from the rows."""
         return not self._listed or bool(self._fresh)
 
     @property
     def is_busy(self) -> bool:
-        """Whether another tick would tell more."""
+        """Whether another tick has more to read."""
         return self.is_filling or (self._enricher is not None and self._enricher.is_busy)
 
     def __len__(self) -> int:
@@ -112,18 +112,18 @@ class BlobTracker:
         """List again on the next tick."""
         self._confirm = True
         self._listed_at = self._walked_at = 0
-        self._first = self._walk = None  # an iterator that failed would pass for one at its end
+        self._first = self._walk = None  # a failed iterator looks like one at its end
 
     def tick(
         self, now: Now, focus: Collection[str], *, hinted: bool, reconcile: bool
     ) -> BlobChanges:
-        """Look.
+        """Read what changed.
 
         Args:
-            now: the moment of the look.
-            focus: digests (and other keys) that somebody is looking at.
-            hinted: blobs came or went, as far as anybody noticed.
-            reconcile: doubt everything that is cheap to doubt.
+            now: the time of the tick.
+            focus: digests (and other keys) that are on a screen.
+            hinted: blobs may have been added or removed.
+            reconcile: check everything that is cheap to check.
 
         Raises:
             ContentError: the store can't be read.
@@ -149,7 +149,7 @@ class BlobTracker:
         return changes
 
     def ask(self, digests: Collection[Digest]) -> list[Info]:
-        """Look for these at once, where finding them in a listing costs much; return the new ones.
+        """Read these at once, where a listing is expensive; return the new ones.
 
         Raises:
             ContentError: the store can't be read.
@@ -171,7 +171,7 @@ class BlobTracker:
         return came
 
     def _list_first(self, now: Now) -> None:
-        """Walk everything, as far as one tick's time goes."""
+        """Walk everything, as far as the time of one tick allows."""
         if self._first is None:
             self._walk_cost_ns = 0
             if self._versions is not None:
@@ -190,7 +190,7 @@ class BlobTracker:
         self._walked_at = now.mono if self._version is None else 0
 
     def _walk_again(self, now: Now, changes: BlobChanges, *, wanted: bool) -> None:
-        """Walk where nothing else tells what came and went: one call for all there is to know."""
+        """Walk all blobs of a store that has no `BlobVersions`."""
         if self._walk is None:
             big = len(self._rows) > BIG
             rest = max(SECOND_NS if big else 0, self._walk_cost_ns * _SHARE)
@@ -225,7 +225,7 @@ class BlobTracker:
         if self._versions is not None:
             self._version = self._versions.blobs_version()
         if self._version != before:
-            self._confirm = True  # a directory's time is coarse: it can hide one right after this
+            self._confirm = True  # mtimes are coarse: a change right after this one may not show
             return True
         if (reconcile and self._confirm) or (hinted and not big):
             self._confirm = False
@@ -261,7 +261,7 @@ class BlobTracker:
                 return
 
     def _reread_labels(self, now: Now) -> None:
-        """Walk again where labels changed, as often as that is cheap."""
+        """Walk again when labels changed, if the last walk was cheap enough."""
         if now.mono - self._walked_at < self._walk_cost_ns * _SHARE:
             return
         if self._versions is None:

@@ -41,7 +41,7 @@ class CompletionMatcher:
             checked_ns: when the blobs were listed, or known to be the same, last.
 
         Returns:
-            Events, and the bytes that arrived unseen: between the last look at an ingest and
+            Events, and the bytes that arrived unseen: between the last check of an ingest and
             its commit, or in blobs that never were an ingest of which we knew.
         """
         by_digest = {info.digest: info for info in came}
@@ -78,12 +78,12 @@ def _match_sizes(lost: list[Status], came: dict[Digest, Info]) -> tuple[list[Eve
     """Match the rest; a new blob is a lost ingest's only where no other has its size."""
     unseen = max(sum(info.size for info in came.values()) - sum(s.offset for s in lost), 0)
     sizes = Counter(info.size for info in came.values())
-    claims = Counter(status.total or status.offset for status in lost)
+    counts = Counter(status.total or status.offset for status in lost)
     unique = {info.size: info for info in came.values() if sizes[info.size] == 1}
     events: list[Event] = []
     for status in lost:
         size = status.total or status.offset
-        info = unique.get(size) if claims[size] == 1 else None
+        info = unique.get(size) if counts[size] == 1 else None
         if info is not None and info.committed_ns >= status.started_ns:
             del came[info.digest]
             events.append(IngestCommitted(status, info))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contentui.oci.kinds import Kind
 
 _SLICE_NS = 20_000_000
-"""How long one tick may look into blobs, nanoseconds."""
+"""How long one tick may read blobs, nanoseconds."""
 _PAUSE_NS = 2 * SECOND_NS
 """Between two passes over all rows."""
 _ROOTS_NS = 5 * SECOND_NS
@@ -72,7 +72,7 @@ class Enricher:
     def tick(self, now: Now, focus: Collection[str], *, ready: bool) -> bool:
         """Work for a slice of time; True when a row changed.
 
-        ``ready``: all blobs are known, so that referrers can be told.
+        ``ready``: all blobs are known, so that referrers are certain.
         """
         if not ready:
             return False

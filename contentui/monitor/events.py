@@ -120,7 +120,7 @@ _COUNTED = (IngestAppeared, IngestCommitted, IngestGone, BlobAdded, BlobRemoved,
 
 
 def limited(events: Sequence[Event]) -> tuple[Event, ...]:
-    """At most `LIMIT` of them, the last one saying how many are missing."""
+    """At most `LIMIT` of them, the last one with the number of omitted ones."""
     if len(events) <= LIMIT:
         return tuple(events)
     return (*events[: LIMIT - 1], EventsOmitted(len(events) - LIMIT + 1))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contentui.monitor.monitor import Monitor
 
 MIN_SPACING_S = 0.05
-"""Two looks are at least this far apart, seconds."""
+"""Two ticks are at least this far apart, seconds."""
 _MAX_REST_S = 1.0
 CALM_S = 1.0
 """The interval, seconds, while nothing moves and the kernel announces what will."""
@@ -25,8 +25,8 @@ class Feed:
     """``async for view in feed``: one consumer, one thread for the store, none left behind.
 
     Args:
-        monitor: what to tick. Until the feed ends, nobody else does.
-        interval_s: seconds between two looks when nothing hurries; can be set at any time.
+        monitor: what to tick. Until the feed ends, nothing else may.
+        interval_s: seconds between two ticks without hints; can be set at any time.
         hints: let the kernel's announcements wake it early, where the store has directories.
     """
 
@@ -41,11 +41,11 @@ class Feed:
         self._executor: ThreadPoolExecutor | None = None
         self._ticking: asyncio.Future[StoreView] | None = None
         self._hurried = False
-        """The last look came early."""
+        """The last tick was early."""
 
     @property
     def interval_s(self) -> float:
-        """Seconds between two looks when nothing hurries."""
+        """Seconds between two ticks without hints."""
         return self._interval_s
 
     @interval_s.setter
@@ -54,7 +54,7 @@ class Feed:
         self.wake()
 
     def wake(self) -> None:
-        """Look as soon as may be. From any thread."""
+        """Tick as soon as possible. From any thread."""
         self._hurried = False
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
@@ -105,7 +105,7 @@ class Feed:
                 return
 
     def _pause_s(self) -> float:
-        """Seconds between two looks when no hint comes."""
+        """Seconds between two ticks without hints."""
         if self.monitor.is_calm:
             return max(self._interval_s, CALM_S)
         soon = self.monitor.next_tick_s
@@ -114,7 +114,7 @@ class Feed:
         return self._interval_s if soon is None else min(soon, self._interval_s)
 
     def _early_s(self) -> float:
-        """Seconds between two looks when one came: the first is at once, a stream of them not."""
+        """Seconds between two ticks with hints: the first is immediate, later ones are limited."""
         return min(self._interval_s, CALM_S) if self._hurried else 0.0
 
     async def _listen(self) -> None:
@@ -144,5 +144,5 @@ class Feed:
         ticking = self._ticking
         if ticking is not None and not ticking.done():
             await asyncio.wait([ticking], timeout=_PATIENCE_S)
-        # A look that hangs in the kernel is left behind: waiting would hang as well.
+        # A tick that hangs in the kernel is abandoned: waiting would hang as well.
         executor.shutdown(wait=ticking is None or ticking.done(), cancel_futures=True)

@@ -1,4 +1,4 @@
-"""How much the picture can be trusted, and why, in words."""
+"""How current the view is, with the reason as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LAST_RETRY_S = 2.0
 
 
 class HealthTracker:
-    """Keeps the last good look, and what is known about announcements."""
+    """The time of the last successful tick, and the state of change notifications."""
 
     def __init__(self) -> None:
         self._announced = False
@@ -25,7 +25,7 @@ class HealthTracker:
 
     @property
     def is_announced(self) -> bool:
-        """The kernel tells about changes."""
+        """The kernel notifies of changes."""
         return self._announced
 
     @property
@@ -33,23 +33,23 @@ class HealthTracker:
         return bool(self._error)
 
     def announce(self, freshness: Freshness, reason: str) -> None:
-        """Take what the hints say about themselves."""
+        """Set the state of change notifications."""
         self._announced = freshness is Freshness.LIVE and not reason
         self._resting = reason if freshness is Freshness.LIVE else ""
         self._why_not = reason or NO_HINTS
 
     def good(self, wall_ns: int) -> None:
-        """A look succeeded."""
+        """A tick succeeded."""
         self._error, self._good_ns, self._failures = "", wall_ns, 0
 
     def bad(self, error: Exception) -> None:
-        """A look failed."""
+        """A tick failed."""
         self._error = explain(error)
         self._failures += 1
 
     @property
     def retry_s(self) -> float:
-        """Seconds until the next look makes sense after the last ones failed; else 0."""
+        """Seconds until the next try after failures; 0 without any."""
         if not self._failures:
             return 0.0
         return min(_FIRST_RETRY_S * (1 << min(self._failures - 1, 10)), _LAST_RETRY_S)
@@ -64,14 +64,14 @@ class HealthTracker:
 
 
 def explain(error: Exception) -> str:
-    """Why a look failed, as a sentence for people; safe for a terminal."""
+    """Why a tick failed, as a sentence; safe for a terminal."""
     if isinstance(error, ContentError):
         what = visible(error.message, 500)
         if isinstance(error, NotFound):
-            return f"{what}; looking again until it is back"
+            return f"{what}; retrying until it is back"
         if isinstance(error, PermissionDenied):
-            return f"{what}; {visible(error.advice, 300) or 'looking again until it is allowed'}"
+            return f"{what}; {visible(error.advice, 300) or 'retrying until it is allowed'}"
         return f"{what}; {visible(error.advice, 300) or 'trying again'}"
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}; trying again"
-    return f"the look failed unexpectedly ({type(error).__name__}); trying again"
+    return f"reading the store failed unexpectedly ({type(error).__name__}); trying again"

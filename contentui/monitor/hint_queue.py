@@ -1,4 +1,4 @@
-"""What the outside asks of the next look: hints of changes, and what a screen shows."""
+"""Requests for the next tick: hints of changes, and what a screen shows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 class ScanRequest(NamedTuple):
-    """What was asked for until one tick."""
+    """What was requested since the last tick."""
 
     ids: frozenset[str]
-    """Ingests that something happened to."""
+    """Ingests that may have changed."""
     blobs: bool
-    """Blobs came or went."""
+    """Blobs may have been added or removed."""
     everything: bool
-    """Anything may have happened."""
+    """Anything may have changed."""
     focus: frozenset[str]
-    """Ids and digests that somebody is looking at."""
+    """Ids and digests that are on a screen."""
 
 
 class HintQueue:
-    """Collects request from any thread, and hands them over once."""
+    """Collects requests from any thread; `take` returns each once."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -35,14 +35,14 @@ class HintQueue:
         self._focus: frozenset[str] = frozenset()
 
     def hint(self, ids: Collection[IngestId], *, blobs: bool, everything: bool) -> None:
-        """Something happened to these."""
+        """These may have changed."""
         with self._mutex:
             self._ids.update(ids)
             self._blobs |= blobs
             self._everything |= everything
 
     def focus(self, ids: Iterable[str]) -> None:
-        """Somebody looks at these from now on, and at nothing else."""
+        """Replace what is on a screen."""
         with self._mutex:
             self._focus = frozenset(ids)
 
@@ -54,7 +54,7 @@ class HintQueue:
             return request
 
     def put_back(self, request: ScanRequest) -> None:
-        """Ask again for what a failed tick could not answer."""
+        """Repeat the requests of a failed tick."""
         with self._mutex:
             self._ids |= request.ids
             self._blobs |= request.blobs

@@ -1,4 +1,4 @@
-"""The kernel's announcements: they wake the monitor early, and are never its source of truth."""
+"""Change notifications of the kernel: they wake the monitor early and are never relied on."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _DEBOUNCE_MS = 100
 _STEP_MS = 50
 _CHECK_MS = 1000
 MAX_EVENTS_PER_S = 3_000
-"""Announcements a second from which on looking at everything is cheaper than listening."""
-RESTING = "so much happens that looking is cheaper than listening"
+"""Notifications a second above which polling is cheaper."""
+RESTING = "too many changes a second for notifications; polling"
 _RATE_WINDOW_S = 1.0
 _REST_S = 10.0
 _FIRST_BACKOFF_S = 0.5
@@ -34,7 +34,7 @@ Identity = tuple[tuple[str, int, int], ...]
 
 
 class OnHint(Protocol):
-    """Called with what a batch of announcements touched."""
+    """Called with what a batch of notifications touched."""
 
     def __call__(
         self, ids: Collection[IngestId], blobs: bool = False, everything: bool = False
@@ -42,9 +42,9 @@ class OnHint(Protocol):
 
 
 class OnHealth(Protocol):
-    """Called when announcements begin (LIVE) and when they end (POLLING, with the reason).
+    """Called when notifications begin (LIVE) and when they end (POLLING, with the reason).
 
-    LIVE with a reason: nothing is wrong, but there are none for a while.
+    LIVE with a reason: paused for a while, without an error.
     """
 
     def __call__(self, freshness: Freshness, reason: str = "") -> None: ...
@@ -57,13 +57,13 @@ async def watch(
     *,
     first_backoff_s: float = _FIRST_BACKOFF_S,
 ) -> None:
-    """Watch until cancelled; whatever ends a watch is told, and another one appeared.
+    """Watch until cancelled; a watch that ends is reported to ``on_health`` and started again.
 
     Everything that may have been missed between two watches, in a batch that is suspiciously
-    large, or because a directory was replaced is answered with ``everything=True``.
+    large, or because a directory was replaced calls ``on_hint`` with ``everything=True``.
 
     Args:
-        paths: the directories ``ingest`` and ``blobs`` of a store, those that exist now; asked
+        paths: the directories ``ingest`` and ``blobs`` of a store, those that exist now; called
             again each second, since they may appear, vanish and be replaced.
         on_hint: as `contentui.monitor.monitor.Monitor.hint`.
         on_health: as `contentui.monitor.monitor.Monitor.announce`.
@@ -85,12 +85,12 @@ async def watch(
             on_health(Freshness.POLLING, reason)
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, _LAST_BACKOFF_S)
-        else:  # other directories than before: begin anew at once
+        else:  # the directories were replaced: start again at once
             await asyncio.sleep(first_backoff_s / 10)
 
 
 async def _watch_once(paths: Callable[[], list[str]], on_hint: OnHint, on_health: OnHealth) -> str:
-    """Watch until something ends it; return why, or nothing when the directories are others."""
+    """Watch until it ends; return the reason, empty when the directories were replaced."""
     directories = await asyncio.to_thread(_identity, paths)
     if not directories:
         return "there is no directory to watch yet"
@@ -101,9 +101,9 @@ async def _watch_once(paths: Callable[[], list[str]], on_hint: OnHint, on_health
                 if not live:
                     live = True
                     on_health(Freshness.LIVE)
-                    on_hint((), everything=True)  # what happened before the watch stood
+                    on_hint((), everything=True)  # changes before the watch began
                 if batch:
-                    _tell(batch, [path for path, _, _ in directories], on_hint)
+                    _report(batch, [path for path, _, _ in directories], on_hint)
                 if limiter.saw(len(batch)):
                     return RESTING
                 if not batch and await asyncio.to_thread(_identity, paths) != directories:
@@ -114,7 +114,7 @@ async def _watch_once(paths: Callable[[], list[str]], on_hint: OnHint, on_health
 
 
 class EventRateLimiter:
-    """Whether announcements come faster than they are worth, by their number over a second."""
+    """Detects too many notifications a second."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -122,7 +122,7 @@ class EventRateLimiter:
         self._count = 0
 
     def saw(self, count: int) -> bool:
-        """Take the size of a batch."""
+        """Count a batch; return whether the rate exceeds `MAX_EVENTS_PER_S`."""
         self._count += count
         lasted = self._clock() - self._since
         if lasted < _RATE_WINDOW_S:
@@ -133,7 +133,7 @@ class EventRateLimiter:
 
 
 async def _batches(paths: list[str]) -> AsyncGenerator[set[str], None]:
-    """The paths that each batch touched; an empty one when the watch stands, and now and then."""
+    """The paths that each batch touched; an empty batch when the watch begins and each second."""
     from watchfiles import Change, awatch
 
     stop = threading.Event()
@@ -171,7 +171,7 @@ def _identity(paths: Callable[[], list[str]]) -> Identity:
     return tuple(found)
 
 
-def _tell(batch: set[str], directories: list[str], on_hint: OnHint) -> None:
+def _report(batch: set[str], directories: list[str], on_hint: OnHint) -> None:
     if len(batch) >= SUSPICIOUS:
         on_hint((), blobs=True, everything=True)
         return
@@ -180,7 +180,7 @@ def _tell(batch: set[str], directories: list[str], on_hint: OnHint) -> None:
 
 
 def sort_paths(touched: Iterable[str], directories: list[str]) -> tuple[set[IngestId], bool, bool]:
-    """What the touched paths mean: which ingests, whether blobs, whether anything at all."""
+    """The ids of touched ingests, whether blobs were touched, whether any other path was."""
     ids: set[IngestId] = set()
     blobs = everything = False
     roots = [(root.rstrip("/") + "/", os.path.basename(root.rstrip("/"))) for root in directories]
@@ -199,7 +199,7 @@ def sort_paths(touched: Iterable[str], directories: list[str]) -> tuple[set[Inge
 
 
 def explain(error: BaseException) -> str:
-    """Why a watch ended, for people."""
+    """Why a watch ended, as a sentence."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     text = str(error)

@@ -1,4 +1,4 @@
-"""All ingests under watch: which to look at now, and what the looks showed."""
+"""The ingests of a store: which to check on a tick, and the results."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from contentui.monitor.states import IngestState, Thresholds
 
 _MANY_NEW = 64
-"""From so many newcomers on, one full scan is cheaper than asking for each."""
+"""From this many new ingests on, one full scan is cheaper than a call for each."""
 _NEVER = 1 << 63
 _MANY_ACTIVE = 200
-"""From so many lively ingests on, those that nobody looks at are looked at once a second."""
+"""From this many active ingests on, those that are not on a screen are checked once a second."""
 _PENDING_NS = SECOND_NS // 2
 _FULL_SHARE = 10
-"""Full scans outside the reconcile may take one part in so many of the time."""
+"""Full scans outside the reconcile may take one part in this many of the time."""
 _REMOTE_SHARE = 20
-"""The same where names can't be listed: there they are a daemon's time."""
+"""The same without an `IngestListing`, where a scan costs a daemon's time."""
 _FEW = 16
-"""So many ingests at most are asked for one by one between two scans of a remote store."""
+"""Most ingests that are read one by one between two scans of a remote store."""
 
 
 class Changes:
@@ -57,11 +57,11 @@ class Changes:
 class IngestTracker:
     """The ingests of one store.
 
-    A tick looks at those that were hinted, are in focus, moved in the last ten seconds or wait
-    for their second look; it compares the names of all where the store can list them cheaply;
+    A tick checks those that were hinted, are in focus, moved in the last ten seconds or wait
+    for their second check; it compares the names of all where the store can list them cheaply;
     and it scans everything on the reconcile. A store that can't list names, being remote, is
     scanned on each tick, as far as one part in twenty of the time allows; in between a few that
-    move are asked for one by one.
+    move are read one by one.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class IngestTracker:
         self._mono = mono
         self._listing = store.roles.ingest_listing
         self._holder_steps_ns = {RECENT_NS, *self._silence_steps_ns}
-        """Silences after which holders are looked up again."""
+        """Silences after which holders are read again."""
         if self._listing is not None:  # where a lookup costs no daemon's time
             self._holder_steps_ns.add(int(GROWING_S * SECOND_NS))
         self._version: Hashable = None
@@ -89,13 +89,13 @@ class IngestTracker:
         self._counts: Counter[IngestState] = Counter()
         self._active: set[str] = set()
         self._round: list[str] = []
-        """Lively ones whose turn is yet to come this second."""
+        """Active ones that are still to be checked this second."""
         self._turned_at = 0
         self._waiting: dict[str, int] = {}
-        """Silent ones on their way to a state, with the moment when it is due."""
+        """Silent ones whose state will change, with the time when it does."""
         self._next_due = _NEVER
         self._pending: dict[str, int] = {}
-        """Names without an ingest behind them, just being made perhaps; when to try again."""
+        """Names without a readable ingest, possibly being created; when to try again."""
         self._jumps = ClockJumpDetector()
         self._unconfirmed: set[str] = set()
         """Those that were seen only once."""
@@ -106,7 +106,7 @@ class IngestTracker:
         self._few_at = 0
         self._few_cost_ns = 0
         self._holders_checked_at: int | None = None
-        """When holders were asked for all of them last."""
+        """When the holders of all were read last."""
         self._names_at = 0
         self._focus_asked_at = 0
 
@@ -120,11 +120,11 @@ class IngestTracker:
 
     @property
     def is_active(self) -> bool:
-        """Whether some ingest moves, or moved recent, or is being made."""
+        """Whether some ingest moves, moved recently, or is being created."""
         return bool(self._active or self._pending)
 
     def are_active(self, ids: Collection[str]) -> bool:
-        """Whether all of these are looked at again and again. From any thread."""
+        """Whether each tick checks all of these. From any thread."""
         return self._active.issuperset(ids)
 
     def rows(self) -> tuple[IngestRow, ...]:
@@ -147,15 +147,15 @@ class IngestTracker:
         self._full_at = self._holders_checked_at = self._version = None
 
     def tick(self, now: Now, request: ScanRequest, *, announced: bool) -> Changes:
-        """Look.
+        """Read what changed.
 
         Args:
-            now: the moment of the look.
-            request: what to look at besides.
-            announced: the kernel tells about changes: names need no look on each tick.
+            now: the time of the tick.
+            request: what to check besides.
+            announced: the kernel notifies of changes: names need not be compared on each tick.
 
         Raises:
-            ContentError: the store can't be read. The next good tick repairs what is half done.
+            ContentError: the store can't be read. The next successful tick completes the work.
         """
         self._jumps.see(now)
         self._full_wanted |= request.everything
@@ -163,10 +163,10 @@ class IngestTracker:
         if self._full_is_due(now):
             touched = self._scan(now, changes)
         elif self._listing is None:
-            touched = self._look_at_few(now, request, changes)
+            touched = self._read_few(now, request, changes)
         else:
             self._compare_names(now, request, changes, announced=announced)
-            touched = self._look(self._to_look_at(now, request), now, changes)
+            touched = self._read(self._to_check(now, request), now, changes)
         touched.update(tracked.status.id for tracked in changes.appeared)
         touched |= self._ask_holders(touched, now, request)
         self._judge(touched, now, changes)
@@ -211,7 +211,7 @@ class IngestTracker:
         return touched
 
     def _checks_all_holders(self, now: Now) -> bool:
-        """Whether this scan asks for all holders: where each tick is a scan, not each time."""
+        """Whether this scan reads all holders; not each time where each tick is a scan."""
         at = self._holders_checked_at
         if self._listing is not None or at is None or self._full_wanted:
             return True
@@ -235,7 +235,7 @@ class IngestTracker:
         if self._pending:
             again = [key for key, due in self._pending.items() if due <= now.mono and key in names]
             new.update(again[: _MANY_NEW // 2])
-        for status in self._first_looks(new, now) if new else ():
+        for status in self._read_new(new, now) if new else ():
             self._begin(status, now, changes)
 
     def _names_may_differ(self) -> bool:
@@ -244,7 +244,7 @@ class IngestTracker:
         before, self._version = self._version, self._listing.ingests_version()
         return before is None or before != self._version
 
-    def _first_looks(self, new: set[str], now: Now) -> list[Status]:
+    def _read_new(self, new: set[str], now: Now) -> list[Status]:
         if len(new) >= _MANY_NEW:
             statuses = [status for status in self._store.statuses() if status.id in new]
         else:
@@ -260,12 +260,12 @@ class IngestTracker:
         self._pending.update(dict.fromkeys(pending, now.mono + _PENDING_NS))
         return [status for status in statuses if status.id in new]
 
-    def _to_look_at(self, now: Now, request: ScanRequest) -> list[TrackedIngest]:
+    def _to_check(self, now: Now, request: ScanRequest) -> list[TrackedIngest]:
         keys = self._turn(now, request) | (request.focus & self._all.keys()) | self._due(now)
         return [self._all[key] for key in keys]
 
     def _due(self, now: Now) -> set[str]:
-        """Those whose silence becomes a state now."""
+        """Those whose silence changes their state now."""
         if now.mono < self._next_due:
             return set()
         later = [due for due in self._waiting.values() if due > now.mono]
@@ -273,7 +273,7 @@ class IngestTracker:
         return {key for key, due in self._waiting.items() if due <= now.mono}
 
     def _turn(self, now: Now, request: ScanRequest) -> set[str]:
-        """The lively and the hinted; of a crowd of which a few are on a screen a second's share."""
+        """The active and the hinted; with many active, a share of them on each tick."""
         since, self._turned_at = now.mono - self._turned_at, now.mono
         hinted = request.ids & self._all.keys()
         if not request.focus or len(self._active) < _MANY_ACTIVE:
@@ -285,13 +285,13 @@ class IngestTracker:
         del self._round[-len(due) :]
         return self._active.intersection(due) | self._unconfirmed | (hinted - self._active)
 
-    def _look(self, those: list[TrackedIngest], now: Now, changes: Changes) -> set[str]:
+    def _read(self, those: list[TrackedIngest], now: Now, changes: Changes) -> set[str]:
         if not those:
             return set()
         touched: set[str] = set()
         statuses = refresh_statuses(self._store, [tracked.status for tracked in those])
         if self._listing is not None and None in statuses:
-            self._listing.ingest_ids()  # raises when it isn't they that are gone, but everything
+            self._listing.ingest_ids()  # raises if the whole store is gone
         for tracked, status in zip(those, statuses, strict=True):
             key = tracked.status.id
             if status is None:
@@ -301,8 +301,8 @@ class IngestTracker:
                 touched.add(key)
         return touched
 
-    def _look_at_few(self, now: Now, request: ScanRequest, changes: Changes) -> set[str]:
-        """Ask for those that move, where they are few: each costs a call."""
+    def _read_few(self, now: Now, request: ScanRequest, changes: Changes) -> set[str]:
+        """Read those that move, if they are few: each costs a call."""
         if now.mono - self._few_at < self._few_cost_ns * _REMOTE_SHARE:
             return set()
         keys = {key for key in self._active if self._all[key].confirmed}
@@ -325,7 +325,7 @@ class IngestTracker:
         self._active.add(status.id)
         changes.appeared.append(tracked)
         young = self._jumps.believed_age_ns(status.started_ns, now) < RECENT_NS
-        if young and not self._first:  # else its bytes came before we looked
+        if young and not self._first:  # else its bytes arrived before the monitor began
             changes.grown += status.offset
 
     def _drop(self, key: str, changes: Changes) -> None:
@@ -339,7 +339,7 @@ class IngestTracker:
         changes.gone.append(tracked)
 
     def _ask_holders(self, touched: set[str], now: Now, request: ScanRequest) -> set[str]:
-        """Ask for the holders that may have changed; return the ids for which they did."""
+        """Read the holders that may have changed; return the ids for which they did."""
         known, steps_ns = self._all, self._holder_steps_ns
         asked = known.keys() if self._holders_checked_at == now.mono else touched
         ask = {key for key in asked if known[key].needs_holder_check(now, steps_ns)}

@@ -26,7 +26,7 @@ Cursor, marks and caches are kept by it, so that rows of several stores can shar
 
 
 class TransferPart(Protocol):
-    """One blob of a pull or push, as the process that moves it tells. All text is hostile."""
+    """One blob of a pull or push, as reported by the process that moves it. All text is hostile."""
 
     @property
     def descriptor(self) -> Descriptor: ...
@@ -53,7 +53,7 @@ class TransferPart(Protocol):
 
 
 class Transfer(Protocol):
-    """A pull or push of one image in any process, as that tells. All text is hostile."""
+    """A pull or push of one image in any process, as reported by it. All text is hostile."""
 
     @property
     def verb(self) -> str: ...
@@ -89,9 +89,9 @@ class IngestRow(NamedTuple):
     last_byte_ns: int = 0
     """Wall clock, nanoseconds, when we saw the offset grow last, or `Status.updated_ns` before."""
     part: TransferPart | None = None
-    """What the pull that it belongs to says of it; None: it belongs to none that is known."""
+    """Its part of a known pull or push, as reported by that; None without one."""
     image: str = ""
-    """What that pulls; hostile text."""
+    """The image that is pulled or pushed; hostile text."""
     source: str = ""
     """The name of its store; hostile text."""
 
@@ -105,7 +105,7 @@ class BlobRow(NamedTuple):
 
     info: Info
     kind: Kind | None = None
-    """None: not looked at yet."""
+    """None: not read yet."""
     referrers: tuple[Referrer, ...] | None = None
     """What refers to it; None: unknown or not scanned yet, which never means 'nothing'."""
     source: str = ""
@@ -117,7 +117,7 @@ class BlobRow(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A pull or push at one moment, with the ingests that belong to it."""
+    """A pull or push at one moment, with its ingests."""
 
     transfer: Transfer
     members: tuple[RowKey, ...]
@@ -142,7 +142,7 @@ class Group(NamedTuple):
 
 
 class Freshness(StrEnum):
-    """Whether what is shown is what is there."""
+    """How current a view is."""
 
     LIVE = "live"
     """Changes are announced by the kernel, and reconciled every few seconds.
@@ -150,20 +150,20 @@ class Freshness(StrEnum):
     With a reason: they come so fast that the timer is enough for a while.
     """
     POLLING = "polling"
-    """No announcements; looked at on a timer."""
+    """No change notifications; read on a timer."""
     STALE = "stale"
-    """The last looks failed: this is an old picture."""
+    """The last ticks failed: the view is old."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How much the picture can be trusted."""
+    """How current the view is."""
 
     freshness: Freshness
     reason: str = ""
     """Why it isn't live; may quote the operating system, never the store's content."""
     since_ns: int = 0
-    """Wall clock of the last good look."""
+    """Wall clock of the last successful tick, nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +192,6 @@ class StoreView:
     counters: Counters = field(default=Counters())
     """How often that happened since the monitor was made."""
     notices: tuple[str, ...] = ()
-    """What the store wants a person to hear once, as sentences: another daemon answers now."""
+    """Notifications of the store for the user, as sentences, each once: another daemon answers."""
     groups: tuple[Group, ...] = ()
-    """Pulls and pushes that other processes tell of, the oldest first."""
+    """Pulls and pushes that other processes report, the oldest first."""

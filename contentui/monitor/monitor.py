@@ -40,23 +40,23 @@ if TYPE_CHECKING:
 SOON_S = 0.05
 """Pause before the next tick while blobs are still being listed, seconds."""
 CONFIRM_AFTER_S = 0.16
-"""Pause before the next tick while ingests wait for their second look, seconds."""
+"""Pause before the next tick while ingests wait for their second check, seconds."""
 
 
 class Monitor:
     """Watches one store. Call `tick` from one thread at a time; everything else is thread-safe.
 
     A store's `IngestListing`, `BlobVersions` and `FilePaths` make watching cheaper. Without an
-    `IngestListing` each look at ingests is one listing of all; without `BlobVersions` blobs are
+    `IngestListing` each check of ingests is one listing of all; without `BlobVersions` blobs are
     listed seldom.
 
     Args:
         store: what to watch; it isn't closed.
         thresholds: when silence becomes a state; None: what suits the store's writers.
-        index: what knows kinds and needs of blobs; without one they stay None.
+        index: finds kinds and referrers of blobs; without one they stay None.
         clock: where time comes from.
-        reconcile_s: seconds after which everything is looked at again, hints or not.
-        transfers: reads what processes tell of their pulls and pushes, the oldest first.
+        reconcile_s: seconds after which everything is read again, with or without hints.
+        transfers: returns the pulls and pushes that processes report, the oldest first.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class Monitor:
         self._ticking = threading.Lock()
 
     def watch_paths(self) -> list[str]:
-        """Directories in which the kernel can announce changes; empty where there is no such."""
+        """Directories in which the kernel can announce changes; empty where it can't."""
         files = self.store.roles.file_paths
         try:
             return [] if files is None else files.watch_paths()
-        except Exception:  # the next tick fails for the same reason, and says so
+        except Exception:  # the next tick fails for the same reason and reports it
             return []
 
     def focus(self, ids: Iterable[str]) -> None:
-        """Look at these ingests (ids) and blobs (digests) on each tick: they are on a screen."""
+        """Check these ingests (ids) and blobs (digests) on each tick: they are on a screen."""
         self._hint_queue.focus(ids)
 
     def hint(
@@ -110,15 +110,15 @@ class Monitor:
         blobs: bool = False,
         everything: bool = False,
     ) -> bool:
-        """Something happened to these ingests, to blobs, or to who knows what.
+        """These ingests, blobs, or anything may have changed.
 
-        False when that is no reason to hurry: all of them are looked at again and again anyway.
+        False when no early tick is needed: each tick checks all of them anyway.
         """
         self._hint_queue.hint(ids, blobs=blobs, everything=everything)
         return blobs or everything or not self._ingests.are_active(ids)
 
     def announce(self, freshness: Freshness, reason: str = "") -> None:
-        """Take the word of the hints about themselves: LIVE, or POLLING with a reason."""
+        """Set the state of change notifications: LIVE, or POLLING with a reason."""
         self._health.announce(freshness, reason)
 
     def history(self, ingest: IngestId) -> tuple[float, ...]:
@@ -130,7 +130,7 @@ class Monitor:
 
     @property
     def next_tick_s(self) -> float | None:
-        """How soon another tick would tell more, seconds; None when there is no hurry."""
+        """Seconds until an early tick is useful; None when none is needed."""
         if self._health.is_stale:
             return None
         if self._blobs.is_filling:
@@ -139,7 +139,7 @@ class Monitor:
 
     @property
     def retry_s(self) -> float:
-        """Seconds until the next look makes sense while the store can't be read; else 0.
+        """Seconds until the next try while the store can't be read; else 0.
 
         Grows from 0.25 to 2 with each failure.
         """
@@ -147,7 +147,7 @@ class Monitor:
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing moves or waits for a look, and the kernel announces when that ends."""
+        """Whether nothing moves or waits for a check, and the kernel will notify of changes."""
         return (
             self._health.is_announced
             and not self._health.is_stale
@@ -157,9 +157,9 @@ class Monitor:
         )
 
     def tick(self) -> StoreView:
-        """Look, and return the picture. Never raises for what the store does.
+        """Read the store and return the view. Errors of the store are never raised.
 
-        A failed look leaves the last picture and makes its health stale, with the reason.
+        A failed tick keeps the last view's rows and makes its health stale, with the reason.
         """
         with self._ticking:
             now = Now(self._clock.mono_ns(), self._clock.wall_ns())
@@ -167,8 +167,8 @@ class Monitor:
             was_stale = self._health.is_stale
             self._received = 0
             try:
-                events = self._look(now, request)
-            except Exception as error:  # whatever it is, the picture stays and says why
+                events = self._read(now, request)
+            except Exception as error:  # the rows stay, with the reason in the health
                 self._health.bad(error)
                 self._hint_queue.put_back(request)
                 self._reconciled_at = None
@@ -182,7 +182,7 @@ class Monitor:
                     events.insert(0, ConnectionRestored())
             return self._view(now, events)
 
-    def _look(self, now: Now, request: ScanRequest) -> list[Event]:
+    def _read(self, now: Now, request: ScanRequest) -> list[Event]:
         changes = self._ingests.tick(now, request, announced=self._health.is_announced)
         self._completions.add(changes.gone, now.mono)
         asked = self._blobs.ask(expected_digests(changes.gone)) if changes.gone else []
@@ -197,7 +197,7 @@ class Monitor:
         ends, unseen = self._completions.resolve(blobs.came, checked_ns=self._blobs.checked_ns)
         self._received = changes.grown + early_bytes + unseen
         self._total.add(self._received, now.mono)
-        self._look_at_disk(now)
+        self._read_usage(now)
         return [
             *(IngestAppeared(tracked.status) for tracked in changes.appeared),
             *(
@@ -209,7 +209,7 @@ class Monitor:
             *map(BlobRemoved, blobs.went),
         ]
 
-    def _look_at_disk(self, now: Now) -> None:
+    def _read_usage(self, now: Now) -> None:
         if self._usage_at is None or now.mono - self._usage_at >= SECOND_NS:
             self._usage, self._usage_at = disk_usage(self.store), now.mono
             self._read_only = self.store.traits.read_only_reason
@@ -219,7 +219,7 @@ class Monitor:
         self._counters = self._counters.plus(events, self._received)
         if self._health.is_stale:
             self._total.rest(now.mono)
-        ingests, groups = self._transfers.look(self._ingests.rows(), now.mono)
+        ingests, groups = self._transfers.update(self._ingests.rows(), now.mono)
         return StoreView(
             seq=self._seq,
             taken_ns=now.wall,
@@ -242,7 +242,7 @@ class Monitor:
     def _notices(self) -> tuple[str, ...]:
         try:
             role = self.store.roles.notifications
-            told = [] if role is None else role.notifications()
-        except Exception:  # as any failed look: the next tick says why
+            messages = [] if role is None else role.notifications()
+        except Exception:  # the next tick fails as well and reports it
             return ()
-        return tuple(visible(sentence, 600) for sentence in told)
+        return tuple(visible(message, 600) for message in messages)

@@ -33,10 +33,10 @@ class RateMeter:
 
     The smoothed rate is a moving average that forgets exponentially and knows how much it has
     seen, so that the first sample counts fully. The history holds the exact bytes of each
-    second since the meter was made; growth between two looks is spread evenly over the gap.
+    second since the meter was made; growth between two calls is spread evenly over the gap.
 
     Args:
-        now_ns: the moment of the first look, by a clock that never jumps.
+        now_ns: the time of the first call, by a clock that never jumps.
         smoothing_s: time constant of the smoothed rate, seconds.
     """
 
@@ -195,7 +195,7 @@ class WindowMeter:
 
 
 def eta_s(offset: int, total: int, rate: float) -> float | None:
-    """Seconds until ``offset`` reaches ``total`` at ``rate``; None when that can't be told."""
+    """Seconds until ``offset`` reaches ``total`` at ``rate``; None when unknown."""
     if total <= offset or rate < 1.0:
         return None
     return (total - offset) / rate

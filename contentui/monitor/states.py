@@ -63,7 +63,7 @@ def default_thresholds(store: Store) -> Thresholds:
 
 
 GROWING_S = 1.0
-"""A byte within this many seconds means that somebody writes, whatever the lock table says."""
+"""A byte within this many seconds means a live writer, even without a lock."""
 ARRIVING = (IngestState.MOVING, "Bytes are arriving: nothing to do.")
 UNCONFIRMED_REASON = "Seen once, and its last change is old: wait for the second look."
 _UNCONFIRMED = (IngestState.QUIET, UNCONFIRMED_REASON)
@@ -147,7 +147,7 @@ def ingest_state(
         silent_s: seconds since its last byte, as far as known; 0 where times can't be believed.
         thresholds: when silence changes the state.
         grown_s: seconds since we saw its offset grow ourselves; None: never.
-        confirmed: a second look showed that nothing has changed since the first.
+        confirmed: a second check showed that nothing has changed since the first.
         slow: its rate over the whole window was below the threshold of a trickle.
         served: its writer is a client of a daemon (`Holder.serves`), which must not be ended.
     """

@@ -1,4 +1,4 @@
-"""One ingest under watch: what its looks have shown so far."""
+"""One ingest: its rate, silence and holder, from the checks so far."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from contentui.monitor.states import Thresholds
 
 RECENT_NS = 10 * SECOND_NS
-"""An ingest that grew within this is looked at on each tick."""
+"""An ingest that grew within this is checked on each tick."""
 CONFIRM_AFTER_NS = 150_000_000
-"""Only a look at least this much later confirms that an ingest is silent."""
+"""Only a check at least this much later confirms that an ingest is silent."""
 
 SILENT = frozenset({IngestState.STALLED, IngestState.ABANDONED, IngestState.UNKNOWN})
-"""Verdicts that silence brings, and the next byte ends."""
+"""States caused by silence; the next byte ends them."""
 
 
 class TrackedIngest:
-    """One ingest, from our first look at it to its end.
+    """One ingest, from its first check to its end.
 
     Args:
-        status: the first look.
-        now: its moment.
+        status: the result of the first check.
+        now: the time of that check.
         silent_ns: how long it had been silent by then, as far as that can be believed.
         source: the name of its store.
     """
@@ -65,10 +65,10 @@ class TrackedIngest:
         self.held = Liveness.UNKNOWN
         self.holder: Holder | None = None
         self.confirmed = False
-        """A later look has confirmed, or corrected, what the first one suggested."""
+        """A later check has confirmed or corrected the first one."""
         self.first_at = now.mono
         self.holder_checked_at = -1
-        """When its holder was asked for last; -1: ask now."""
+        """When its holder was read last; -1: read it now."""
         self.quiet_since = now.mono - silent_ns
         self.last_byte_ns = status.updated_ns
         self._grew_at: int | None = None
@@ -85,16 +85,16 @@ class TrackedIngest:
         return now.mono - self.quiet_since
 
     def is_active(self, now: Now) -> bool:
-        """Whether it deserves a look on each tick."""
+        """Whether it is checked on each tick."""
         recent = now.mono - self.quiet_since < RECENT_NS
         return not self.confirmed or recent or self._bursts.rate(now.mono) > 0
 
     def see(self, status: Status, now: Now) -> int:
-        """Take the result of a look; return how many bytes have arrived since the last one."""
+        """Take the result of a check; return the bytes that arrived since the last one."""
         old = self.status
         same_bytes = status.offset == old.offset and status.started_ns == old.started_ns
         if same_bytes and status.updated_ns <= old.updated_ns:
-            return self._see_same(status, now)  # a time that was set back is no sign of life
+            return self._see_same(status, now)  # a timestamp that was set back is no change
         grown = status.offset - old.offset
         if grown < 0 or status.started_ns != old.started_ns:
             grown = status.offset  # it started over
@@ -124,7 +124,7 @@ class TrackedIngest:
         return 0
 
     def _wake(self, now: Now) -> None:
-        """After a silence: the growth belongs to the time since the last look, not to all of it."""
+        """After a silence: count the growth for the time since the last check only."""
         self.meter.rest(self._seen_at)
         if self.state in SILENT:
             self._active_since = now.mono
@@ -133,7 +133,7 @@ class TrackedIngest:
             self.holder_checked_at = -1
 
     def hold(self, holder: Holder | None, held: Liveness, now: Now) -> bool:
-        """Take what is known about its writer; True when that is news."""
+        """Take what is known about its writer; returns whether that changed."""
         self.holder_checked_at = now.mono
         if held is self.held and holder == self.holder:
             return False
@@ -141,7 +141,7 @@ class TrackedIngest:
         return True
 
     def needs_holder_check(self, now: Now, steps_ns: Iterable[int]) -> bool:
-        """Whether its holder must be looked up: its silence passed one of ``steps_ns`` since."""
+        """Whether its holder must be read: its silence passed one of ``steps_ns`` since."""
         if self.holder_checked_at < 0:
             return True
         silent = now.mono - self.quiet_since
@@ -205,7 +205,7 @@ class TrackedIngest:
         return rate if arriving and rate >= 1.0 else 0.0
 
     def _is_slow(self, now: Now, thresholds: Thresholds) -> bool:
-        """Whether it trickles; looked at once a second, and only after a whole window of life."""
+        """Whether it trickles; computed once a second, after a whole window of activity."""
         window_s = thresholds.trickle_window_s
         if now.mono - self._slow_at >= SECOND_NS:
             self._slow_at = now.mono

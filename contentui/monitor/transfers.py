@@ -1,4 +1,4 @@
-"""Pulls and pushes as their processes tell of them, put together with the ingests of a picture."""
+"""Pulls and pushes as their processes report them, joined with the ingests of a view."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from contentui.monitor.model import IngestRow, RowKey, Transfer, TransferPart
 
 ENDED = frozenset({"exists", "mounted", "done"})
-"""Phases in which nothing more comes."""
+"""Phases of a part that is finished."""
 _NOT_MOVED = frozenset({"exists", "mounted"})
 _PASSIVE = frozenset({"waiting"}) | ENDED
 LINGER_NS = 15 * SECOND_NS
-"""For so long a transfer that ended early is still told of, with what it leaves behind."""
+"""How long a transfer that ended early is still shown with its ingests, nanoseconds."""
 _DOUBT_NS = SECOND_NS
-"""Before that, ingests of one that has just ended may be gone without our having seen it."""
+"""Silence after which a transfer counts as ended early: its ingests are listed again by then."""
 
 Parts = dict[int, "IngestRow"]
 """Place of a part in its transfer -> its ingest."""
 
 
 class TransferTracker:
-    """Looks with each tick. Costs next to nothing while there are no transfers."""
+    """The transfers of a store. `update` costs next to nothing while there are none."""
 
     def __init__(
         self, read: Callable[[], Sequence[Transfer]] | None, smoothing_s: float, source: str = ""
@@ -41,27 +41,27 @@ class TransferTracker:
 
     @property
     def is_calm(self) -> bool:
-        """Whether there are none."""
+        """Whether there are no transfers."""
         return not self._tracked
 
-    def look(
+    def update(
         self, rows: tuple[IngestRow, ...], mono: int
     ) -> tuple[tuple[IngestRow, ...], tuple[Group, ...]]:
-        """The rows, with what transfers say of them, and these transfers, the oldest first.
+        """The rows with the parts that transfers report, and the transfers, the oldest first.
 
         ``mono``: nanoseconds of a monotonic clock. A row, and all rows, are the same objects
         again where nothing changed.
         """
-        told = self._read() if self._read is not None else ()
-        if not told and not self._tracked:
+        reported = self._read() if self._read is not None else ()
+        if not reported and not self._tracked:
             return rows, ()
-        for transfer in told:
+        for transfer in reported:
             key = (transfer.pid, transfer.started_ns)
             if key not in self._tracked:
                 self._tracked[key] = _TrackedTransfer(
                     transfer, RateMeter(mono, self._smoothing_s), self._source
                 )
-            self._tracked[key].tell(transfer, mono)
+            self._tracked[key].update(transfer, mono)
         found = self._find(rows)
         groups = []
         for key, tracked in list(self._tracked.items()):
@@ -73,7 +73,7 @@ class TransferTracker:
         return self._with_parts(rows, found), tuple(groups)
 
     def _find(self, rows: Iterable[IngestRow]) -> dict[tuple[int, int], Parts]:
-        """The ingests of each transfer; each belongs to one, to the one that moves it first."""
+        """The ingests of each transfer; an ingest is part of one, preferably one that moves it."""
         places: dict[str, list[tuple[tuple[int, int], int, TransferPart]]] = {}
         for key, tracked in self._tracked.items():
             for place, part in enumerate(tracked.transfer.parts):
@@ -82,10 +82,10 @@ class TransferTracker:
         found: dict[tuple[int, int], Parts] = {}
         for row in rows:
             status = row.status
-            claims = places.get(status.ref) or places.get(status.expected or "")
-            if not claims:
+            candidates = places.get(status.ref) or places.get(status.expected or "")
+            if not candidates:
                 continue
-            key, place, _ = min(claims, key=lambda claim: claim[2].phase in _PASSIVE)
+            key, place, _ = min(candidates, key=lambda candidate: candidate[2].phase in _PASSIVE)
             other = found.setdefault(key, {}).get(place)
             if other is None or other.status.updated_ns < status.updated_ns:
                 found[key][place] = row
@@ -125,13 +125,13 @@ def _same(
     return some.keys() == others.keys() and all(some[key][1] is others[key][1] for key in some)
 
 
-def _sane(size: int) -> int:
-    """What others wrote down, as something that can be counted with."""
+def _limited(size: int) -> int:
+    """A size from another process, limited to a range that is safe to add."""
     return min(max(size, 0), 1 << 60)
 
 
 class _TrackedTransfer:
-    """One transfer, its rate, and whether it is still told of."""
+    """One transfer, its rate, and whether it has ended early."""
 
     def __init__(self, transfer: Transfer, meter: RateMeter, source: str) -> None:
         self._source = source
@@ -141,12 +141,12 @@ class _TrackedTransfer:
         self._updated_at = 0
         self.has_ended = False
 
-    def tell(self, transfer: Transfer, mono: int) -> None:
-        """It is alive."""
+    def update(self, transfer: Transfer, mono: int) -> None:
+        """Store the latest report of its process."""
         self.transfer, self._updated_at, self.has_ended = transfer, mono, False
 
     def group(self, rows: Parts, mono: int) -> Group | None:
-        """It as it is now; None: nothing is left to tell."""
+        """Its current state; None when it is no longer shown."""
         silent_ns = mono - self._updated_at
         parts = self.transfer.parts
         if silent_ns:
@@ -155,7 +155,7 @@ class _TrackedTransfer:
                 return None
             self.has_ended = bool(failed) or silent_ns > _DOUBT_NS
         offset = self._see(rows, mono)
-        total = sum(_sane(part.descriptor.size) for part in parts)
+        total = sum(_limited(part.descriptor.size) for part in parts)
         rate = 0.0 if self.has_ended or self._meter.rate < 1 else self._meter.rate
         members = tuple([row.key for row in rows.values()])
         eta_s = (total - offset) / rate if rate and total > offset else None
@@ -169,7 +169,7 @@ class _TrackedTransfer:
         before, self._offsets = self._offsets, {}
         for place, part in enumerate(self.transfer.parts):
             row = None if part.phase in ENDED else rows.get(place)
-            offset = _sane(part.offset if row is None else row.status.offset)
+            offset = _limited(part.offset if row is None else row.status.offset)
             digest = part.descriptor.digest
             self._offsets[digest] = offset
             if part.phase not in _NOT_MOVED:
