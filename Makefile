@@ -20,7 +20,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 TOOLS := .venv/installed-tools
 
-# One line that says what to install, or nothing. Asked only where a .venv has to be made.
+# One line that lists what to install, or nothing. Run only where a .venv has to be made.
 problem = $(shell \
   command -v "$(PYTHON)" >/dev/null || { \
     echo "there is no $(PYTHON): install Python 3.11 or newer (Debian: apt-get install python3-venv)"; \

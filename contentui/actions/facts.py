@@ -1,4 +1,4 @@
-"""What must be known about ingests before anything is done to them."""
+"""Facts about ingests that a plan requires."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class IngestFacts(NamedTuple):
-    """An ingest, and whether somebody is writing to it."""
+    """An ingest, and whether a writer holds it."""
 
     status: Status
     liveness: Liveness
     holder: Holder | None
-    """Who, when ``liveness`` is HELD."""
+    """The writer, when ``liveness`` is HELD."""
     moving: bool
-    """It changed between two looks."""
+    """It changed between two checks."""
 
 
 def ingest_facts(
@@ -32,10 +32,10 @@ def ingest_facts(
     second_look_s: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[IngestFacts]:
-    """The facts about each of ``statuses``, in their order, with one look at all the locks.
+    """The facts about each of ``statuses``, in their order, with one read of all the locks.
 
-    With ``second_look_s`` a second look is taken after as many seconds, and tells what moves;
-    the facts then hold the later status. What is gone by then keeps its old one.
+    With ``second_look_s`` the statuses are read again after that many seconds, to detect which
+    move; the facts then hold the later status. An ingest that is gone by then keeps the old one.
     """
     later: list[Status | None] = list(statuses)
     if second_look_s is not None and statuses:

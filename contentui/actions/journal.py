@@ -165,7 +165,7 @@ def _why(error: OSError) -> str:
 
 
 def _lock(fd: int) -> bool:
-    """Lock the journal unless somebody has it: never wait for another process's line."""
+    """Lock the journal unless another process has it: never wait for another process's line."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

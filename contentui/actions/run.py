@@ -42,7 +42,7 @@ def run(
     referrers: FindReferrers | None = None,
     clock: Callable[[], int] = time.time_ns,
 ) -> list[Outcome]:
-    """Do what ``plan`` says, item by item, going on after failures; never raises ContentError.
+    """Carry out ``plan``, item by item, continuing after failures; never raises ContentError.
 
     A KeyboardInterrupt ends the run after the outcome of the current item has been recorded and
     reported.

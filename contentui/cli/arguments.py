@@ -21,12 +21,12 @@ FOLDERS = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
 
 
 def completes(action: Action, how: dict[str, str]) -> None:
-    """Tell completion scripts what an argument is."""
+    """Set the kind of an argument for completion scripts."""
     action.complete = how  # type: ignore[attr-defined]  # where shtab looks for it
 
 
 def digest(text: str) -> Digest:
-    """A digest; argparse says what is wrong with another thing."""
+    """A digest; argparse reports anything else as an error."""
     from contentui.content.digest import Digest
 
     try:

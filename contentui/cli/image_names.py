@@ -35,7 +35,7 @@ def find_image(store: Store, name: str) -> Image:
 
 
 class Named(NamedTuple):
-    """What a word stands for."""
+    """What an argument names."""
 
     name: str
     """As the store has it; empty for a digest."""

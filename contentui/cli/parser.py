@@ -22,7 +22,7 @@ _EPILOG = """
 examples:
   contentui                                   the dashboard on .content
   contentui demo                              the dashboard with something to see
-  contentui ingest layer-1 --from layer.tar   store a file; again after Ctrl-C: goes on
+  contentui ingest layer-1 --from layer.tar   store a file; again after Ctrl-C: resumes
   watch -n0.2 contentui active
   contentui --store unix:///run/containerd/containerd.sock    a node's daemon, live
   contentui list -q | xargs contentui delete  empties the store, without a question
@@ -157,7 +157,7 @@ def _optional_value(words: list[str], option: str) -> list[str]:
 
 
 def _suggestion(name: str, rest: Sequence[str]) -> str:
-    """The command that ``name`` probably stands for, as the end of a sentence; may be empty."""
+    """The command that ``name`` probably means, as the end of a sentence; may be empty."""
     from difflib import get_close_matches
 
     word = name.lower().replace("_", "-")

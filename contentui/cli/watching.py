@@ -1,4 +1,4 @@
-"""``active`` with a second look: verdicts once, or changes for as long as somebody listens."""
+"""``active`` with a second check: states once, or changes until the reader closes."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def print_verdicts(args: Namespace, context: Context, store: Store) -> None:
 def watch(args: Namespace, context: Context, store: Store) -> int:
     """Print a line for each ingest that came, changed or went, until Ctrl-C.
 
-    While the store can't be read, nothing is printed but that, on standard error; it goes on by
+    While the store can't be read, nothing is printed but that, on standard error; it continues by
     itself when the store is back.
     """
     from contentui.cli.signals import Signalled, interruptible
 
-    tell: Callable[[str, IngestRow, int], str] = _json_change if args.json else _text_change
+    as_line: Callable[[str, IngestRow, int], str] = _json_change if args.json else _text_change
     monitor = _monitor(args, store)
     known: dict[RowKey, IngestRow] = {}
     health = _HealthTeller()
@@ -71,10 +71,10 @@ def watch(args: Namespace, context: Context, store: Store) -> int:
         try:
             while True:
                 view = monitor.tick()
-                health.tell(view)
+                health.report(view)
                 now = {row.key: row for row in _matching(args, view)}
                 for change, row in _changes(known, now):
-                    context.out.lines((tell(change, row, view.taken_ns),))
+                    context.out.lines((as_line(change, row, view.taken_ns),))
                 context.out.flush()
                 known = now
                 time.sleep(max(args.interval, monitor.retry_s))
@@ -83,13 +83,13 @@ def watch(args: Namespace, context: Context, store: Store) -> int:
 
 
 class _HealthTeller:
-    """Says on standard error when the store is lost, and when it is back."""
+    """Reports on standard error when the store is lost, and when it is back."""
 
     def __init__(self) -> None:
         self._lost = False
 
-    def tell(self, view: StoreView) -> None:
-        """Say what is new about it, and what the store wants to be heard."""
+    def report(self, view: StoreView) -> None:
+        """Print a change of the health, and the notifications of the store."""
         _tell_notices(view)
         lost = view.health.freshness is Freshness.STALE
         if lost and not self._lost:
@@ -140,7 +140,7 @@ def _changes(
 
 
 def _shown(row: IngestRow) -> tuple[object, ...]:
-    """What a line tells, except the rate, which fades for seconds after the last byte."""
+    """What a line shows, except the rate, which fades for seconds after the last byte."""
     return row.status, row.state, row.holder
 
 

@@ -71,7 +71,7 @@ def open_writer(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Writer:
-    """`Store.writer`, waiting up to ``wait_s`` seconds for the ref's lock; None waits for ever.
+    """`Store.writer`, waiting up to ``wait_s`` seconds for the ref's lock; None: without limit.
 
     Raises:
         Locked: still held when the time was over.
@@ -124,7 +124,7 @@ def write_blob(
             counts, a file's does not: it may be growing).
         expected: the digest that the bytes must have.
         labels: the blob's labels; a blob that exists keeps its own.
-        wait_s: seconds to wait for the ref's lock; None for ever.
+        wait_s: seconds to wait for the ref's lock; None: without limit.
         progress: called with the offset, bytes, after each piece.
 
     Raises:

@@ -12,7 +12,7 @@ class Holder(NamedTuple):
     """The process whose writer holds a ref."""
 
     pid: int
-    """As the holder sees itself; 0 when it can't be told."""
+    """As the holder sees itself; 0 if unknown."""
     started_ns: int
     """When the process started; 0 when unknown."""
     command: str
@@ -20,7 +20,7 @@ class Holder(NamedTuple):
     since_ns: int
     """When it took the ref; 0 when unknown."""
     foreign: bool = False
-    """The pid belongs to another pid namespace (another container): don't look for it here."""
+    """The pid is one of another pid namespace (another container): don't look for it here."""
 
     @property
     def serves(self) -> bool:

@@ -1,7 +1,7 @@
 """What kind of store this is, and what it can do beyond `contentui.content.store.Store`.
 
 A store declares its optional roles in `Roles`, one field each; a field is None where the store
-lacks the role. Whoever uses a store reads that field and nothing else: no ``hasattr``, no
+lacks the role. Callers read that field and nothing else: no ``hasattr``, no
 ``isinstance``. Most callers need not even that: `contentui.content.helpers` has a function for
 each role that falls back on the mandatory methods.
 """
@@ -41,7 +41,7 @@ class Traits(NamedTuple):
     bytes under a lock.
     """
     buffered_writes: bool = False
-    """Whoever writes here may hold back up to 1 MiB before it becomes visible as an offset.
+    """Clients may buffer up to 1 MiB before it becomes visible as an offset.
 
     containerd's gRPC clients do: a silence of less than two minutes means nothing.
     """

@@ -2,7 +2,7 @@
 
 Divided as containerd's ``core/content/content.go`` does. The life of content:
 
-* `Ingester` opens a `Writer` on a ref: an ingest begins, or goes on.
+* `Ingester` opens a `Writer` on a ref: an ingest begins, or is resumed.
 * `IngestManager` lists, aborts and truncates ingests that are not committed yet.
 * `Writer.commit` ends the ingest and makes a blob of it.
 * `Provider` reads one blob by its digest.

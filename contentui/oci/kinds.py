@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a blob's first bytes and, for JSON, its fields say it is."""
+    """The kind of a blob, from its first bytes and, for JSON, its fields."""
 
     INDEX = "index"
     MANIFEST = "manifest"

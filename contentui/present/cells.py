@@ -49,7 +49,7 @@ def _width(char: str) -> int:
     code, kind = ord(char), category(char)
     if kind in ("Mn", "Mc", "Me") or _in(code, _ZERO):
         return 0
-    wide = kind != "Cn" and east_asian_width(char) in "WF"  # of what is unassigned it says "F"
+    wide = kind != "Cn" and east_asian_width(char) in "WF"  # unassigned ones are "F" there
     return 2 if wide or _in(code, _TWO) else 1
 
 

@@ -39,7 +39,7 @@ Cells = tuple[tuple[str, str], ...]
 
 
 class Heading(ABC):
-    """A line above rows that belong together: the cursor goes there, but it is no item itself."""
+    """A line above the rows of a group: the cursor can be on it, but it is not an item."""
 
     key: RowKey
 

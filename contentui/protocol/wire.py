@@ -35,7 +35,7 @@ _MASK = (1 << 64) - 1
 
 
 class Malformed(ValueError):
-    """Bytes that are not the message they should be; the text says why."""
+    """Bytes that are not a valid message of the expected type; the text is the reason."""
 
 
 class WriteRequest(NamedTuple):

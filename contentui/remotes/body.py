@@ -1,4 +1,4 @@
-"""A blob's bytes from a registry: exactly as many as its descriptor says.
+"""A blob's bytes from a registry: exactly as many as in its descriptor.
 
 Source: "Pulling blobs" in the OCI distribution specification, RFC 9110 section 14 (ranges).
 """
@@ -61,7 +61,7 @@ class Body:
         if response.length is not None and response.length != expected:
             response.close()
             raise self._refused(
-                f"announces {response.length} bytes, but the manifest says {expected}"
+                f"announces {response.length} bytes, but the manifest has {expected}"
             )
 
     @property
@@ -87,11 +87,11 @@ class Body:
 
         Raises:
             RetryableError: the connection broke, stalled, or ended early.
-            Refused: more bytes are sent than the descriptor says.
+            Refused: more bytes are sent than in the descriptor.
         """
         if not self._left:
             if self._response.readinto(memoryview(bytearray(1))):
-                raise self._refused("sends more bytes than the manifest says")
+                raise self._refused("sends more bytes than the size in the manifest")
             return 0
         size = self._response.readinto(buffer[: self._left])
         if not size:

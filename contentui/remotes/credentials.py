@@ -26,7 +26,7 @@ _HUB_NAME = "index.docker.io"
 _MAX_FILE = 4 << 20
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HELPER_WAIT_S = 30
-_TOKEN_USER = "<token>"  # noqa: S105 - stands for a user's name
+_TOKEN_USER = "<token>"  # noqa: S105 - replaces a user's name
 
 
 def config_files(environment: Mapping[str, str] | None = None) -> list[str]:

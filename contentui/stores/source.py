@@ -65,7 +65,7 @@ class Source(NamedTuple):
     def key(self) -> str:
         """The same for all sources of one store, whatever its namespaces and the way it is named.
 
-        Rows of several sources on one screen are told apart by it.
+        It distinguishes rows of several sources on one screen.
         """
         if self.scheme == DIRECTORY:
             return os.path.abspath(self.path)

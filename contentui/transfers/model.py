@@ -13,11 +13,11 @@ class Phase(StrEnum):
     """What happens to one blob."""
 
     WAITING = "waiting"
-    """For a free connection, or for another writer: `Part.message` says which."""
+    """For a free connection, or for another writer: `Part.message` has which."""
     DOWNLOADING = "downloading"
     UPLOADING = "uploading"
     RETRYING = "retrying"
-    """Between two attempts: `Part.message` says when the next one is, and why."""
+    """Between two attempts: `Part.message` has the time of the next one and the reason."""
     VERIFYING = "verifying"
     EXISTS = "exists"
     """It was there before."""

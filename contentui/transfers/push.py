@@ -199,7 +199,7 @@ class Push(ImageTransfer):
             piece = reader.read_at(min(_PIECE, end - offset), offset)
             if not piece:
                 raise DataLoss(
-                    f"{child.descriptor.digest} is shorter than its descriptor says",
+                    f"{child.descriptor.digest} is shorter than the size in its descriptor",
                     advice="verify it, delete it and fetch it again",
                 )
             yield piece

@@ -57,7 +57,7 @@ def status_directory(source: Source) -> str:
 class TransferStatusWriter:
     """Writes the status file of one transfer; call it with each new state. A context manager.
 
-    Errors of the file system are ignored: the transfer goes on without a status file.
+    Errors of the file system are ignored: the transfer continues without a status file.
     """
 
     def __init__(self, directory: str) -> None:

@@ -37,7 +37,7 @@ _COUNTED = {
     IngestState.QUIET: 59,
     IngestState.COMPLETE: 45,
 }
-"""Verdicts in the order in which they are counted, with their weights: trouble before all."""
+"""Verdicts in the order in which they are counted, with their weights: problems first."""
 
 
 class Part(NamedTuple):
@@ -135,7 +135,7 @@ def _needed(parts: list[Part]) -> int:
 
 
 class HeaderBar(Widget):
-    """One line: source, health, trouble, what moves, blobs, disk, and the rate with its graph."""
+    """One line: source, health, problems, what moves, blobs, disk, and the rate with its graph."""
 
     ALLOW_SELECT = False
     STYLES: ClassVar[tuple[str, ...]] = (
@@ -167,7 +167,7 @@ class HeaderBar(Widget):
     _shown: tuple[tuple[str, str], ...] = ()
 
     def show(self, store_view: StoreView, now_ns: int, paused: bool = False) -> None:
-        """Show a view; ``paused`` says that the tables do not follow it."""
+        """Show a view; ``paused``: the tables do not follow it."""
         self._store_view, self._now_ns, self._paused = store_view, now_ns, paused
         shown = tuple(self._spans())
         if shown != self._shown:

@@ -50,7 +50,7 @@ class Line(NamedTuple):
 class LiveTable(Widget, Generic[Row], can_focus=True):
     """A table of rows that change all the time. It knows columns and keys, and no store.
 
-    Feed it with `show`; call `touch` to let times go on. ``cursor_key`` and ``marks`` name rows
+    Feed it with `show`; call `touch` to update times. ``cursor_key`` and ``marks`` name rows
     by their key, so that they stay with their item however the rows are ordered. What marks,
     sorts and filters is bound elsewhere and calls `toggle_mark`, `mark_all`, `clear_marks`,
     `sort_by`.
@@ -308,7 +308,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         return self._cursor_key in self._marks
 
     def visit(self) -> None:
-        """Somebody uses the table: from now on its cursor stays on its item."""
+        """The user acted on the table: from now on its cursor stays on its item."""
         self._visited |= bool(self._rows)
 
     def toggle_mark(self, key: RowKey | None = None) -> None:
@@ -570,7 +570,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, self._style("base"))
 
     def _empty_cells(self, y: int) -> tuple[tuple[str, str], ...]:
-        """The part of the empty text, centred as a block, that stands in line ``y``."""
+        """The part of the empty text, centred as a block, in line ``y``."""
         lines = [visible(line) for line in self._empty_text.splitlines()]
         place = y - max(1, (self.size.height - len(lines)) // 2)
         if not 0 <= place < len(lines):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class StoreViewTaken(Message, bubble=False):
-    """The monitor made a picture. One that nobody has read yet is replaced by the next."""
+    """The monitor made a view. A view that was not handled yet is replaced by the next."""
 
     def __init__(self, store_view: StoreView) -> None:
         super().__init__()

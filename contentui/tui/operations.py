@@ -140,7 +140,7 @@ class Operations:
             self._app.toast(summary(results), for_s=RESULT_S)
 
     def _progress(self, offset: int, size: int) -> bool:
-        """Called on the session's thread; returns whether to go on."""
+        """Called on the session's thread; returns whether to continue."""
         percent = offset * 100 // max(size, 1)
         self._app.call_later(self._dashboard.progress, f"verifying {self._verifying} {percent}%")
         return not self._stopped

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contentui.stores.source import Source
 
 SWITCH_S = 0.0005
-"""After how many seconds a busy thread lets another one go on."""
+"""After how many seconds a busy thread yields to another one."""
 NO_SCREEN = 2
 """Exit code when there is no terminal to draw on: a usage error."""
 

@@ -167,7 +167,7 @@ class Session:
     def verify(self, digest: Digest, progress: Callable[[int, int], bool]) -> int:
         """Read a whole blob and compare its digest; returns its size in bytes.
 
-        ``progress`` gets bytes read and size, and says whether to go on.
+        ``progress`` gets bytes read and size, and returns whether to continue.
 
         Raises:
             DataLoss: the bytes do not match the digest.

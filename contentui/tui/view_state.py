@@ -193,7 +193,7 @@ class ViewState(Generic[Row]):
         self.sort_by(self._sort.key)
 
     def pause(self, on: bool) -> None:
-        """Keep the rows that were shown last; filter and sort go on working on them."""
+        """Keep the rows that were shown last; filter and sort still apply to them."""
         self._frozen = self._source if on else None
         self._number += 1  # what is being put in order now comes too late
 

@@ -41,7 +41,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--abandoned",
         action="store_true",
-        help="select incomplete ones that are silent (30s, or --stalled-for) and held by nobody",
+        help="select incomplete ones that are silent (30s, or --stalled-for) and not held",
     )
     add_destroying(parser, "ingests that a live writer holds: its commit will fail")
 

@@ -45,7 +45,9 @@ def configure(parser: ArgumentParser) -> None:
         type=duration,
         help="silence that counts as stalled or abandoned (default: 30s; 2m in a containerd's)",
     )
-    parser.add_argument("--watch", action="store_true", help="go on: one line for each change")
+    parser.add_argument(
+        "--watch", action="store_true", help="keep running: one line for each change"
+    )
     parser.add_argument(
         "--interval",
         metavar="TIME",

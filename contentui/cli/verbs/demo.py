@@ -41,7 +41,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Play until it is left, or for as long as --seconds say."""
+    """Run until the user leaves, or for --seconds."""
     if not args.headless:
         from contentui.tui.run import screen_problem
 
@@ -75,7 +75,7 @@ def _show(args: Namespace, source: Source) -> int:
 
 
 def _headless(args: Namespace, context: Context, source: Source) -> int:
-    """Tell what happens: a view as JSON for each look, else its events as sentences."""
+    """Print each view as JSON, else its events as sentences."""
     from contentui.index.content_index import ContentIndex
     from contentui.monitor.monitor import Monitor
     from contentui.present.events import event_text

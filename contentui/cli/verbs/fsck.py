@@ -50,7 +50,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Check, and repair; the exit code says whether something remains.
+    """Check, and repair; the exit code is that of what remains.
 
     Raises:
         FailedPrecondition: the store is no directory.

@@ -1,4 +1,4 @@
-"""Store content from a file or standard input; an interrupted ingest goes on where it stopped.
+"""Store content from a file or standard input; an interrupted ingest is resumed.
 
 Prints the digest. A blob that exists already counts as success.
 """
@@ -87,7 +87,7 @@ def _wait(text: str) -> float | None:
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Ingest, and say on an interruption what is kept and how to go on."""
+    """Ingest; on an interruption, report what is kept and how to resume."""
     from contentui.cli.signals import Signalled, interruptible
 
     name = args.ref or args.expected_digest
@@ -110,7 +110,7 @@ def run(args: Namespace, context: Context) -> int:
 
 @contextmanager
 def _named_errors(args: Namespace, source: BinaryIO) -> Iterator[None]:
-    """Say of which source an error is, and whether it changed while it was read."""
+    """Add the source to an error, and whether it changed while it was read."""
     name = args.file or "standard input"
     before = os.fstat(source.fileno()) if source.seekable() else None
     try:
@@ -164,7 +164,7 @@ def _total(source: BinaryIO, args: Namespace) -> int | None:
     """Bytes that must come, where that is known; None: whatever there is to the source's end.
 
     Raises:
-        FailedPrecondition: the file hasn't the expected size; told before it is read.
+        FailedPrecondition: the file hasn't the expected size; raised before it is read.
         IsADirectoryError: a directory is no content.
     """
     wanted = cast("int | None", args.expected_size)
@@ -235,9 +235,9 @@ def _tell_what_is_kept(
             f"retry with: {again}",
         )
         return
-    advice = f"go on with: {again}"
+    advice = f"resume with: {again}"
     if not rewindable:
-        advice = f"a pipe starts over, a file goes on: {again} --from FILE"
+        advice = f"a pipe starts over, a file is resumed: {again} --from FILE"
     if args.file is None and rewindable:
         advice += " < FILE"
     print_error(

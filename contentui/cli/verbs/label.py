@@ -67,10 +67,10 @@ def _replace(store: Store, name: Digest, labels: dict[str, str]) -> Info:
     if there is None:
         raise FailedPrecondition("its labels are unknown, so they can't be replaced")
     dropped = [key for key in there if key not in labels]
-    keeping = [key for key in dropped if key.startswith(GC_PREFIX)]
-    if keeping:
+    gc_labels = [key for key in dropped if key.startswith(GC_PREFIX)]
+    if gc_labels:
         raise FailedPrecondition(
-            f"--replace would drop {keeping[0]}, by which the daemon keeps content",
+            f"--replace would drop {gc_labels[0]}, by which the daemon keeps content",
             advice="name it too, or remove it by itself with KEY=",
         )
     return store.update(name, labels, [f"labels.{key}" for key in (*dropped, *labels)])

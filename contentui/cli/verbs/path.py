@@ -47,7 +47,7 @@ def _print(args: Namespace, context: Context, name: Digest, path: str) -> None:
         from contentui.present.records import json_line, path_record
 
         context.out.lines((json_line(path_record(name, path)),))
-    elif args.quiet:  # its exact bytes: whoever asks for them opens them
+    elif args.quiet:  # its exact bytes, because the caller opens the path
         context.out.write(os.fsencode(path) + b"\n")
     else:
         from contentui.text import visible

@@ -40,7 +40,7 @@ def configure(parser: ArgumentParser) -> None:
         parser.add_argument(
             "--for-containerd",
             metavar="ROOT",
-            help="dedicate the directory to the containerd with this root",
+            help="bind the directory to the containerd with this root",
         ),
         FOLDERS,
     )

@@ -47,7 +47,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace, context: Context) -> int:
-    """Read the blobs; the exit code says findings when one is altered."""
+    """Read the blobs; the exit code is FINDINGS when one is altered."""
     from contentui.cli.signals import interruptible
 
     store = context.store()

@@ -15,7 +15,7 @@ class Identity(NamedTuple):
     """A server's uuid, process and directory."""
 
     uuid: str
-    """Stored in the directory, so that clients notice another one."""
+    """Stored in the directory, so that clients detect another one."""
     pid: int
     pid_namespace: int
     """The inode of the pid namespace in which ``pid`` counts; 0 when unknown."""

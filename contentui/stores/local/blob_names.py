@@ -177,7 +177,7 @@ class BlobNames:
 
     @contextlib.contextmanager
     def naming_lock_unless_full(self) -> Iterator[None]:
-        """Hold the naming lock; go on without it if a full disk has no room for its file."""
+        """Hold the naming lock; continue without it if the disk is too full for its file."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._naming.held())

@@ -46,7 +46,7 @@ _REPLACED = tuple(f"{name}.tmp" for name in (ownership.ADOPTED, ownership.BOUND)
 _TRANSFER = re.compile(r"[0-9]+-[0-9]+\.(json|json\.new|lock)")
 _NOT_LOCKED = ("holders", "uuid")
 _VERY_OLD_NS = 24 * 3600 * 10**9
-"""Age of an orphaned temporary file where leases cannot tell whether it is open, nanoseconds."""
+"""Age of an orphaned temporary file where leases cannot show whether it is open, nanoseconds."""
 _INTERRUPTED = "it is left over from an interrupted write"
 _LEASE_TRIES = 20
 

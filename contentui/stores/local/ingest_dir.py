@@ -419,7 +419,7 @@ class IngestDirectory:
         if not stat.S_ISREG(found.st_mode):
             raise _not_regular(self._id)
         if found.st_nlink > 1:
-            # It has a second hard link, perhaps a blob: never write to that.
+            # It has a second hard link, possibly a blob: never write to that.
             os.unlink("data", dir_fd=self.fd)
             os.close(fd)
             return self._open_data(os.O_CREAT | os.O_EXCL)

@@ -229,7 +229,7 @@ class Ingests:
             ) from None
 
     def _lock_unless_full(self, ingest: IngestId, ref: str) -> RefLock:
-        """As `_lock`; without a lock if a full disk has no room for the lock file."""
+        """As `_lock`; without a lock if the disk is too full for the lock file."""
         try:
             return self._lock(ingest, ref)
         except OSError as error:

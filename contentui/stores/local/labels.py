@@ -343,7 +343,7 @@ class Labels:
 
 
 _parents_connections: list[sqlite3.Connection] = []
-"""Referenced for ever: closing one in the child could roll back the parent's transaction."""
+"""Never released: closing one in the child could roll back the parent's transaction."""
 
 
 def _placeholders(values: Sequence[str]) -> str:

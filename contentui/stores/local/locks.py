@@ -164,7 +164,7 @@ class RefLocks:
             self._open(for_writing=True)  # the file was replaced between opening and locking
 
     def unlocked(self) -> RefLock:
-        """A `RefLock` that locks nothing, for a disk without room for the lock file."""
+        """A `RefLock` that locks nothing, for a full disk, where the lock file can't be made."""
         return RefLock(self, -1)
 
     def release(self, base: int) -> None:
@@ -177,7 +177,7 @@ class RefLocks:
                 except OSError:
                     if len(self._held) == 1:
                         self._close_locks()  # which releases it as well
-                except BaseException:  # interrupted, perhaps before the call
+                except BaseException:  # interrupted, possibly before the call
                     unlock_range(self._fd, base, 1 << _PID_BITS)
                     self._held.pop(base, None)
                     raise
@@ -512,7 +512,7 @@ class LockWait:
         path = visible(self._path)
         if not pid:
             return Unavailable(
-                f"another process, perhaps in another container, has {path} locked",
+                f"another process, possibly in another container, has {path} locked",
                 advice=f"run 'fuser -v {path}' on that machine, and end or continue that process",
             )
         command = visible(procfs.process_command(pid), 120)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AskScreen(ModalScreen[bool]):
-    """Returns whether to go on. Focus starts on Cancel."""
+    """Returns whether to continue. Focus starts on Cancel."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss(False)", "Cancel", id="ask.cancel"),

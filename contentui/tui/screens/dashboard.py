@@ -59,7 +59,7 @@ FRAME_S = 0.004
 NOTICE_S = 30.0
 """Seconds for which something is shown that a person must hear, once."""
 UNWATCHED_STEP = 2_000
-"""Rows that may come before the garbage collector is told to leave them alone."""
+"""New rows after which `gc.freeze` is called again."""
 SETTLE_S = 1.0
 """After the first rows: until then a problem goes to the top as soon as it is known."""
 
@@ -262,7 +262,7 @@ class Dashboard(Screen[None]):
         return self._app.session.history(ingest)
 
     def _headings(self) -> Sequence[GroupHeading]:
-        """Of the pulls that are told of; the same objects as long as those didn't change."""
+        """Of the pulls in the view; the same objects as long as those didn't change."""
         groups = self.store_view.groups if self.store_view else ()
         if groups != self._groups[0]:
             self._groups = groups, tuple(map(GroupHeading, groups))
@@ -422,7 +422,7 @@ class Dashboard(Screen[None]):
         self._app.operations.plan(Verb(verb), targets, moving)
 
     def _targets(self) -> Sequence[Any]:
-        """The rows that a key acts on; none, and the reason told, when it can't."""
+        """The rows that a key acts on; none, with a toast, when it can't."""
         if self._trouble:
             self._app.toast(f"Not now. {self._trouble}", "warning")
             return ()
