@@ -24,6 +24,7 @@ from contentui.actions.records import (
     text_value,
 )
 from contentui.content.model import Image, Status
+from contentui.stores.source import of_store
 from contentui.text import holder_text, human_age, human_size, namespaces_text, visible
 
 if TYPE_CHECKING:
@@ -189,8 +190,8 @@ def plan_title(plan: Plan) -> str:
 
 def plan_notes(plan: Plan) -> list[str]:
     """What is true of all items, as sentences."""
-    remote = plan.garbage_collected or "://" in plan.source
-    if remote and any(not step.refusal for step in plan.steps):
+    is_daemon = plan.garbage_collected or not of_store(plan.source).is_directory
+    if is_daemon and any(not step.refusal for step in plan.steps):
         return [NO_CONDITIONAL_DELETE]
     return []
 
