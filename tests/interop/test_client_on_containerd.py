@@ -141,7 +141,7 @@ def test_what_an_image_needs_goes_only_by_force(node: Live, store: Store) -> Non
     assert step.concerns == {Concern.REFERENCED}
     assert step.referrers
     assert NAME in " ".join(need.name for need in step.referrers)
-    assert "something needs it" in refused(run(store, plan, referrers=needs))
+    assert "it is needed by" in refused(run(store, plan, referrers=needs))
     assert b" complete (" in node.output("images", "check")
     (outcome,) = run(store, plan, allow=FORCE, referrers=needs)
     assert outcome.result is Result.DONE
