@@ -30,7 +30,7 @@ def concern_reason(step: Step, concern: Concern) -> str:
         return f"it is held by a live writer: {holder_text(step.holder)}"
     if concern is Concern.REFERENCED and step.referrers:
         more = f" and {len(step.referrers) - 1} more" if len(step.referrers) > 1 else ""
-        return f"it is needed by {step.referrers[0].by} {step.referrers[0].name}{more}"
+        return f"it is needed by {step.referrers[0].text}{more}"
     return f"it is {CONCERNS[concern]}"
 
 

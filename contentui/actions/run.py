@@ -218,7 +218,7 @@ class _Run:
         for referrer in (*root_referrers(now.labels), *(current or ())):
             known = (referrer.by, referrer.digest or referrer.name) in planned
             if not known and referrer.digest not in self._going:
-                raise _Skip(f"something needs it since it was shown: {referrer.by} {referrer.name}")
+                raise _Skip(f"something needs it since it was shown: {referrer.text}")
 
     def _allowed(self, concern: Concern) -> bool:
         return concern in self._allow

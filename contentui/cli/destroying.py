@@ -77,15 +77,19 @@ def carry_out(
     return _run(args, context, store, plan, referrers)
 
 
-def is_confirmed(action: str, lines: Iterable[str], *, preview: str = "--dry-run") -> bool:
+def is_confirmed(
+    action: str, lines: Iterable[str], *, preview: str = "--dry-run", effect: str = ""
+) -> bool:
     """Print ``lines`` and ask on the terminal whether to do ``action`` (``delete 3 blobs``).
+
+    ``effect``: what is lost, for the error without a terminal.
 
     Raises:
         InvalidArgument: there is no terminal; the advice names ``preview`` and ``--yes``.
     """
     if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidArgument(
-            f"{action}: this needs a confirmation, and there is no terminal to ask on",
+            f"{action}{effect}: this needs a confirmation, and there is no terminal to ask on",
             advice=f"look at {preview}, then give --yes",
         )
     for line in lines:
@@ -141,11 +145,13 @@ def _show(args: Namespace, context: Context, plan: Plan) -> int:
 def _plan_confirmed(args: Namespace, plan: Plan) -> bool:
     """Whether a person at the terminal confirms. Raises InvalidArgument without a terminal."""
     from contentui.present import plans
+    from contentui.text import human_size
 
     lines = [line.text for line in plans.plan_lines(plan, time.time_ns(), limit=_SHOWN)]
     if plan.concerns and not args.force:
         lines.append(_FORCE_HINT)
-    return is_confirmed(f"{plan.verb} {plans.count_text(plan.verb, len(plan.steps))}", lines)
+    action = f"{plan.verb} {plans.count_text(plan.verb, len(plan.steps))}"
+    return is_confirmed(action, lines, effect=f", {human_size(plan.lost_bytes)} lost")
 
 
 class _OutcomePrinter:

@@ -156,7 +156,7 @@ def _referrer_fields(row: BlobRow) -> Fields:
 
 
 def _referrer(by: Referrer) -> str:
-    text = f"{by.by} {visible(by.name)}"
+    text = visible(by.text)
     return text if by.digest is None or by.digest in by.name else f"{text} ({by.digest})"
 
 

@@ -41,7 +41,7 @@ SLOW_OPEN = 256_000_000
 """Bytes from which a daemon needs a second or more to open an ingest: it hashes all of them
 (containerd plugins/content/local/store.go, ``resumeStatus``)."""
 
-_AFTER_ABORT = "will not notice until its commit fails; it locks the ref until it ends"
+_AFTER_ABORT = "will not notice until its commit fails, and keeps the ref locked until then"
 _PULL_AGAIN = "; containerd does not retry a pull that fails like this: start it again"
 _VERIFY_FIRST = (
     " To find out whether a writer is live, press v or run 'contentui verify --ingest REF'."
@@ -237,7 +237,7 @@ def step_facts(step: Step, plan: Plan, now_ns: int, *, max_referrers: int = 5) -
             yield Fact("concern", f"it is {CONCERNS[concern]}", "warning")
     referrers = step.referrers or ()
     for referrer in referrers[:max_referrers]:
-        yield Fact("needed", f"by {visible(f'{referrer.by} {referrer.name}', 300)}", "warning")
+        yield Fact("needed", f"by {visible(referrer.text, 300)}", "warning")
     if len(referrers) > max_referrers:
         yield Fact("needed", f"by {len(referrers) - max_referrers:,} more", "warning")
 

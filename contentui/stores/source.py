@@ -118,7 +118,10 @@ def of_store(name: str) -> Source:
     scheme, separator, rest = name.partition("://")
     if not separator:
         problem = "" if name else "the store's name is empty"
-        return Source(name, DIRECTORY, name, (), problem, "name a directory with --store")
+        return Source(name, DIRECTORY, name, (), problem, "name a directory")
+    if scheme == DIRECTORY:  # not a scheme that can be typed
+        problem = f"{DIRECTORY}:// is not a kind of store this version can open"
+        return Source(name, "", rest, (), problem, "name a directory by its path alone")
     return _socket(name, rest) if scheme == UNIX else Source(name, scheme, rest)
 
 

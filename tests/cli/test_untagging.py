@@ -76,7 +76,7 @@ def test_a_collected_store_asks(collected, monkeypatch, capsys):
     store, run = collected
     asked = []
     monkeypatch.setattr(
-        destroying, "is_confirmed", lambda action, lines: asked.append((action, *lines))
+        destroying, "is_confirmed", lambda action, lines, effect: asked.append((action, *lines))
     )
     assert run() == 1
     assert asked[0][:2] == ("untag 1 image name", "Untag 1 image name in daemon: 7 B lost")
@@ -87,7 +87,8 @@ def test_a_collected_store_asks(collected, monkeypatch, capsys):
 def test_a_collected_store_needs_yes_without_a_terminal(collected, capsys):
     store, run = collected
     assert run() == 2
-    assert "there is no terminal to ask on" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "untag 1 image name, 7 B lost: this needs a confirmation, and there is no" in error
     assert store.images.list()
     assert run("--yes") == 0
     assert store.images.list() == []

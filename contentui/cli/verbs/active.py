@@ -43,7 +43,7 @@ def configure(parser: ArgumentParser) -> None:
         "--stalled-after",
         metavar="TIME",
         type=duration,
-        help="silence that counts as stalled or abandoned (default: 30s; 2m in a containerd's)",
+        help="silence after which a held ingest is stalled (default: 30s; 2m in a containerd's)",
     )
     parser.add_argument(
         "--watch", action="store_true", help="keep running: one line for each change"

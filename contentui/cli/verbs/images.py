@@ -90,6 +90,8 @@ def _remove(args: Namespace, context: Context, store: Store) -> int:
             missing = missing or exit_for(error)
         else:
             images[image.namespace, image.name] = image
+    if not images:
+        return missing
     plan = Planner(store).untag(list(images.values()))
     code = carry_out(args, context, store, plan, confirm=plan.lost_bytes > 0)
     return missing or code

@@ -366,9 +366,10 @@ def _private_mode(place: OpenStore) -> int:
 def _mode_problem(mode: int, right: int) -> str:
     if mode & ~right & 0o066:
         return "others can keep it locked"
-    return (
-        "the group that shares the store can't open it" if right & ~mode else "more than is needed"
-    )
+    if not right & ~mode:
+        return "more than is needed"
+    users = "its owner and the group that shares the store" if right & 0o060 else "its owner"
+    return f"{users} must be able to read and write it"
 
 
 def set_file_mode(place: OpenStore, finding: Finding) -> None:

@@ -98,8 +98,8 @@ class TestAbort:
         assert only(plan).concerns == {Concern.LIVE_WRITER}
         assert only(plan).holder is HOLDER
         assert effect_of(plan).endswith(
-            "Its live writer will not notice until its commit fails; it locks the ref until it "
-            "ends."
+            "Its live writer will not notice until its commit fails, and keeps the ref locked "
+            "until then."
         )
 
     def test_where_holders_are_unknown(self):

@@ -150,3 +150,11 @@ def test_a_new_kind_of_store_is_one_folder_and_one_line(tmp_path, monkeypatch, c
     assert '"size_bytes":7' in capfd.readouterr().out.replace(" ", "")
     assert main(["--store", "tin://gherkin", "list"]) == 2
     assert "tin:// is not a kind of store" in capfd.readouterr().err
+
+
+def test_the_scheme_of_directories_cannot_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgument, match="dir:// is not a kind of store"):
+        open_store("dir://made", create=True)
+    assert not parse("dir://made").is_directory
+    assert list(tmp_path.iterdir()) == []
