@@ -64,6 +64,6 @@ def picture(*transfers: Transfer, rows: Sequence[IngestRow] | None = None) -> St
         else row
         for row in seen
     ]
-    watch.look(tuple(before), SECOND)
-    made, groups = watch.look(seen, 2 * SECOND)
+    watch.update(tuple(before), SECOND)
+    made, groups = watch.update(seen, 2 * SECOND)
     return replace(store_view(made), groups=groups)

@@ -136,10 +136,10 @@ async def test_a_lost_directory_stays_on_the_screen_with_the_reason(where, store
         await ui.shown()
         await ui.until(lambda: ui.dashboard.blobs.shown)
         (tmp_path / "store").rename(tmp_path / "away")
-        await ui.until(lambda: "picture is old" in ui.text())
+        await ui.until(lambda: "Out of date since" in ui.text())
         assert digest.encoded[:4] in ui.text()
         (tmp_path / "away").rename(tmp_path / "store")
-        await ui.until(lambda: "picture is old" not in ui.text())
+        await ui.until(lambda: "Out of date since" not in ui.text())
 
 
 async def test_a_missing_store_is_found_when_it_comes(where, monkeypatch):

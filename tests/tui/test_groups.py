@@ -95,36 +95,36 @@ def test_hostile_words_are_harmless():
 def test_nothing_is_made_anew_while_nothing_changes():
     rows, told = silent(INGESTS), [PULL]
     watch = TransferTracker(lambda: told, 3.0)
-    first, _ = watch.look(rows, SECOND)
-    again, _ = watch.look(rows, 2 * SECOND)
+    first, _ = watch.update(rows, SECOND)
+    again, _ = watch.update(rows, 2 * SECOND)
     assert again is first
     moved = (rows[0]._replace(rate=1.0), *rows[1:])
-    third, _ = watch.look(moved, 3 * SECOND)
+    third, _ = watch.update(moved, 3 * SECOND)
     assert [a is b for a, b in zip(third, first, strict=True)].count(False) == 1
     told.clear()
-    assert watch.look(moved[2:], 4 * SECOND) == (moved[2:], ())
+    assert watch.update(moved[2:], 4 * SECOND) == (moved[2:], ())
 
 
 def test_one_that_ends_early_is_told_for_a_while():
     rows, told = INGESTS, [PULL]
     watch = TransferTracker(lambda: told, 3.0)
-    watch.look(rows, SECOND)
+    watch.update(rows, SECOND)
     told.clear()
-    (group,) = watch.look(rows, SECOND + SECOND // 4)[1]
+    (group,) = watch.update(rows, SECOND + SECOND // 4)[1]
     assert not group.ended
-    (group,) = watch.look(rows, 4 * SECOND)[1]
+    (group,) = watch.update(rows, 4 * SECOND)[1]
     assert group.ended
     assert line(GroupHeading(group), 120).strip().endswith("ended early: pid 2231 is gone")
-    assert watch.look(rows, 60 * SECOND) == (rows, ())
+    assert watch.update(rows, 60 * SECOND) == (rows, ())
     assert watch.is_calm
 
 
 def test_one_that_is_done_vanishes_at_once():
     rows, told = INGESTS, [PULL]
     watch = TransferTracker(lambda: told, 3.0)
-    watch.look(rows, SECOND)
+    watch.update(rows, SECOND)
     told.clear()
-    assert watch.look(rows[2:], 2 * SECOND) == (rows[2:], ())
+    assert watch.update(rows[2:], 2 * SECOND) == (rows[2:], ())
 
 
 def test_without_groups_rows_are_as_they_were():

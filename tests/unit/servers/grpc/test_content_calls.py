@@ -162,7 +162,7 @@ def test_labels_never_make_a_listing_too_long(client: Client, store: Store) -> N
     request = pb.UpdateRequest(info=pb.Info(digest=digests[0], labels=more))
     request.update_mask.paths.extend(f"labels.{key}" for key in more)
     code, text = refused(lambda: client.call("Update", request))
-    assert (code, "bytes together" in text) == (Code.INVALID_ARGUMENT, True)
+    assert (code, "all labels together" in text) == (Code.INVALID_ARGUMENT, True)
     assert store.info(digests[0]).labels == many
     assert [info.digest for info in infos(client.stream("List"))] == digests
 
