@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Info, Status
-    from contentui.content.roles import Roles, Traits
     from contentui.content.streams import BlobReader, Writer
+    from contentui.content.traits import Roles, Traits
 
 
 class Provider(Protocol):

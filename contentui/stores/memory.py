@@ -32,7 +32,6 @@ from contentui.content.model import (
     ingest_id,
     ref_argument,
 )
-from contentui.content.roles import Roles, Traits
 from contentui.content.rules import (
     check_blob_match,
     check_image,
@@ -44,6 +43,7 @@ from contentui.content.rules import (
     image_not_found,
     updated_labels,
 )
+from contentui.content.traits import Roles, Traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contentui.content.roles import Roles, Traits
+from contentui.content.traits import Roles, Traits
 from contentui.stores.memory import MemoryStore
 
 if TYPE_CHECKING:

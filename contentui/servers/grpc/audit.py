@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from contentui.content.digest import Digest
     from contentui.content.model import Descriptor, Image, Info, Status
-    from contentui.content.roles import ImageNames, Roles, Traits
+    from contentui.content.roles import ImageNames
     from contentui.content.store import Store
     from contentui.content.streams import BlobReader, Writer
+    from contentui.content.traits import Roles, Traits
 
 
 class AuditedStore:

@@ -17,8 +17,8 @@ from contentui.content.errors import (
     ReadOnly,
 )
 from contentui.content.model import Status, Usage, backend_ref, ingest_id
-from contentui.content.roles import Roles, Traits
 from contentui.content.rules import check_ref, check_total, checked_labels
+from contentui.content.traits import Roles, Traits
 from contentui.protocol import wire
 from contentui.stores.containerd.blobs import Blobs
 from contentui.stores.containerd.client import Client

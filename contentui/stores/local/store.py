@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 from contentui.content.errors import NotFound, ReadOnly
 from contentui.content.model import IngestId, Usage
-from contentui.content.roles import Roles, Traits
 from contentui.content.rules import (
     check_ref,
     check_total,
     checked_labels,
     label_changes,
 )
+from contentui.content.traits import Roles, Traits
 from contentui.stores import files, forks
 from contentui.stores.local.blobs import Blobs, FileReader
 from contentui.stores.local.ingests import Ingests

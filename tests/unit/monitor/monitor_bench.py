@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from contentui.content.model import Holder, IngestId, Status
-    from contentui.content.roles import Roles
+    from contentui.content.traits import Roles
     from contentui.monitor.model import IngestRow, StoreView
     from contentui.monitor.states import Thresholds
 

@@ -12,7 +12,7 @@ from monitor_bench import HandClock, sentences
 from contentui.content.digest import Digest
 from contentui.content.errors import Unavailable
 from contentui.content.model import Holder, Liveness, Root
-from contentui.content.roles import Roles, Traits
+from contentui.content.traits import Roles, Traits
 from contentui.index.content_index import ContentIndex
 from contentui.monitor.feed import Feed
 from contentui.monitor.model import Freshness
