@@ -111,7 +111,7 @@ def _message(error: Exception, shown: str, waited_s: float) -> str:
         return f"{shown} closed the connection in the middle of its response"
     if isinstance(error, http.client.HTTPException):
         details = visible(str(error), 100) or type(error).__name__
-        return f"the response of {shown} is not valid HTTP: {details}"
+        return f"{shown} sent a response that is not valid HTTP: {details}"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return f"the response of {shown} is incomplete"
+        return f"{shown} sent an incomplete response"
     return f"the connection to {shown} failed: {visible(str(error), 200)}"

@@ -114,7 +114,7 @@ class Response:
         if not size and self.length is not None and self.received < self.length:
             self._pool.discard(self._connection)
             raise RetryableError(
-                f"the response of {visible(self.host)} ended after {self.received} of {self.length}"
+                f"{visible(self.host)} ended its response after {self.received} of {self.length}"
                 " bytes",
                 host=self.host,
             )

@@ -29,6 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from contentui.content.digest import Digest
 from contentui.content.model import ingest_id
+from contentui.content.traits import Roles
 from contentui.servers.grpc.server import Server
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
@@ -89,8 +90,25 @@ class Current:
     def __init__(self) -> None:
         self.store: Store = MemoryStore()
 
+    @property
+    def roles(self) -> Roles:
+        """Those of the store, which stay valid when the store is replaced."""
+        names = [name for name, role in self.store.roles._asdict().items() if role is not None]
+        return Roles(**{name: CurrentRole(self, name) for name in names})
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
+
+
+class CurrentRole:
+    """An optional role of the store of the example that runs now."""
+
+    def __init__(self, current: Current, role: str) -> None:
+        self._current = current
+        self._role = role
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(self._current.store.roles, self._role), name)
 
 
 class Rig:
@@ -103,6 +121,8 @@ class Rig:
         self.outcomes: Counter[str] = Counter()
         # Only a real file system can say that a read would have to wait.
         self.place = Path(tempfile.mkdtemp(prefix="cf-", dir=None if kind == "disk" else FAST))
+        if kind != "memory":  # with the roles of the stores that follow
+            self.current.store = LocalStore(tempfile.mkdtemp(dir=self.place))
         self.service = Server(self.current)  # type: ignore[arg-type]  # stands for each in turn
         self.service.listen_unix(str(self.place / "s"))
         self.service.start()
