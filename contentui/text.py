@@ -14,12 +14,8 @@ if TYPE_CHECKING:
 
     from contentui.content.model import Holder
 
-_HOSTILE = (
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e0fff]"
-)
-"""C0, C1, DEL, bidi and other invisible controls, line separators, lone surrogates."""
+_INVISIBLE = "[\u115f\u1160\u17b4\u17b5\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+"""Letters and marks that `str.isprintable` lets pass and that nobody sees."""
 
 _SIZE_UNITS = "kMGTPE"
 _MAX_NAMESPACES = 5
@@ -27,8 +23,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match.group())
+def _escape(char: str) -> str:
+    code = ord(char)
     if code < 0x80:
         return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code, f"\\x{code:02x}")
     if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte, kept by surrogateescape
@@ -37,15 +33,22 @@ def _escape(match: re.Match[str]) -> str:
 
 
 @functools.cache
-def _hostile() -> re.Pattern[str]:
-    return re.compile(_HOSTILE)  # a millisecond that plain ASCII never needs
+def _invisible() -> re.Pattern[str]:
+    return re.compile(_INVISIBLE)  # a millisecond that plain ASCII never needs
 
 
 def visible(text: str, limit: int = 4096) -> str:
-    """``text`` made safe for a terminal: one line, controls as escapes, at most ``limit`` long."""
+    """``text`` made safe for a terminal: one line, at most ``limit`` characters before escaping.
+
+    What `str.isprintable` refuses (controls, bidi marks, odd spaces, lone surrogates, characters
+    that Unicode has not assigned, whose width each terminal guesses) and what is invisible becomes
+    an escape.
+    """
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    return text if text.isascii() and text.isprintable() else _hostile().sub(_escape, text)
+    if not text.isprintable():
+        text = "".join([char if char.isprintable() else _escape(char) for char in text])
+    return text if text.isascii() else _invisible().sub(lambda found: _escape(found[0]), text)
 
 
 def human_size(size: float) -> str:

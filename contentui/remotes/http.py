@@ -153,8 +153,7 @@ class Http:
             connection.close()
 
     def _connection(self, origin: Origin) -> Connection:
-        if self._ended:
-            raise RetryableError("interrupted", host=origin.address)
+        self._check_ended(origin)
         with self._lock:
             idle = self._idle.get(origin)
             connection = idle.pop() if idle else None
@@ -162,6 +161,10 @@ class Http:
         with self._lock:
             self._busy.add(connection)
         return connection
+
+    def _check_ended(self, origin: Origin) -> None:
+        if self._ended:
+            raise RetryableError("interrupted", host=origin.address)
 
     def _send(
         self,
@@ -173,6 +176,7 @@ class Http:
         body: Content | None,
     ) -> Response:
         connection.connect()
+        self._check_ended(connection.origin)  # `interrupt` may have found it without a socket
         sock = cast("socket.socket", connection.sock)
         sock.settimeout(self.timeouts.head_s)
         sent = {**headers, **connection.headers}

@@ -6,10 +6,12 @@ import os
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from contentui.content.errors import ContentError
 from contentui.remotes.retry import Stopped, retry_call
+from contentui.threads import WorkerThread
 from contentui.transfers.model import Phase, Transfer
 
 if TYPE_CHECKING:
@@ -42,8 +44,12 @@ class ImageTransfer:
         self._transfer = Transfer(verb, str(registry.reference), os.getpid(), time.time_ns())
 
     def stop(self) -> None:
-        """End soon; what arrived is kept. May be called from any thread or signal handler."""
+        """End soon, also the requests that are running; what arrived is kept.
+
+        May be called from any thread or signal handler.
+        """
         self._stop.set()
+        self._registry.interrupt()
 
     @contextmanager
     def _outcome_reported(self) -> Iterator[None]:
@@ -67,19 +73,20 @@ class ImageTransfer:
         """
         errors: list[BaseException] = []
         threads = [
-            threading.Thread(target=self._work, args=(queue, work, errors), daemon=True)
+            WorkerThread(partial(self._work, queue, work, errors))
             for queue, count in queues
             for _ in range(min(count, len(queue)))
         ]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             for thread in threads:
                 thread.join()
         except BaseException:  # an interruption: the writers are closed first
-            self.stop()
+            self.stop()  # a thread that has not begun yet will do nothing
             for thread in threads:
-                thread.join()
+                if thread.begun:
+                    thread.join()
             raise
         if errors:
             raise next((e for e in errors if not isinstance(e, Stopped)), errors[0])

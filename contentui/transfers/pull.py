@@ -81,11 +81,6 @@ class Pull(ImageTransfer):
         self._manifests: set[Digest] = set()
         self._batcher = BlobBatcher(store, self._source_labels(), self._report_part)
 
-    def stop(self) -> None:
-        """End soon, also the requests that are running; what arrived is kept."""
-        super().stop()
-        self._registry.interrupt()
-
     def run(self) -> Descriptor:
         """Get everything; returns the image's descriptor.
 

@@ -87,7 +87,7 @@ def pull(store: LocalStore, registry: FaultyRegistry) -> Pulled:
 
 
 SURVIVED = {
-    "end": ([cut(MIB)], "ended after 1048576 of"),
+    "end": ([cut(MIB)], "ended its response after 1048576 of"),
     "reset": ([cut(MIB, reset=True)], "connection reset by 127.0.0.1"),
     "stall": ([cut(MIB, stall=True)], "timed out: 127.0.0.1"),
     "many ends": ([cut(300_000)] * 8, "retrying in 1s (2/6)"),
@@ -156,7 +156,7 @@ REFUSED = {
     "encoded": (faults.encoded, "unrequested Content-Encoding: gzip"),
     "wants an hour": (refuse(429, "Retry-After: 3600"), "429"),
     "down for good": (refuse(502), "answered 502"),
-    "one byte each": (cut(1), "ended after 1 of"),
+    "one byte each": (cut(1), "ended its response after 1 of"),
     "a byte now and then": (faults.drip, "timed out"),
     "circle": (faults.redirect("/v2/demo/app/blobs/" + LAYER), "more than 10 times"),
     "to a file": (faults.redirect("file:///etc/passwd"), "not a valid http"),

@@ -101,18 +101,21 @@ def test_imports_go_down_only():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _quickest(times: int, *command: str) -> float:
-    """Seconds that a process takes when nothing else disturbs it: the least of several."""
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        found.append(time.perf_counter() - start)
-    return min(found)
-
-
-def test_a_plain_verb_starts_in_60_ms_more_than_python(folder):
-    source = str(folder / ".content")
-    bare = _quickest(10, sys.executable, "-c", "pass")
-    verb = _quickest(10, sys.executable, "-m", "contentui", "--store", source, "active")
-    assert verb - bare < 0.060
+def test_a_plain_verb_starts_in_little_more_than_its_standard_modules(folder, tmp_path):
+    """In at most 2.3 times what Python needs for the modules of its own that any verb needs."""
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # a first run compiles for the others
+    commands = (
+        ["-c", "import argparse, contextlib, hashlib, re, threading, typing"],
+        ["-m", "contentui", "--store", str(folder / ".content"), "active"],
+    )
+    best = [float("inf")] * 2
+    for _ in range(12):
+        for index, command in enumerate(commands):
+            start = time.perf_counter()
+            subprocess.run(
+                [sys.executable, *command], check=True, stdout=subprocess.DEVNULL, env=env
+            )
+            best[index] = min(best[index], time.perf_counter() - start)
+    bare, verb = best
+    assert verb < 2.3 * bare

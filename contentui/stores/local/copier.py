@@ -12,6 +12,8 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from contentui.threads import WorkerThread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from hashlib import _Hash
@@ -267,7 +269,7 @@ class _Hasher:
         self._error: BaseException | None = None
         self._work = work
         self._end = end
-        self._thread = threading.Thread(target=self._run, name="hash", daemon=True)
+        self._thread = WorkerThread(self._run, name="hash")
         self._thread.start()
 
     def check(self) -> None:
