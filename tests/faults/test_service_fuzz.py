@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import fuzz_service
 import fuzz_wire
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def run(rig: fuzz_service.Rig, examples: int) -> None:
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
+            phases=[Phase.generate],  # a shorter example may need the same moments
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -123,10 +123,18 @@ def read_sound_status(name: str, directory: int) -> Status | None:
 
 
 def refreshed(seen: Status, directory: int) -> Status | None:
-    """``seen`` as it is now, by one stat of its ``data``; the same object if nothing changed."""
+    """``seen`` as it is now, by one stat of its ``data``; the same object if nothing changed.
+
+    A writer may learn total and expected digest when it resumes an ingest, so these are looked
+    for while they are unknown.
+    """
     try:
         data = os.stat(seen.id + "/data", dir_fd=directory, follow_symlinks=False)
     except OSError:
+        return read_status(seen.id, directory)
+    if not seen.total and _exists(seen.id + "/total", directory):
+        return read_status(seen.id, directory)
+    if bool(data.st_mode & EXPECTED) != (seen.expected is not None):
         return read_status(seen.id, directory)
     modified = data.st_mtime_ns
     if data.st_size == seen.offset and modified <= seen.updated_ns and not seen.damage:
@@ -134,6 +142,8 @@ def refreshed(seen: Status, directory: int) -> Status | None:
         if marked == (seen.refused is not None):
             return seen
     if seen.damage or data.st_mode & REFUSED or seen.refused or not stat.S_ISREG(data.st_mode):
+        return read_status(seen.id, directory)
+    if data.st_size <= seen.offset:  # a writer began at 0 again, perhaps for another total
         return read_status(seen.id, directory)
     return _new_status(
         Status,
@@ -150,6 +160,14 @@ def refreshed(seen: Status, directory: int) -> Status | None:
             seen.namespace,
         ),
     )
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def client_status(status: Status) -> Status:

@@ -214,6 +214,8 @@ class LocalWriter:
             self._repair(found)
         if self._declared != found.expected:
             self._write_expected()
+            if found.expected is not None:  # `ingest_dir.refreshed` reads it again for the time
+                self._data.set_time(time.time_ns())
 
     def _repair(self, found: Status) -> None:
         """Repair a damaged ingest. Its bytes are kept only if ``ref`` proves to be its own."""
