@@ -162,7 +162,9 @@ def _digest_or_none(text: str) -> Digest | None:
     return parsed_digest(text) if text else None
 
 
-def _put(store: Store, request: WriteRequest, context: grpc.ServicerContext) -> bytes | None:
+def _put(
+    store: Store, request: WriteRequest, refs: OpenRefs, context: grpc.ServicerContext
+) -> bytes | None:
     """Store a small blob whose first message has all of it and commits; returns the response.
 
     None unless the request is the simple case: then a `WriteSession` carries it out.
@@ -170,7 +172,7 @@ def _put(store: Store, request: WriteRequest, context: grpc.ServicerContext) -> 
     size = len(request.data)
     if request.action != wire.COMMIT or request.offset > 0 or not 0 < size <= SMALL_BLOB:
         return None
-    if not request.ref or request.total not in (0, size):
+    if not request.ref or request.ref in refs or request.total not in (0, size):
         return None
     digest = Digest.of(request.data)
     if request.expected not in ("", digest) or _is_known(store, request.ref, digest):
@@ -228,7 +230,7 @@ class WriteHandler:
         if message is None:
             raise StatusError(Code.INVALID_ARGUMENT, "first message must have a reference")
         request = wire.decode_write_request(message)
-        response = _put(self._store, request, context)
+        response = _put(self._store, request, self._refs, context)
         if response is not None:
             yield response
             yield response
@@ -324,6 +326,10 @@ class OpenRefs:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._streams: dict[str, OpenStream] = {}
+
+    def __contains__(self, ref: str) -> bool:
+        """Whether a stream holds ``ref``, also after its ingest was aborted."""
+        return ref in self._streams
 
     def open(self, ref: str, stream: OpenStream, opening: Callable[[], Writer]) -> Writer:
         """Open a ref's writer for ``stream``.

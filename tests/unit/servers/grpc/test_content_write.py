@@ -204,6 +204,19 @@ def test_commit_of_what_exists(client: Client, store: Store) -> None:
     assert store.statuses() == []
 
 
+def test_whole_content_waits_for_the_writer_of_an_aborted_ingest(
+    client: Client, store: Store
+) -> None:
+    with client.write() as stream:
+        stream.send(WRITE, ref="r", data=b"123")
+        store.abort("r", force=True)
+        second = client.write()
+        code, text = refused(lambda: second.send(COMMIT, ref="r", data=HELLO))
+        assert code is Code.UNAVAILABLE
+        assert "ref r locked for" in text
+    assert list(store.walk()) == []
+
+
 def test_opening_for_what_exists_keeps_the_ingest(client: Client, store: Store) -> None:
     store.put(HELLO)
     with store.writer("r") as writer:
