@@ -17,6 +17,7 @@ from contentui.actions.run import run
 from contentui.content.digest import Digest
 from contentui.content.errors import Changed, InvalidArgument
 from contentui.content.model import Liveness, backend_ref, ingest_id
+from contentui.content.rules import GC_ROOT
 from contentui.demo.unpackable import make_unpackable
 from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
@@ -207,17 +208,18 @@ def test_one_ref_in_two_namespaces_is_two_ingests(node: Live, everything: Store)
 
 def test_one_blob_in_two_namespaces_is_one_blob(node: Live, everything: Store) -> None:
     data = b"in two namespaces"
-    digest = ingest(node, "default", data, "a=1", "both=first")
-    ingest(node, "other", data, "b=2", "both=second")
+    root = {GC_ROOT: "now"}  # else the collector may come first
+    digest = ingest(node, "default", data, "a=1", "both=first", f"{GC_ROOT}=now")
+    ingest(node, "other", data, "b=2", "both=second", f"{GC_ROOT}=now")
     (info,) = [info for info in everything.walk() if info.digest == digest]
     assert info.namespaces == ("default", "other")
-    assert info.labels == {"a": "1", "b": "2", "both": "first"}
+    assert info.labels == {"a": "1", "b": "2", "both": "first", **root}
     alone = everything.info(digest)  # 1.6 tells only there when labels changed
     assert alone._replace(updated_ns=info.updated_ns) == info
     with pytest.raises(InvalidArgument):
         everything.update(digest, {"x": "y"}, ["labels.x"])
     with open_one(node, "default") as default:
-        assert default.info(digest).labels == {"a": "1", "both": "first"}
+        assert default.info(digest).labels == {"a": "1", "both": "first", **root}
     plan, needs = delete_plan(everything, digest)
     assert "default, other" in effect(plan.steps[0], plan)
     (outcome,) = run(everything, plan, allow=FORCE, referrers=needs)
