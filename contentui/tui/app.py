@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -15,6 +16,7 @@ from contentui.content.errors import ContentError, InvalidArgument, Unavailable
 from contentui.text import visible
 from contentui.tui import themes
 from contentui.tui.clipboard import osc52
+from contentui.tui.driver import TerminalDriver
 from contentui.tui.messages import (
     CopyRequested,
     StoreFailed,
@@ -79,7 +81,9 @@ class ContentUI(App[None]):
     ) -> None:
         self.appearance = appearance or Appearance()
         # The colour filter is chosen inside Textual's constructor, before any theme is set.
-        super().__init__(ansi_color=True if self.appearance.ansi else None)
+        super().__init__(
+            driver_class=TerminalDriver, ansi_color=True if self.appearance.ansi else None
+        )
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
         known = self.appearance.start_theme in self.available_themes
@@ -102,15 +106,19 @@ class ContentUI(App[None]):
             self.call_after_refresh(self._start)
 
     def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            try:
-                loop.add_signal_handler(number, self._leave, 128 + number)
-            except (RuntimeError, ValueError):
-                return  # not on the main thread, as under a test harness
+        if isinstance(self._driver, TerminalDriver):
+            loop = asyncio.get_running_loop()
 
-    def _leave(self, code: int) -> None:
-        self.exit(return_code=code)
+            def leave(code: int) -> None:
+                with suppress(RuntimeError):  # it has ended
+                    loop.call_soon_threadsafe(partial(self.exit, return_code=code))
+
+            self._driver.end_on_signals(leave)
+
+    def exit(self, result: None = None, return_code: int = 0, message: Any = None) -> None:
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.end(return_code)
+        super().exit(result, return_code, message)
 
     def _pick(self) -> None:
         from contentui.tui.screens.picker import PickerScreen

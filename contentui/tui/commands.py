@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from textual.binding import Binding
 
+HELP_ONLY = 9
+"""The rank of keys that the footer leaves out."""
+
 
 class Command(NamedTuple):
     """One thing a key does. The id is what a configuration remaps."""
@@ -159,6 +162,15 @@ COMMANDS = (
         "Quit",
         "leave; nothing that is being ingested is touched",
         rank=0,
+    ),
+    Command(
+        "app.suspend",
+        "ctrl+z",
+        "app.suspend_process",
+        "Suspend",
+        "back to the shell; fg continues",
+        "ctrl+z",
+        rank=HELP_ONLY,
     ),
 )
 

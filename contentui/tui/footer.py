@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from contentui.tui.commands import BY_ID
+from contentui.tui.commands import BY_ID, HELP_ONLY
 from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def fit(hints: list[Hint], width: int) -> list[Hint]:
     """The most important hints that fit into ``width`` cells, in their order."""
     kept: list[Hint] = []
     room = width - 1
-    for hint in sorted(hints, key=lambda hint: hint.rank):
+    shown = [hint for hint in hints if hint.rank < HELP_ONLY]
+    for hint in sorted(shown, key=lambda hint: hint.rank):
         cells = _cells(hint)
         if cells <= room:
             kept.append(hint)
