@@ -33,6 +33,8 @@ class Concern(StrEnum):
     HOLDER_UNKNOWN = "holder unknown"
     REFERENCED = "needed"
     REFERRERS_UNKNOWN = "needs unknown"
+    COLLECTED = "takes others along"
+    """The garbage collector removes other blobs as well, which only this item keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,10 @@ class Step:
     freed_by: tuple[Digest, ...] = ()
     """Blobs that need this one as well, but go in the same plan: it may only go after them."""
     unreferenced: tuple[Info, ...] = ()
-    """Blobs that no image refers to once this plan has removed its names."""
+    """Blobs to which nothing refers any more once this plan has run, without the item itself.
+    The garbage collector of a daemon removes them."""
+    bound: str = ""
+    """``at least`` or ``at most`` where ``unreferenced`` can't be known exactly."""
     concerns: frozenset[Concern] = frozenset()
     refusal: str = ""
     """Why it will not be done at all; empty when it will."""
@@ -87,6 +92,14 @@ class Plan:
     def lost_bytes(self) -> int:
         """Bytes lost by the steps that are not refused."""
         return sum(step.lost_bytes for step in self.steps if not step.refusal)
+
+    @property
+    def bound(self) -> str:
+        """``at least``, ``at most`` or ``about`` where `lost_bytes` is not exact."""
+        bounds = {step.bound for step in self.steps if step.bound and not step.refusal}
+        if not self.garbage_collected or not bounds:
+            return ""
+        return bounds.pop() if len(bounds) == 1 else "about"
 
     @property
     def concerns(self) -> frozenset[Concern]:

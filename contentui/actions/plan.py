@@ -83,6 +83,8 @@ def plan_delete(
     referrers: Callable[[Digest], tuple[Referrer, ...] | None],
     *,
     certain: Callable[[Digest], bool] | None = None,
+    unreferenced: Mapping[Digest, tuple[Info, ...]] | None = None,
+    bound: str = "",
     read_only_reason: str = "",
     garbage_collected: bool = False,
 ) -> Plan:
@@ -90,7 +92,8 @@ def plan_delete(
 
     Blobs of the same plan don't count as referrers. ``referrers`` returns None for an unknown
     result; ``certain`` returns whether a result is complete (None: each is). Both as
-    `referrers` and `referrers_complete` of `contentui.index.content_index.ContentIndex`.
+    `referrers` and `referrers_complete` of `contentui.index.content_index.ContentIndex`;
+    ``unreferenced`` and ``bound`` for each blob as in `Step`.
     """
     chosen = {info.digest: info for info in infos}
     steps = {
@@ -99,6 +102,9 @@ def plan_delete(
             chosen,
             referrers(digest),
             certain=certain is None or certain(digest),
+            unreferenced=(unreferenced or {}).get(digest, ()),
+            bound=bound,
+            garbage_collected=garbage_collected,
         )
         for digest, info in chosen.items()
     }
@@ -121,6 +127,9 @@ def _delete_step(
     found: tuple[Referrer, ...] | None,
     *,
     certain: bool,
+    unreferenced: tuple[Info, ...],
+    bound: str,
+    garbage_collected: bool,
 ) -> Step:
     """The plan for one blob among the ``chosen`` ones."""
     known = certain and found is not None
@@ -137,12 +146,17 @@ def _delete_step(
         concerns.add(Concern.REFERENCED)
     if not known:
         concerns.add(Concern.REFERRERS_UNKNOWN)
+    collected = unreferenced if garbage_collected else ()
+    if collected:
+        concerns.add(Concern.COLLECTED)
     return Step(
         Verb.DELETE,
         info,
-        info.size,
+        info.size + sum(each.size for each in collected),
         referrers=remaining if remaining or known else None,
         freed_by=tuple(freed_by),
+        unreferenced=unreferenced,
+        bound=bound,
         concerns=frozenset(concerns),
     )
 
@@ -151,12 +165,14 @@ def plan_untag(
     source: str,
     unreferenced: Iterable[tuple[Image, tuple[Info, ...]]],
     *,
+    bound: str = "",
     read_only_reason: str = "",
     garbage_collected: bool = False,
 ) -> Plan:
-    """Remove names of images, each with the blobs that no image refers to afterwards.
+    """Remove names of images, each with the blobs to which nothing refers afterwards.
 
-    A directory keeps those blobs. The garbage collector of a daemon deletes them.
+    A directory keeps those blobs. The garbage collector of a daemon deletes them. For ``bound``
+    see `Step`.
     """
     steps = tuple(
         Step(
@@ -164,6 +180,7 @@ def plan_untag(
             image,
             sum(info.size for info in blobs) if garbage_collected else 0,
             unreferenced=blobs,
+            bound=bound,
             refusal=read_only_reason,
         )
         for image, blobs in unreferenced

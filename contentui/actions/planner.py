@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from contentui.actions import plan
 from contentui.actions.facts import ingest_facts
-from contentui.content.helpers import image_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -79,27 +78,31 @@ class Planner:
         seconds to spend on reading documents; what is unknown after that is a concern.
         """
         store = self._store
+        digests = [info.digest for info in infos]
+        unreferenced: list[tuple[Info, ...]] = []
         if infos:
-            self._index.update(store.walk() if listed is None else listed)
-            self._index.scan(budget_s)
+            self._refresh_index(listed, budget_s)
+            unreferenced = self._index.unreferenced_after(digests)
         return plan.plan_delete(
             store.name,
             infos,
             self._index.referrers,
             certain=self._index.referrers_complete,
+            unreferenced=dict(zip(digests, unreferenced, strict=True)),
+            bound=self._bound(),
             read_only_reason=store.traits.read_only_reason,
             garbage_collected=store.traits.garbage_collected,
         )
 
     def untag(self, images: Sequence[Image]) -> Plan:
         """Remove names of images."""
-        from contentui.index.image_sizes import unreferenced
-
         store = self._store
-        blobs = unreferenced(store, image_names(store).list(), images) if images else []
+        if images:
+            self._refresh_index(None, math.inf)
         return plan.plan_untag(
             store.name,
-            zip(images, blobs, strict=True),
+            zip(images, self._index.unreferenced_after((), images), strict=True),
+            bound=self._bound(),
             read_only_reason=store.traits.read_only_reason,
             garbage_collected=store.traits.garbage_collected,
         )
@@ -109,6 +112,16 @@ class Planner:
         from contentui.index.refresher import ReferrerRefresher
 
         return ReferrerRefresher(self._store, self._index)
+
+    def _refresh_index(self, listed: Iterable[Info] | None, budget_s: float) -> None:
+        self._index.update(self._store.walk() if listed is None else listed)
+        self._index.scan(budget_s)
+
+    def _bound(self) -> str:
+        """What is not known may keep more, or be kept by what goes."""
+        if not self._index.roots_known:
+            return "at most"
+        return "" if self._index.labels_known else "at least"
 
     @property
     def _index(self) -> ContentIndex:

@@ -29,11 +29,12 @@ def target_to_json(step: Step) -> dict[str, Any]:
     """What a step is about, and how it was shown (``before``)."""
     target = step.target
     if isinstance(target, Image):
-        return _image_to_json(target, step.unreferenced)
+        return {**_image_to_json(target), **_unreferenced_to_json(step.unreferenced)}
     if not isinstance(target, Status):
         before = {"size_bytes": target.size, "committed_at": rfc3339(target.committed_ns)}
         namespaces = [text_value(name) for name in target.namespaces[:MAX_REFERRERS]]
-        return {"digest": str(target.digest), "namespaces": namespaces, "before": before}
+        facts = {"digest": str(target.digest), "namespaces": namespaces, "before": before}
+        return {**facts, **_unreferenced_to_json(step.unreferenced)}
     return {
         **exact_text("ref", target.ref),
         "id": text_value(target.id),
@@ -50,7 +51,7 @@ def target_to_json(step: Step) -> dict[str, Any]:
     }
 
 
-def _image_to_json(image: Image, unreferenced: Sequence[Info]) -> dict[str, Any]:
+def _image_to_json(image: Image) -> dict[str, Any]:
     return {
         "digest": str(image.target.digest),
         "namespace": text_value(image.namespace) or None,
@@ -60,6 +61,11 @@ def _image_to_json(image: Image, unreferenced: Sequence[Info]) -> dict[str, Any]
             "created_at": rfc3339(image.created_ns),
             "updated_at": rfc3339(image.updated_ns),
         },
+    }
+
+
+def _unreferenced_to_json(unreferenced: Sequence[Info]) -> dict[str, Any]:
+    return {
         "unreferenced": [str(info.digest) for info in unreferenced[:MAX_REFERRERS]],
         "unreferenced_total": len(unreferenced),
         "unreferenced_bytes": sum(info.size for info in unreferenced),

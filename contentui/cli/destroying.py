@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 50
 """Items that are listed before a question."""
-_FORCE_HINT = "what is held, needed or unknown is refused without --force"
+_FORCE_HINT = "what is held, needed, unknown or takes others along is refused without --force"
 
 
 def add_destroying(parser: ArgumentParser, forced: str, *, selects: bool = True) -> None:
@@ -145,13 +145,12 @@ def _show(args: Namespace, context: Context, plan: Plan) -> int:
 def _plan_confirmed(args: Namespace, plan: Plan) -> bool:
     """Whether a person at the terminal confirms. Raises InvalidArgument without a terminal."""
     from contentui.present import plans
-    from contentui.text import human_size
 
     lines = [line.text for line in plans.plan_lines(plan, time.time_ns(), limit=_SHOWN)]
     if plan.concerns and not args.force:
         lines.append(_FORCE_HINT)
     action = f"{plan.verb} {plans.count_text(plan.verb, len(plan.steps))}"
-    return is_confirmed(action, lines, effect=f", {human_size(plan.lost_bytes)} lost")
+    return is_confirmed(action, lines, effect=f", {plans.lost_text(plan)} lost")
 
 
 class _OutcomePrinter:

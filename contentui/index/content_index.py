@@ -24,9 +24,9 @@ from contentui.oci.documents import (
 from contentui.oci.kinds import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
-    from contentui.content.model import Info
+    from contentui.content.model import Image, Info
     from contentui.content.store import Store
 
 _MAX_TITLES = 20_000
@@ -164,6 +164,64 @@ class ContentIndex:
         """Whether `referrers` is complete: all labels, documents and roots are known."""
         with self._lock:
             return self._certain(digest)
+
+    def unreferenced_after(
+        self, deleted: Sequence[Digest], removed: Sequence[Image] = ()
+    ) -> list[tuple[Info, ...]]:
+        """What nothing refers to any more without ``deleted`` blobs and ``removed`` image names.
+
+        One tuple for each of both, in their order; what several of them referred to is with the
+        first. In a store with a garbage collector only labels and roots keep blobs, so these are
+        the blobs that its next run removes as well (containerd core/metadata/gc.go). What
+        refers to itself in a circle is not found.
+        """
+        names = {(image.namespace, image.name) for image in removed}
+        gone = set(deleted)
+        found: list[list[Info]] = [[] for _ in range(len(deleted) + len(removed))]
+        with self._lock:
+            todo = [(child, at) for at, digest in enumerate(deleted) for child in self._all(digest)]
+            todo += [
+                (image.target.digest, at) for at, image in enumerate(removed, start=len(deleted))
+            ]
+            todo.reverse()
+            while todo:
+                digest, at = todo.pop()
+                info = self._infos.get(digest)
+                if info is None or digest in gone or self._is_kept(info, gone, names):
+                    continue  # it is looked at again when its last referrer is gone
+                gone.add(digest)
+                found[at].append(info)
+                todo += [(child, at) for child in self._all(digest)]
+        return [tuple(infos) for infos in found]
+
+    @property
+    def labels_known(self) -> bool:
+        """Whether the labels of all blobs could be read."""
+        return not self._unlabelled
+
+    @property
+    def roots_known(self) -> bool:
+        """Whether all image names and leases could be read."""
+        return self._roots.known
+
+    def _edges(self) -> tuple[Edges, ...]:
+        """What keeps blobs: labels, and where no garbage collector decides, documents too."""
+        collected = self._store.traits.garbage_collected
+        return (self._references,) if collected else (self._references, self._documents)
+
+    def _all(self, digest: Digest) -> set[Digest]:
+        """All that a blob keeps."""
+        return {child for edges in self._edges() for child in edges.children(digest)}
+
+    def _is_kept(
+        self, info: Info, gone: Collection[Digest], names: Collection[tuple[str, str]]
+    ) -> bool:
+        """Whether anything but ``gone`` blobs and images of these ``names`` keeps a blob."""
+        digest = info.digest
+        if self._roots.keep(digest, names) or root_referrers(info.labels):
+            return True
+        parents = (parent for edges in self._edges() for parent in edges.parents(digest))
+        return any(parent != digest and parent not in gone for parent in parents)
 
     def _certain(self, digest: Digest) -> bool:
         if digest not in self._infos or self._unlabelled or not self._roots.known:

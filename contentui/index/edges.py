@@ -46,6 +46,10 @@ class Edges:
                 if not parents:
                     del self._parents[child]
 
+    def children(self, parent: Digest) -> Collection[Digest]:
+        """What ``parent`` points at."""
+        return self._children.get(parent, ())
+
     def parents(self, child: Digest) -> Collection[Digest]:
         """Who points at ``child``."""
         return self._parents.get(child, ())

@@ -44,26 +44,6 @@ def sizes_of(store: Store, images: Sequence[Image]) -> list[Sizes]:
     return result
 
 
-def unreferenced(
-    store: Store, images: Sequence[Image], removed: Sequence[Image]
-) -> list[tuple[Info, ...]]:
-    """For each of ``removed`` the blobs that no image refers to once all of them are gone.
-
-    ``images``: all of the store. What several of ``removed`` share counts with the first of them.
-    Leases and labels are not considered. Raises what `Store.walk` raises.
-    """
-    there, walks = _walks(store, [*images, *removed])
-    gone = {(image.namespace, image.name) for image in removed}
-    kept = [image for image in images if (image.namespace, image.name) not in gone]
-    referenced = {digest for image in kept for digest in walks[image.target.digest].found}
-    result = []
-    for image in removed:
-        own = walks[image.target.digest].found - referenced
-        referenced |= own
-        result.append(tuple(there[digest] for digest in sorted(own)))
-    return result
-
-
 def _walks(store: Store, images: Sequence[Image]) -> tuple[dict[Digest, Info], dict[Digest, _Walk]]:
     """All blobs in the store, and for each image's digest all that it refers to."""
     there = {info.digest: info for info in store.walk()}

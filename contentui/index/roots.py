@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from contentui.index.model import Referrer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from contentui.content.digest import Digest
     from contentui.content.model import Root
@@ -20,6 +20,7 @@ class Roots:
         self.known = False
         """Whether they were read, completely, the last time."""
         self._roots: list[Root] = []
+        self._by_digest: dict[Digest, list[Root]] = {}
         self._referrers: dict[Digest, tuple[Referrer, ...]] = {}
 
     def take(self, roots: Iterable[Root] | None) -> bool:
@@ -32,12 +33,22 @@ class Roots:
         changed = current != self._roots or was_known is not self.known
         if current != self._roots:
             self._roots = current
-            self._referrers = _by_digest(current)
+            self._by_digest = {}
+            for root in current:
+                self._by_digest.setdefault(root.digest, []).append(root)
+            self._referrers = _referrers(current)
         return changed
 
     def referrers(self, digest: Digest) -> tuple[Referrer, ...]:
         """The image names and leases that refer to this blob directly."""
         return self._referrers.get(digest, ())
+
+    def keep(self, digest: Digest, without: Collection[tuple[str, str]]) -> bool:
+        """Whether one refers to this blob, besides ``without``: namespaces and names of images."""
+        return any(
+            root.by != "image" or (root.namespace, root.name) not in without
+            for root in self._by_digest.get(digest, ())
+        )
 
     def image(self, digest: Digest) -> str:
         """The first image name of this blob; empty without one."""
@@ -46,7 +57,7 @@ class Roots:
         )
 
 
-def _by_digest(roots: list[Root]) -> dict[Digest, tuple[Referrer, ...]]:
+def _referrers(roots: list[Root]) -> dict[Digest, tuple[Referrer, ...]]:
     several = len({root.namespace for root in roots}) > 1
     found: dict[Digest, dict[Referrer, None]] = {}
     for root in roots:

@@ -1,12 +1,13 @@
 """Plans and outcomes as texts and JSON records, for verbs and screen. Texts are safe to print.
 
 A step's record has: ``verb``; ``name``, the ref, id:HEX, digest or image name as it can be typed;
-``ref`` and ``id``, or ``digest``; ``before``, the item as it was shown; ``lost_bytes``;
-``effect``; ``holder``; ``needs`` and ``needs_total``, null when unknown; ``freed_by``;
-``concerns``; ``refusal``; an ingest's or image's ``namespace`` (null without one) or a blob's
-``namespaces``. An image adds the blobs that no image refers to afterwards: ``unreferenced``
-(digests, at most 100), ``unreferenced_total`` (their count) and ``unreferenced_bytes``. An outcome
-adds ``result`` and ``reason``. For texts and times see `contentui.actions.records`.
+``ref`` and ``id``, or ``digest``; ``before``, the item as it was shown; ``lost_bytes`` and
+``lost_bytes_bound``; ``effect``; ``holder``; ``needs`` and ``needs_total``, null when unknown;
+``freed_by``; ``concerns``; ``refusal``; an ingest's or image's ``namespace`` (null without one) or
+a blob's ``namespaces``. Blobs and images add the blobs to which nothing refers afterwards:
+``unreferenced`` (digests, at most 100), ``unreferenced_total`` (their count) and
+``unreferenced_bytes``. An outcome adds ``result`` and ``reason``. For texts and times see
+`contentui.actions.records`.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from contentui.actions.records import (
     target_to_json,
     text_value,
 )
-from contentui.content.model import Image, Status
+from contentui.content.model import Image, Info, Status
+from contentui.content.rules import GC_SNAPSHOT
 from contentui.stores.source import of_store
 from contentui.text import holder_text, human_age, human_size, namespaces_text, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from contentui.actions.model import Outcome, Plan, Step
-    from contentui.content.model import Info
 
 NO_CONDITIONAL_DELETE = (
     "The daemon has no conditional delete; an item may change between check and deletion."
@@ -79,8 +80,8 @@ class Fact(NamedTuple):
     """One thing to know about a step."""
 
     label: str
-    """``item``, ``in``, ``refused``, ``loses``, ``effect``, ``held by``, ``concern``
-    or ``needed``."""
+    """``item``, ``in``, ``refused``, ``loses``, ``effect``, ``held by``, ``concern``,
+    ``needed`` or ``takes along``."""
     text: str
     style: str
     """As in `Line`."""
@@ -154,7 +155,12 @@ def _delete_effect(step: Step, info: Info, *, garbage_collected: bool) -> str:
         where = f" from {namespaces_text(info.namespaces)}" if info.namespaces else ""
         text = (
             f"It is gone{where} at once; the file with its {human_size(info.size)} is deleted by"
-            " the daemon's next garbage collection, unless another namespace has it."
+            f" the daemon's next garbage collection{_along(step)}, unless another namespace has it."
+        )
+    elif step.unreferenced:
+        text += (
+            f" Nothing else here refers to {_blobs(step.unreferenced)} of those that it refers to:"
+            " they stay."
         )
     needed = Concern.REFERENCED in step.concerns
     if needed:
@@ -166,16 +172,38 @@ def _delete_effect(step: Step, info: Info, *, garbage_collected: bool) -> str:
     return text
 
 
+def _along(step: Step) -> str:
+    """The blobs that the garbage collector removes as well, as a clause."""
+    if not step.unreferenced and not step.bound:
+        return ""
+    bound = f"{step.bound} " if step.bound else ""
+    return f", and with it {bound}{_blobs(step.unreferenced)} that only it keeps{_snapshots(step)}"
+
+
+def _blobs(infos: Sequence[Info]) -> str:
+    """``6 blobs (40.0 MB)``."""
+    size = human_size(sum(info.size for info in infos))
+    return f"{count_text(Verb.DELETE, len(infos))} ({size})"
+
+
+def _snapshots(step: Step) -> str:
+    """Snapshots that go too: containerd labels the config or manifest of what was unpacked."""
+    infos = [*step.unreferenced, *([step.target] if isinstance(step.target, Info) else [])]
+    unpacked = any(key.startswith(GC_SNAPSHOT) for info in infos for key in info.labels or ())
+    return ", and the snapshots that were unpacked from them" if unpacked else ""
+
+
 def _untag_effect(step: Step, *, garbage_collected: bool) -> str:
-    if not step.unreferenced:
-        return "Removes the name. Other images here refer to all blobs of this image."
-    size = human_size(sum(info.size for info in step.unreferenced))
+    if not step.unreferenced and not step.bound:
+        return "Removes the name. Something else here refers to all blobs of this image."
+    bound = f"{step.bound} " if step.bound else ""
+    blobs = f"{bound}{_blobs(step.unreferenced)}"
     if garbage_collected:
         return (
-            f"Removes the name. No other image here refers to {size} of its blobs: the daemon's"
-            " next garbage collection deletes them, unless a lease or a label keeps them."
+            f"Removes the name. Nothing else here keeps {blobs} of this image: the daemon's next"
+            f" garbage collection deletes them{_snapshots(step)}."
         )
-    return f"Removes the name and keeps the blobs. No other image here refers to {size} of them."
+    return f"Removes the name and no blob. Nothing else here refers to {blobs} of this image."
 
 
 # Plans.
@@ -185,7 +213,12 @@ def plan_title(plan: Plan) -> str:
     """``Abort 3 ingests in SOURCE: 12.0 MB lost``."""
     verb = str(plan.verb).capitalize()
     things = count_text(plan.verb, len(plan.steps))
-    return f"{verb} {things} in {visible(plan.source, 200)}: {human_size(plan.lost_bytes)} lost"
+    return f"{verb} {things} in {visible(plan.source, 200)}: {lost_text(plan)} lost"
+
+
+def lost_text(plan: Plan) -> str:
+    """The bytes that a plan loses: ``12.0 MB``, ``at least 40.0 MB``."""
+    return f"{plan.bound} {human_size(plan.lost_bytes)}".lstrip()
 
 
 def plan_notes(plan: Plan) -> list[str]:
@@ -227,8 +260,9 @@ def step_facts(step: Step, plan: Plan, now_ns: int, *, max_referrers: int = 5) -
     if step.refusal:
         yield Fact("refused", visible(step.refusal), "danger")
         return
+    bound = f"{step.bound} " if step.bound and plan.garbage_collected else ""
     exact = f" ({step.lost_bytes:,} bytes)"
-    yield Fact("loses", f"{human_size(step.lost_bytes)}{exact}", "text")
+    yield Fact("loses", f"{bound}{human_size(step.lost_bytes)}{exact}", "text")
     yield Fact("effect", visible(effect(step, plan)), "text")
     if step.holder is not None:
         yield Fact("held by", holder_text(step.holder, now_ns), "warning")
@@ -240,6 +274,17 @@ def step_facts(step: Step, plan: Plan, now_ns: int, *, max_referrers: int = 5) -
         yield Fact("needed", f"by {visible(referrer.text, 300)}", "warning")
     if len(referrers) > max_referrers:
         yield Fact("needed", f"by {len(referrers) - max_referrers:,} more", "warning")
+    if plan.garbage_collected:
+        yield from _collected_facts(step.unreferenced, max_referrers)
+
+
+def _collected_facts(infos: Sequence[Info], most: int) -> Iterator[Fact]:
+    """The blobs that the garbage collector removes as well, the ``most`` largest by name."""
+    largest = sorted(infos, key=lambda info: -info.size)
+    for info in largest[:most]:
+        yield Fact("takes along", f"{info.digest.short()}, {human_size(info.size)}", "warning")
+    if len(largest) > most:
+        yield Fact("takes along", f"{_blobs(largest[most:])} more", "warning")
 
 
 def concern_lines(plan: Plan) -> list[str]:
@@ -315,6 +360,7 @@ def step_record(step: Step, plan: Plan) -> dict[str, Any]:
         "name": text_value(step.name),
         **target_to_json(step),
         "lost_bytes": step.lost_bytes,
+        "lost_bytes_bound": step.bound if plan.garbage_collected else "",
         "effect": effect(step, plan),
         "holder": holder_to_json(step.holder),
         **referrers_to_json(step.referrers),

@@ -26,7 +26,7 @@ def test_a_dry_run_prints_the_plan(named):
     program, _ = named
     ran = program("images", "--remove", "app:1", "--dry-run")
     assert ran.lines[0] == "Untag 1 image name in .content: 0 B lost"
-    assert "Removes the name and keeps the blobs. No other image here refers to 7 B" in ran.out
+    assert "Removes the name and no blob. Nothing else here refers to 1 blob (7 B)" in ran.out
     assert program.ok("images", "-q") == "app:1\n"
     assert program.ok("journal", "--json") == ""
 

@@ -121,7 +121,7 @@ def test_into_a_containerd_and_out_of_it(daemon: Live, exported: Path, tmp_path:
     assert _there(daemon) >= BLOBS.keys()
     assert ours(socket, "export", NAME) == exported.read_bytes()
     told = ours(socket, "images", "--remove", NAME, "--dry-run").decode()
-    assert "2.53 MB of its blobs: the daemon's next garbage collection deletes them" in told
+    assert "blobs (2.53 MB) of this image: the daemon's next garbage collection" in told
     assert ours(socket, "images", "--remove", NAME, "--yes").decode() == f"{NAME}\n"
     await_true(lambda: not _there(daemon) & BLOBS.keys())
 

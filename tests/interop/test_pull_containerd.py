@@ -10,6 +10,9 @@ import pytest
 from interop_live import MIB, Live, await_true, unavailable
 
 from bench.peers import Missing
+from contentui.actions.model import Concern, Result
+from contentui.actions.planner import Planner
+from contentui.actions.run import run
 from contentui.content.digest import Digest
 from contentui.demo.registry import Registry, Throttle
 from contentui.demo.unpackable import make_unpackable
@@ -199,3 +202,46 @@ def test_wrong_bytes_of_another_client_are_not_built_upon(
     assert second.error is None
     assert second.resumed[LAYER] == 0
     assert parts() <= blobs(node)
+
+
+def blob_bytes(node: Live) -> int:
+    """Bytes of all blobs as they lie on disk."""
+    return sum(path.stat().st_size for path in (node.content / "blobs" / "sha256").iterdir())
+
+
+def pull_whole(node: Live, name: str) -> None:
+    """Pull by a store of its own, whose lease ends with it."""
+    opened = open_store(f"unix://{node.socket}?namespace=default")
+    with Remote(parse_reference(name), Settings()) as remote:
+        Pull(opened, remote).run()
+    opened.close()
+
+
+def test_a_plan_counts_what_the_collector_removes(node: Live, store: Store, name: str) -> None:
+    other = make_unpackable(6, [300_000])
+    with Registry() as registry:
+        for image in (name, registry.add(other, "demo/other:v1")):
+            pull_whole(node, image)
+    kept = store.info(Digest.of(other.manifest)).digest
+    before = blob_bytes(node)
+    planner = Planner(store)
+    plan = planner.delete([store.info(IMAGE.digest)])
+    (step,) = plan.steps
+    assert Concern.COLLECTED in step.concerns
+    assert {str(info.digest) for info in step.unreferenced} == parts() - {str(IMAGE.digest)}
+    (outcome,) = run(store, plan, allow=frozenset(Concern), referrers=planner.referrer_refresher())
+    assert outcome.result is Result.DONE
+    await_true(lambda: not blobs(node) & parts())
+    await_true(lambda: before - blob_bytes(node) == plan.lost_bytes)
+    assert str(kept) in blobs(node)
+
+
+def test_removing_a_name_counts_all_that_goes(node: Live, store: Store, name: str) -> None:
+    pull_whole(node, name)
+    (image,) = store.images.list()
+    before = blob_bytes(node)
+    plan = Planner(store).untag([image])
+    (outcome,) = run(store, plan)
+    assert outcome.result is Result.DONE
+    collect(node)
+    await_true(lambda: before - blob_bytes(node) == plan.lost_bytes)

@@ -12,9 +12,9 @@ from textual.widgets import Button, Input, Static
 
 from contentui.actions.model import Concern, Plan, Step
 from contentui.content.model import Status
-from contentui.present.plans import concern_lines, count_text, plan_notes, step_facts
+from contentui.present.plans import concern_lines, count_text, lost_text, plan_notes, step_facts
 from contentui.stores.source import of_store
-from contentui.text import human_size, visible
+from contentui.text import visible
 from contentui.tui.messages import CopyRequested
 from contentui.tui.text_view import Line, TextView
 
@@ -139,7 +139,8 @@ class PlanScreen(ModalScreen[Decision]):
     def _summary(self) -> str:
         if not self._able:
             return f"Nothing can be done: {count_text(self.plan.verb, self._refused)} refused."
-        text = f"{human_size(self.plan.lost_bytes)} will be gone for good."
+        lost = lost_text(self.plan)
+        text = f"{lost[0].upper()}{lost[1:]} will be gone for good."
         if self._refused:
             text += f" {self._refused:,} of {len(self.plan.steps):,} are refused."
         return text

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import patch
 
 import pytest
 
 from contentui.actions.journal import Journal
-from contentui.actions.model import Result, Verb
+from contentui.actions.model import Concern, Result, Verb
 from contentui.actions.planner import Planner
 from contentui.actions.run import run
-from contentui.content.errors import NotFound
-from contentui.content.model import Descriptor
-from contentui.present.plans import effect, step_record
+from contentui.content.digest import Digest
+from contentui.content.errors import NotFound, Unavailable
+from contentui.content.helpers import list_roots
+from contentui.content.model import Descriptor, Root
+from contentui.content.rules import GC_REFERENCE, GC_ROOT
+from contentui.index.content_index import ContentIndex
+from contentui.present.plans import effect, plan_lines, plan_title, step_record
 from contentui.stores.local.store import LocalStore
 from contentui.stores.memory import MemoryStore
 
@@ -58,7 +63,9 @@ def image(store, name, *layers):
             "layers": descriptors,
         }
     ).encode()
-    info = store.put(manifest)
+    children = [config.digest, *(Digest(each["digest"]) for each in descriptors)]
+    labels = {f"{GC_REFERENCE}.{number}": str(child) for number, child in enumerate(children)}
+    info = store.put(manifest, labels=labels)
     media_type = "application/vnd.oci.image.manifest.v1+json"
     return store.images.put(name, Descriptor(media_type, info.digest, info.size))
 
@@ -82,9 +89,9 @@ def test_the_plan_names_what_becomes_unreferenced(store):
     assert plan.lost_bytes == (size if store.traits.garbage_collected else 0)
     sentence = effect(step, plan)
     if store.traits.garbage_collected:
-        assert f"{size} B of its blobs: the daemon's next garbage collection" in sentence
+        assert f"Nothing else here keeps 2 blobs ({size} B) of this image: the daemon" in sentence
     else:
-        assert f"keeps the blobs. No other image here refers to {size} B of them" in sentence
+        assert f"and no blob. Nothing else here refers to 2 blobs ({size} B)" in sentence
     record = step_record(step, plan)
     assert record["digest"] == str(one.target.digest)
     assert record["unreferenced"] == [str(info.digest) for info in step.unreferenced]
@@ -97,7 +104,7 @@ def test_a_second_name_of_the_same_content_loses_nothing(store):
     store.images.put("app:latest", one.target)
     plan = Planner(store).untag([one])
     assert only(plan.steps).unreferenced == ()
-    assert "Other images here refer to all blobs" in effect(only(plan.steps), plan)
+    assert "Something else here refers to all blobs" in effect(only(plan.steps), plan)
     both = Planner(store).untag(store.images.list())
     assert [len(step.unreferenced) for step in both.steps] == [3, 0]
 
@@ -183,3 +190,64 @@ def test_a_read_only_store_refuses(store, tmp_path):
         assert only(plan.steps).refusal == opened.traits.read_only_reason
         assert only(run(opened, plan)).result is Result.REFUSED
     assert store.images.get("app:1")
+
+
+def test_leases_and_labels_keep_what_an_image_loses(store):
+    one = image(store, "app:1", b"layer", b"kept by a blob", b"kept by a lease")
+    kept = [store.put(data).digest for data in (b"kept by a blob", b"kept by a lease")]
+    store.put(b"other", labels={GC_ROOT: "now", f"{GC_REFERENCE}.x": str(kept[0])})
+    index = ContentIndex(store)
+    roots = [*list_roots(store), Root("lease", "pull", kept[1])]
+    with patch("contentui.index.content_index.list_roots", lambda _: roots):
+        step = only(Planner(store, index).untag([one]).steps)
+    assert not {info.digest for info in step.unreferenced} & set(kept)
+    assert len(step.unreferenced) == 3
+
+
+def test_deleting_a_manifest_takes_its_layers_along(store):
+    one = image(store, "app:1", b"shared", b"own one" * 1000)
+    image(store, "app:2", b"shared", b"two")
+    info = store.info(one.target.digest)
+    store.images.delete("app:1")
+    plan = Planner(store).delete([info])
+    step = only(plan.steps)
+    assert [each.size for each in step.unreferenced] == [7000]
+    if store.traits.garbage_collected:
+        assert plan.lost_bytes == info.size + 7000
+        assert step.concerns == {Concern.COLLECTED}
+        assert "with it 1 blob (7.00 kB) that only it keeps" in effect(step, plan)
+        lines = [line.text for line in plan_lines(plan, 0)]
+        assert f"    takes along {step.unreferenced[0].digest.short()}, 7.00 kB" in lines
+        assert only(run(store, plan)).result is Result.REFUSED
+    else:
+        assert plan.lost_bytes == info.size
+        assert not step.concerns
+        assert "Nothing else here refers to 1 blob (7.00 kB)" in effect(step, plan)
+
+
+def test_blobs_of_one_plan_share_what_they_take_along(store):
+    one = image(store, "app:1", b"shared", b"own one")
+    two = image(store, "app:2", b"shared", b"two")
+    for name in ("app:1", "app:2"):
+        store.images.delete(name)
+    plan = Planner(store).delete([store.info(each.target.digest) for each in (one, two)])
+    taken = [info.digest for step in plan.steps for info in step.unreferenced]
+    expected = [b"shared", b"own one", b"two", b"{}"]
+    assert sorted(taken) == sorted(Digest.of(data) for data in expected)
+
+
+def test_what_is_not_known_is_a_bound(store, monkeypatch):
+    one = image(store, "app:1", b"layer")
+    info = store.info(one.target.digest)
+    store.images.delete("app:1")
+    blind = [each._replace(labels=None) for each in store.walk()]
+    plan = Planner(store).delete([info], listed=blind)
+    assert only(plan.steps).bound == "at least"
+    if store.traits.garbage_collected:
+        assert f"at least {info.size} B" in plan_title(plan)
+    monkeypatch.setattr("contentui.index.content_index.list_roots", unreadable)
+    assert only(Planner(store).delete([info]).steps).bound == "at most"
+
+
+def unreadable(_store):
+    raise Unavailable("no roots")

@@ -143,6 +143,7 @@ def test_the_names_in_json_are_stable():
         "namespace",
         "before",
         "lost_bytes",
+        "lost_bytes_bound",
         "effect",
         "holder",
         "needs",
