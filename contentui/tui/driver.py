@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 END_S = 2.5
 """Seconds between the request to end and the end of the process."""
+KILL_S = 2.9
+"""Seconds until SIGALRM ends a process whose interpreter hangs."""
 _RESTORE = (
     b"\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h"
 )
@@ -39,6 +41,7 @@ class TerminalDriver(LinuxDriver):
         super().__init__(app, **options)
         output: Any = _Output(cast("TextIO", sys.__stderr__), self._lost)
         self._file = output
+        self._is_ending = False
         self._end_requests: SimpleQueue[int] = SimpleQueue()
         threading.Thread(target=self._force_end, name="force-end", daemon=True).start()
 
@@ -48,7 +51,10 @@ class TerminalDriver(LinuxDriver):
         Textual's main thread may wait for ever for a terminal that does not read. May be called
         from a signal handler; the first call counts.
         """
-        self._end_requests.put(code)
+        if not self._is_ending:
+            self._is_ending = True
+            signal.setitimer(signal.ITIMER_REAL, KILL_S)
+            self._end_requests.put(code)
 
     def end_on_signals(self, end: Callable[[int], object]) -> None:
         """Have SIGTERM and SIGHUP call `end` and the argument, both with the exit code.
