@@ -24,7 +24,7 @@ from contentui.monitor.health import HealthTracker
 from contentui.monitor.hint_queue import HintQueue, ScanRequest
 from contentui.monitor.ingests import IngestTracker
 from contentui.monitor.model import Freshness, StoreView
-from contentui.monitor.rates import BURSTY_SMOOTHING_S, SMOOTHING_S, RateMeter
+from contentui.monitor.rates import BURST_NS, BURSTY_SMOOTHING_S, SMOOTHING_S, RateMeter
 from contentui.monitor.states import Thresholds, default_thresholds
 from contentui.monitor.transfers import TransferTracker
 from contentui.text import visible
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from contentui.content.model import IngestId, Usage
     from contentui.content.store import Store
     from contentui.monitor.enrich import Index
-    from contentui.monitor.model import Transfer
+    from contentui.monitor.model import IngestRow, Transfer
 
 SOON_S = 0.05
 """Pause before the next tick while blobs are still being listed, seconds."""
@@ -79,6 +79,11 @@ class Monitor:
         self._reconciled_at: int | None = None
         smoothing_s = BURSTY_SMOOTHING_S if store.traits.buffered_writes else SMOOTHING_S
         self._total = RateMeter(mono(), smoothing_s)
+        self._whole = RateMeter(mono())
+        """Of what was committed before an ingest of it was seen to grow."""
+        self._whole_at = mono()
+        self._rate: tuple[tuple[IngestRow, ...], float] = (), 0.0
+        """The sum of these rows' rates."""
         self._transfers = TransferTracker(transfers, smoothing_s, store.name)
         self._hint_queue = HintQueue()
         self._health = HealthTracker()
@@ -195,8 +200,14 @@ class Monitor:
         if reconcile:
             self._reconciled_at = now.mono
         ends, unseen = self._completions.resolve(blobs.came, checked_ns=self._blobs.checked_ns)
-        self._received = changes.grown + early_bytes + unseen
+        whole = early_bytes + unseen
+        self._received = changes.grown + whole
         self._total.add(self._received, now.mono)
+        self._whole.add(whole, now.mono)
+        if whole:
+            self._whole_at = now.mono
+        elif now.mono - self._whole_at >= BURST_NS:
+            self._whole.rest(now.mono)
         self._read_usage(now)
         return [
             *(IngestAppeared(tracked.status) for tracked in changes.appeared),
@@ -229,7 +240,7 @@ class Monitor:
             blobs=self._blobs.rows(),
             counts=MappingProxyType(self._ingests.counts()),
             blob_bytes=self._blobs.bytes,
-            rate=self._total.rate if self._total.rate >= 1.0 else 0.0,
+            rate=self._sum_of_rates(ingests),
             history=self._total.history(now.mono),
             health=self._health.health(filling=self._blobs.is_filling),
             usage=self._usage,
@@ -238,6 +249,13 @@ class Monitor:
             notices=self._notices(),
             groups=groups,
         )
+
+    def _sum_of_rates(self, rows: tuple[IngestRow, ...]) -> float:
+        """The rate of the whole store: what its rows show, and what came without a row."""
+        if rows is not self._rate[0]:
+            self._rate = rows, sum(row.rate for row in rows)
+        whole = self._whole.rate if self._whole.rate >= 1.0 else 0.0
+        return 0.0 if self._health.is_stale else self._rate[1] + whole
 
     def _notices(self) -> tuple[str, ...]:
         try:

@@ -357,3 +357,25 @@ def test_a_pause_is_no_burst_once_bytes_flow_again(bench: Bench) -> None:
             writer.write(bytes(100_000))
             view = bench.tick(0.25)
         assert bench.row(view, "a").rate == pytest.approx(400_000, rel=0.15)
+
+
+def test_the_rate_of_the_store_is_the_sum_of_its_rows(bench: Bench) -> None:
+    writers = [bench.store.writer(f"w{number}") for number in range(5)]
+    bench.tick()
+    for turn in range(60):
+        for number, writer in enumerate(writers):
+            if turn < 12 * (number + 1) and turn % (number + 1) == 0:
+                writer.write(bytes(100_000 * (number + 1)))
+        view = bench.tick()
+        assert view.rate == pytest.approx(sum(row.rate for row in view.ingests))
+    assert view.rate > 0
+    assert bench.run(30).rate == 0
+
+
+def test_content_that_comes_whole_counts_until_two_seconds_after_it(bench: Bench) -> None:
+    bench.run(1)
+    for number in range(8):
+        bench.store.put(bytes([number]) * 250_000)
+        view = bench.run(0.25)
+    assert view.rate == pytest.approx(1_000_000, rel=0.5)
+    assert bench.run(3).rate == 0
