@@ -24,7 +24,7 @@ def main() -> None:
     while time.monotonic() < settled:
         monitor.tick()
         time.sleep(0.5)
-    seen = {row.key: row.status.offset for row in monitor.tick().ingests}
+    seen = {row.status.id: row.status.offset for row in monitor.tick().ingests}
     print("ready", flush=True)
     for line in sys.stdin:
         if line.strip() == "scan":
@@ -36,7 +36,7 @@ def main() -> None:
         monitor.hint(ids)  # what the kernel's announcements come to
         view = monitor.tick()
         print(time.perf_counter() - begun, flush=True)
-        now = {row.key: row.status.offset for row in view.ingests}
+        now = {row.status.id: row.status.offset for row in view.ingests}
         if any(now[one] <= seen[one] for one in ids):
             raise SystemExit("the tick did not see what had changed")
         seen = now
