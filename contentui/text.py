@@ -75,6 +75,13 @@ def human_duration(seconds: float) -> str:
     return f"{max(int(seconds), 0)}s"
 
 
+def human_countdown(seconds: float) -> str:
+    """A time rounded down, with its second unit below an hour: ``8s``, ``4m47``, ``3h``."""
+    if 60 <= seconds < 3600:
+        return f"{int(seconds // 60)}m{int(seconds % 60):02}"
+    return human_duration(seconds)
+
+
 def human_age(then_ns: int, now_ns: int) -> str:
     """How long ago; ``now`` below a second, ``?`` when unknown, ``future`` for a later time."""
     if then_ns <= 0:

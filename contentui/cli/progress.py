@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from contentui.cli.output import is_unicode, write_stderr
 from contentui.monitor.rates import WindowMeter
-from contentui.text import human_duration, human_rate, human_size, visible
+from contentui.text import human_countdown, human_rate, human_size, visible
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -94,7 +94,7 @@ class ProgressLine:
         if not self._total:
             return f"{human_size(offset)}  {human_rate(rate)}"
         percent = min(100 * offset // self._total, 100)
-        left = "" if eta is None else f"  {human_duration(eta + 0.99)} left"
+        left = "" if eta is None else f"  {human_countdown(eta + 0.99)} left"
         sizes = f"{human_size(offset)} of {human_size(self._total)}"
         return f"{percent:3d}%  {sizes}  {human_rate(rate)}{left}"
 

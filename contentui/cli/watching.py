@@ -14,7 +14,7 @@ from contentui.monitor.monitor import Monitor
 from contentui.monitor.states import Thresholds, default_thresholds
 from contentui.present.records import change_record, ingest_record, json_line
 from contentui.present.texts import holder_short
-from contentui.text import human_age, human_duration, human_rate, human_size, visible
+from contentui.text import human_age, human_countdown, human_rate, human_size, visible
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -165,7 +165,7 @@ def _cells(row: IngestRow, now_ns: int) -> tuple[str, ...]:
         human_size(status.offset),
         human_size(status.total) if status.total else "?",
         human_rate(row.rate),
-        "" if row.eta_s is None else human_duration(row.eta_s),
+        "" if row.eta_s is None else human_countdown(row.eta_s),
         human_age(status.started_ns, now_ns),
         str(row.state),
         holder_short(row.holder) if row.holder else "",

@@ -13,7 +13,7 @@ from contentui.oci.kinds import Kind
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, elide_middle, fits, pad
 from contentui.present.texts import ago
-from contentui.text import human_age, human_duration, human_rate, human_size, visible
+from contentui.text import human_age, human_countdown, human_rate, human_size, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -226,7 +226,7 @@ def duration_text(seconds: float | None) -> str:
     """Seconds as a cell of the ETA column."""
     if seconds is None:
         return "–"
-    return ">99y" if seconds > _LONGEST_ETA_S else human_duration(max(seconds, 0))
+    return ">99y" if seconds > _LONGEST_ETA_S else human_countdown(max(seconds, 0))
 
 
 def _eta(row: IngestRow, _now_ns: int) -> str:
@@ -311,7 +311,7 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
         style=_rate_style, right=True, live=True, descending=True, note=part_note,
     ),
     Column(
-        "eta", "ETA", _eta, lambda r: float("inf") if r.eta_s is None else r.eta_s, 70, 4, 5,
+        "eta", "ETA", _eta, lambda r: float("inf") if r.eta_s is None else r.eta_s, 70, 5, 5,
         right=True, live=True,
     ),
     Column(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from contentui.monitor.rates import WindowMeter
 from contentui.present.bars import line_bar
 from contentui.present.cells import elide, elide_middle
-from contentui.text import human_duration, human_rate, human_size, visible
+from contentui.text import human_countdown, human_duration, human_rate, human_size, visible
 from contentui.transfers.model import Phase
 
 if TYPE_CHECKING:
@@ -190,4 +190,4 @@ def _status_text(part: Part, rate: WindowMeter, now: float, *, over: bool) -> st
 
 
 def _left(size: int, rate: float) -> str:
-    return f"{human_duration(size / rate + 0.99)} left" if rate else ""
+    return f"{human_countdown(size / rate + 0.99)} left" if rate else ""

@@ -341,7 +341,7 @@ def test_images_tell_their_sizes_and_what_removal_costs(program, registry, name)
     whole = sum(map(len, IMAGE.blobs.values())) + len(IMAGE.manifest)
     assert sizes[name] == whole
     told = program.ok("images", "--remove", name, "--dry-run")
-    assert "Nothing else here refers to 4 blobs (3.06 MB) of this image" in told
+    assert "Nothing else here refers to 5 blobs (3.06 MB) of this image" in told
     assert len(program("images", "-q").lines) == 2
     assert program.ok("images", "--remove", name) == f"{name}\n"
     assert program.ok("images", "-q") == f"{other_name}\n"

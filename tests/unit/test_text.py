@@ -168,3 +168,11 @@ def test_lengths_of_time(given_text, seconds):
 def test_what_is_no_length_of_time(given_text):
     with pytest.raises(InvalidArgument):
         text.parse_duration(given_text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0s"), (59.9, "59s"), (60, "1m00"), (287.5, "4m47"), (3599.9, "59m59"), (3600, "1h")],
+)
+def test_a_countdown_has_its_second_unit_below_an_hour(seconds, words):
+    assert text.human_countdown(seconds) == words
