@@ -10,7 +10,7 @@ import grpc
 from contentui.protocol.names import CONTENT, MAX_MESSAGE, method
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 LIMIT_S = 20.0
 """No call may take longer; one that does counts as hanging."""
@@ -138,8 +138,10 @@ class Refused(Exception):
 class Wire:
     """Calls of the content service whose requests and answers are bytes."""
 
-    def __init__(self, target: str, namespace: str = "default") -> None:
-        self.channel = grpc.insecure_channel(target, options=OPTIONS)
+    def __init__(
+        self, target: str, namespace: str = "default", options: Sequence[tuple[str, int]] = ()
+    ) -> None:
+        self.channel = grpc.insecure_channel(target, options=[*OPTIONS, *options])
         self.metadata = (("containerd-namespace", namespace),)
         self._calls = {
             name: getattr(self.channel, shape)(method(CONTENT, name))
