@@ -18,7 +18,7 @@ TYPES_ONLY = [
         "contentui.tui.app",
         "contentui.tui.operations",
         "contentui.tui.screens.dashboard",
-        "contentui.tui.screens.overlay",
+        "contentui.tui.screens.open_detail",
     },
     {"contentui.stores.local.copier", "contentui.stores.local.data"},
 ]

@@ -37,7 +37,7 @@ from contentui.tui.messages import (
 )
 from contentui.tui.screens import texts
 from contentui.tui.screens.filter_line import FilterLine
-from contentui.tui.screens.overlay import Overlay
+from contentui.tui.screens.open_detail import OpenDetail
 from contentui.tui.screens.pane import Pane
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Dashboard(Screen[None]):
         self._progress = ""
         self._unwatched = 0
         self._rows_seen: tuple[object, object] = ((), ())
-        self._overlay = Overlay(self)
+        self._open_detail = OpenDetail(self)
         self.read_only_reason = ""
 
     @property
@@ -140,7 +140,7 @@ class Dashboard(Screen[None]):
             self._refresh_all()
         else:
             self._refresh_header()
-            self._overlay.follow(before, message.store_view)
+            self._open_detail.follow(before, message.store_view)
 
     def _use_columns(self, store_view: StoreView) -> None:
         """With the namespaces, once there are any; the column stays when its rows go."""
@@ -514,7 +514,7 @@ class Dashboard(Screen[None]):
     @on(LiveTable.Chosen)
     def action_detail(self) -> None:
         """The row under the cursor, in full."""
-        self._overlay.open(self.active, self.now_ns)
+        self._open_detail.open(self.active, self.now_ns)
 
     def action_copy(self) -> None:
         """The ref or the digest under the cursor, as a command would take it."""

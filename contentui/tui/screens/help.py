@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
 
 from contentui.tui.commands import BY_ID, GROUPS
-from contentui.tui.text_view import Line, TextView, spaced
+from contentui.tui.screens.text_screen import TextScreen
+from contentui.tui.text_view import Line, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from textual.app import ComposeResult
 
     from contentui.tui.footer import Hint
 
@@ -37,7 +34,7 @@ def help_lines(hints: Iterable[Hint], legend: Iterable[tuple[str, str, str]]) ->
     return spaced([*shown, states])
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(TextScreen):
     """Closes with the key that opened it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,11 +42,4 @@ class HelpScreen(ModalScreen[None]):
     ]
 
     def __init__(self, lines: list[Line]) -> None:
-        super().__init__()
-        self._lines = lines
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="overlay") as box:
-            box.border_title = "Keys"
-            box.border_subtitle = "esc closes"
-            yield TextView(self._lines, id="help-lines")
+        super().__init__("Keys", lines)

@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
 
 from contentui.text import namespaces_text
-from contentui.tui.messages import CopyRequested
 from contentui.tui.probing import summary
+from contentui.tui.screens.text_screen import TextScreen
 from contentui.tui.text_view import Line, TextView, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from textual.app import ComposeResult
 
     from contentui.tui.probing import ProbeResult
 
@@ -40,24 +36,19 @@ def probe_result_lines(results: Sequence[ProbeResult], now_ns: int) -> list[Line
     return spaced(groups)
 
 
-class ProbesScreen(ModalScreen[None]):
+class ProbesScreen(TextScreen):
     """One ingest below the other; no taller than it has to be."""
 
+    subtitle = "y copies all of it · esc closes"
+    box_classes = "overlay -fit"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,v", "dismiss(None)", "Close", id="probes.close"),
         Binding("y", "copy", "Copy", id="probes.copy"),
     ]
 
     def __init__(self, results: Sequence[ProbeResult], now_ns: int) -> None:
-        super().__init__()
-        self._title = "Verified" if len(results) == 1 else summary(results)
-        self._lines = probe_result_lines(results, now_ns)
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="overlay -fit") as box:
-            box.border_title = self._title
-            box.border_subtitle = "y copies all of it · esc closes"
-            yield TextView(self._lines, id="probes-lines")
+        title = "Verified" if len(results) == 1 else summary(results)
+        super().__init__(title, probe_result_lines(results, now_ns))
 
     def on_mount(self) -> None:
         self._fit()
@@ -70,7 +61,3 @@ class ProbesScreen(ModalScreen[None]):
         view = self.query_one(TextView)
         width = min(self.size.width * 9 // 10, 110) - _AROUND
         view.styles.height = min(view.rows_at(width), max(self.size.height * 9 // 10 - 2, 3))
-
-    def action_copy(self) -> None:
-        """The whole text."""
-        self.post_message(CopyRequested(self.query_one(TextView).plain, "all of it"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Subject = IngestRow | BlobRow | Group
 
 
-class Overlay:
+class OpenDetail:
     """Opens at most one detail screen over its dashboard."""
 
     def __init__(self, dashboard: Dashboard) -> None:
