@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contentui.actions.model import Step
     from contentui.content.model import Holder, Info
     from contentui.index.model import Referrer
+    from contentui.stores.directory import Finding, Repaired
 
 MAX_REFERRERS = 100
 """Referrers that a step lists; ``needs_total`` counts all."""
@@ -102,6 +103,23 @@ def referrers_to_json(referrers: tuple[Referrer, ...] | None) -> dict[str, Any]:
         for referrer in referrers[:MAX_REFERRERS]
     ]
     return {"needs": listed, "needs_total": len(referrers)}
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """A finding: ``kind``, ``name``, ``problem``, ``repair`` and ``advice``, null without one."""
+    return {
+        "kind": str(finding.kind),
+        "name": text_value(finding.name),
+        "problem": text_value(finding.problem),
+        "repair": finding.repair or None,
+        "advice": text_value(finding.advice) or None,
+    }
+
+
+def repaired_to_json(repaired: Repaired) -> dict[str, Any]:
+    """A finding, its ``result`` and the ``reason`` for it (empty when done)."""
+    reason = text_value(repaired.reason)
+    return {**finding_to_json(repaired.finding), "result": repaired.result, "reason": reason}
 
 
 def text_value(text: str) -> str:

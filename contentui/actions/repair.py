@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from contentui.actions.records import text_value
+from contentui.actions.records import repaired_to_json
 from contentui.stores import directory
 
 if TYPE_CHECKING:
@@ -33,26 +33,9 @@ def repair(
     outcomes = []
     for outcome in directory.repair(store, findings):
         if journal is not None:
-            facts = {"verb": "repair", **outcome_to_json(outcome)}
+            facts = {"verb": "repair", **repaired_to_json(outcome)}
             journal.write_facts(store.name, facts, clock())
         if report is not None:
             report(outcome)
         outcomes.append(outcome)
     return outcomes
-
-
-def finding_to_json(finding: Finding) -> dict[str, Any]:
-    """A finding: ``kind``, ``name``, ``problem``, ``repair`` and ``advice``, null without one."""
-    return {
-        "kind": str(finding.kind),
-        "name": text_value(finding.name),
-        "problem": text_value(finding.problem),
-        "repair": finding.repair or None,
-        "advice": text_value(finding.advice) or None,
-    }
-
-
-def outcome_to_json(outcome: Repaired) -> dict[str, Any]:
-    """A finding, its ``result`` and the ``reason`` for it (empty when done)."""
-    reason = text_value(outcome.reason)
-    return {**finding_to_json(outcome.finding), "result": outcome.result, "reason": reason}

@@ -2,7 +2,7 @@
 
 docs/json.md describes each field; a test compares it with these functions. Times are RFC 3339 in
 UTC, null when unknown. Steps of plans and findings of a check, which also go into the journal, are
-in `contentui.actions.records` and `contentui.actions.repair`.
+in `contentui.actions.records`.
 """
 
 from __future__ import annotations

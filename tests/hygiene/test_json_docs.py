@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from contentui.actions.journal import Journal
 from contentui.actions.model import Concern, Outcome, Plan, Result, Step, Verb
-from contentui.actions.records import holder_to_json
-from contentui.actions.repair import finding_to_json, outcome_to_json
+from contentui.actions.records import finding_to_json, holder_to_json, repaired_to_json
 from contentui.content.digest import Digest
 from contentui.content.model import (
     Descriptor,
@@ -36,7 +38,7 @@ from contentui.stores.local.fsck_model import Kind as Damage
 from contentui.transfers.model import Part, Phase, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 DOC = Path(__file__).parents[2] / "docs" / "json.md"
 NOW = 1_763_700_000 * 10**9
@@ -53,12 +55,12 @@ TYPES = {
 }
 
 
-def _plan_samples(
+def _steps(
     status: Status, info: Info, image: Image, holder: Holder, referrer: Referrer
-) -> dict[str, list[dict[str, Any]]]:
-    """Steps of plans for each kind of item, each as planned and as tried."""
+) -> dict[str, list[Step]]:
+    """Steps of plans for each kind of item."""
     idle = Status("x", 0, 0, 0, 0, None, ingest_id("y"))
-    steps = {
+    return {
         "plan step of an ingest": [
             Step(Verb.ABORT, status, 5, holder),
             Step(Verb.TRUNCATE, idle, 0),
@@ -69,6 +71,10 @@ def _plan_samples(
         ],
         "plan step of an image": [Step(Verb.UNTAG, image, 5, unreferenced=(info,))],
     }
+
+
+def _plan_samples(steps: dict[str, list[Step]]) -> dict[str, list[dict[str, Any]]]:
+    """Each step as planned and as tried."""
     return {
         name: [
             record
@@ -81,6 +87,16 @@ def _plan_samples(
         ]
         for name, some in steps.items()
     }
+
+
+def _journal_entries(steps: Iterable[Step], repaired: Repaired) -> list[dict[str, Any]]:
+    """Each step, and a repair, as the journal has them."""
+    with NamedTemporaryFile() as file:
+        journal = Journal(file.name)
+        for step in steps:
+            journal.write("s", Outcome(step, Result.SKIPPED, "r"), NOW)
+        journal.write_facts("s", {"verb": "repair", **repaired_to_json(repaired)}, NOW)
+        return journal.tail(100)
 
 
 def _samples() -> dict[str, list[dict[str, Any]]]:
@@ -108,6 +124,7 @@ def _samples() -> dict[str, list[dict[str, Any]]]:
     part = Part(root, "layer-x", Phase.RETRYING, 1, 1, "retrying", "host")
     transfers = [Transfer("pull", "i", 1, NOW, (part,)), Transfer("pull", "i", 1, 0, error="no")]
     findings = [Finding(Damage.FOREIGN, "n", "p", "r", "a"), Finding(Damage.FOREIGN, "n", "p")]
+    steps = _steps(status, info, image, holder, referrer)
     view_records = [records.store_view_record(view, blobs=True) for view in views]
     view_blobs = view_records[0]["blobs"]
     return {
@@ -153,11 +170,14 @@ def _samples() -> dict[str, list[dict[str, Any]]]:
         "health": [view["health"] for view in view_records],
         "blob of a view": view_blobs,
         "referrer": view_blobs[0]["needed_by"],
-        **_plan_samples(status, info, image, holder, referrer),
+        **_plan_samples(steps),
         "finding": [
             *map(finding_to_json, findings),
-            outcome_to_json(Repaired(findings[0], "done")),
+            repaired_to_json(Repaired(findings[0], "done")),
         ],
+        "journal entry": _journal_entries(
+            chain.from_iterable(steps.values()), Repaired(findings[0], "done")
+        ),
         "ready service": [
             records.ready_record(
                 ["unix:///s"], store="/s", read_only=False, root="", uuid="u", pid=1

@@ -99,7 +99,7 @@ def _code(remaining: Iterable[Finding]) -> int:
 
 def _show(args: Namespace, context: Context, findings: Sequence[Finding]) -> None:
     if args.json:
-        from contentui.actions.repair import finding_to_json
+        from contentui.actions.records import finding_to_json
         from contentui.present.records import json_line
 
         context.out.lines(json_line(finding_to_json(finding)) for finding in findings)
@@ -171,10 +171,10 @@ def _repair(
 def _tell(args: Namespace, context: Context, outcome: Repaired) -> None:
     name = visible(outcome.finding.name, 400)
     if args.json:
-        from contentui.actions.repair import outcome_to_json
+        from contentui.actions.records import repaired_to_json
         from contentui.present.records import json_line
 
-        context.out.line(json_line(outcome_to_json(outcome)))
+        context.out.line(json_line(repaired_to_json(outcome)))
     elif outcome.result == "done":
         context.out.line(name)
     else:
@@ -184,7 +184,7 @@ def _tell(args: Namespace, context: Context, outcome: Repaired) -> None:
 
 def _tell_remaining(args: Namespace, context: Context, finding: Finding) -> None:
     if args.json:
-        from contentui.actions.repair import finding_to_json
+        from contentui.actions.records import finding_to_json
         from contentui.present.records import json_line
 
         record = {**finding_to_json(finding), "result": "left", "reason": "no repair from here"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, add_wide
 from contentui.cli.exits import Exit
@@ -42,23 +42,14 @@ def run(args: Namespace, context: Context) -> int:
 
         context.out.lines(map(json_line, records))
     else:
+        from contentui.present.journal import journal_entry
         from contentui.present.table import table
 
         width = None if args.wide else context.out.width
-        rows = [_row(record) for record in records]
+        rows = [
+            (entry.at, entry.user, entry.verb, entry.name, entry.result, entry.reason)
+            for entry in map(journal_entry, records)
+        ]
         header = ("WHEN (UTC)", "WHO", "WHAT", "NAME", "RESULT", "REASON")
         context.out.lines(table(header, rows, flexible=(5, 3), width=width))
     return Exit.DONE
-
-
-def _row(record: dict[str, Any]) -> tuple[str, ...]:
-    """A line of the journal, which anybody may have written: every value is made harmless."""
-    from contentui.text import visible
-
-    when = str(record.get("at") or "?")[:19].replace("T", " ")
-    user, verb, name, result, reason = (
-        str(record.get(key) or "") for key in ("user", "verb", "name", "result", "reason")
-    )
-    if space := record.get("namespace"):
-        name = f"{name} ({space})"
-    return tuple(visible(text) for text in (when, user, verb, name, result, reason))

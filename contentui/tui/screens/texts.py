@@ -9,9 +9,10 @@ from contentui.actions.model import Result
 from contentui.monitor.model import Freshness, StoreView
 from contentui.monitor.states import IngestState
 from contentui.present.columns import SHAPES
+from contentui.present.journal import journal_entry
 from contentui.present.plans import outcome_line, outcomes_summary
 from contentui.stores.source import of_store
-from contentui.text import human_size, local_time, visible
+from contentui.text import local_time, visible
 from contentui.tui.text_view import Line
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from contentui.actions.model import Outcome
     from contentui.content.errors import ContentError
+    from contentui.present.journal import JournalEntry
     from contentui.tui.messages import StoreFailed
 
 DESTRUCTIVE = {
@@ -131,31 +133,16 @@ def journal_lines(records: Iterable[Mapping[str, Any]], path: str, problem: str)
     """The journal's records, given oldest first, as lines with the newest first."""
     lines = [Line(visible(problem, 600), "bad")] if problem else []
     for record in reversed(list(records)):
-        lines += _record_lines(record)
+        lines += _entry_lines(journal_entry(record))
     if not lines:
         lines.append(Line("Nothing has been aborted, truncated, deleted or untagged yet."))
     return [*lines, Line(""), Line(visible(path, 1000), "dim", "file", "dim", hang=6)]
 
 
-def _text(record: Mapping[str, Any], key: str, limit: int = 300) -> str:
-    return visible(str(record.get(key) or ""), limit)
-
-
-def _record_lines(record: Mapping[str, Any]) -> list[Line]:
-    result = _text(record, "result", 20)
-    at = _text(record, "at", 40)[:19].replace("T", " ")
-    before = record.get("before")
-    size = 0
-    if isinstance(before, dict):
-        size = before.get("offset_bytes") or before.get("size_bytes") or 0
-    text = f"{_text(record, 'verb', 20)} {_text(record, 'name')}"
-    if size:
-        text += f"  {human_size(size)}"
-    lines = [Line(text, "plain", f"{at}Z  {result}", _RESULT_STYLES.get(result, "dim"), hang=31)]
-    if reason := _text(record, "reason", 600):
-        lines.append(Line(reason, "warn", hang=31))
-    who = (
-        f"{_text(record, 'user', 60)} (pid {_text(record, 'pid', 20)}) in {_text(record, 'source')}"
-    )
-    lines.append(Line(who, "dim", hang=31))
-    return lines
+def _entry_lines(entry: JournalEntry) -> Iterator[Line]:
+    text = f"{entry.verb} {entry.name}  {entry.size}".rstrip()
+    style = _RESULT_STYLES.get(entry.result, "dim")
+    yield Line(text, "plain", f"{entry.at}Z  {entry.result}", style, hang=31)
+    if entry.reason:
+        yield Line(entry.reason, "warn", hang=31)
+    yield Line(f"{entry.user} (pid {entry.pid}) in {entry.source}", "dim", hang=31)
