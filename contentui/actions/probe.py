@@ -38,7 +38,7 @@ def finding(probe: Probe) -> Finding:
         return Finding.DAMAGED
     if probe.digest is not None and probe.digest == (expected or Digest.found_in(status.ref)):
         return Finding.RIGHT
-    if not 0 < status.total <= status.offset:
+    if not status.is_complete:
         return Finding.PARTIAL
     if expected is None or probe.digest is None or expected.algorithm != probe.digest.algorithm:
         return Finding.COMPLETE

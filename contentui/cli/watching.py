@@ -8,24 +8,28 @@ from typing import TYPE_CHECKING
 from contentui.cli.exits import Exit
 from contentui.cli.output import print_error
 from contentui.content.errors import Unavailable
-from contentui.content.model import ref_argument
+from contentui.monitor.events import IngestCommitted, IngestGone
 from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
 from contentui.monitor.states import Thresholds, default_thresholds
+from contentui.present.columns import COLUMN_BY_KEY, ref_text
 from contentui.present.records import change_record, ingest_record, json_line
 from contentui.present.texts import holder_short
-from contentui.text import human_age, human_countdown, human_rate, human_size, visible
+from contentui.text import human_size, visible
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from contentui.cli.context import Context
-    from contentui.content.model import Status
+    from contentui.content.model import Info, IngestId, Status
     from contentui.content.store import Store
-    from contentui.monitor.model import IngestRow, RowKey, StoreView
+    from contentui.monitor.events import Event
+    from contentui.monitor.model import IngestRow, StoreView
 
-_HEADER: tuple[str, ...] = ("REF", "OFFSET", "TOTAL", "RATE", "ETA", "AGE", "VERDICT", "HELD BY")
+_HEADER: tuple[str, ...] = ("REF", "OFFSET", "TOTAL", "RATE", "ETA", "AGE", "STATE", "HELD BY")
+_SHOWN = ("offset", "total", "rate", "eta", "started")
+"""The columns of the screen between the first and the last two."""
 _SECOND_LOOK_S = 0.5
 
 
@@ -63,23 +67,53 @@ def watch(args: Namespace, context: Context, store: Store) -> int:
     """
     from contentui.cli.signals import Signalled, interruptible
 
-    as_line: Callable[[str, IngestRow, int], str] = _json_change if args.json else _text_change
+    as_line: Callable[[str, IngestRow, int, Info | None], str]
+    as_line = _json_change if args.json else _text_change
     monitor = _monitor(args, store)
-    known: dict[RowKey, IngestRow] = {}
+    changes = _Changes()
     health = _HealthTeller()
     with interruptible():
         try:
             while True:
                 view = monitor.tick()
                 health.report(view)
-                now = {row.key: row for row in _matching(args, view)}
-                for change, row in _changes(known, now):
-                    context.out.lines((as_line(change, row, view.taken_ns),))
+                for change, row, info in changes.between(_matching(args, view), view.events):
+                    context.out.lines((as_line(change, row, view.taken_ns, info),))
                 context.out.flush()
-                known = now
-                time.sleep(max(args.interval, monitor.retry_s))
+                time.sleep(max(args.interval, monitor.next_tick_s or 0, monitor.retry_s))
         except Signalled as error:
             return Exit.DONE if error.signum == 2 else 128 + error.signum
+
+
+class _Changes:
+    """What came, changed and went between one view and the next."""
+
+    def __init__(self) -> None:
+        self._known: dict[IngestId, IngestRow] = {}
+        self._ended: dict[IngestId, IngestRow] = {}
+        """Ingests that went; an event reports what became of them, in the same view or later."""
+
+    def between(
+        self, rows: Iterable[IngestRow], events: Iterable[Event]
+    ) -> Iterator[tuple[str, IngestRow, Info | None]]:
+        """Each change with its row, and the blob that an ingest was committed as.
+
+        A row that did not change is the same object as before.
+        """
+        before, self._known = self._known, {row.status.id: row for row in rows}
+        self._ended.update((key, before[key]) for key in before.keys() - self._known.keys())
+        for event in events:
+            if isinstance(event, IngestCommitted | IngestGone):
+                row = self._ended.pop(event.status.id, None) or before.get(event.status.id)
+                if row is not None and isinstance(event, IngestCommitted):
+                    yield "committed", row, event.info
+                elif row is not None:
+                    yield "gone", row, None
+        for key, row in self._known.items():
+            if key not in before:
+                yield "appeared", row, None
+            elif before[key] is not row and _shown(before[key]) != _shown(row):
+                yield "changed", row, None
 
 
 class _HealthTeller:
@@ -109,7 +143,7 @@ def _order(row: IngestRow) -> tuple[str, ...]:
 
 
 def _monitor(args: Namespace, store: Store) -> Monitor:
-    return Monitor(store, thresholds=_thresholds(args, store))
+    return Monitor(store, thresholds=_thresholds(args, store), max_events=None)
 
 
 def _thresholds(args: Namespace, store: Store) -> Thresholds:
@@ -125,48 +159,29 @@ def _matching(args: Namespace, view: StoreView) -> list[IngestRow]:
     return [row for row in view.ingests if matches is None or matches(row.status)]
 
 
-def _changes(
-    before: Mapping[RowKey, IngestRow], now: Mapping[RowKey, IngestRow]
-) -> Iterator[tuple[str, IngestRow]]:
-    """What came, changed and went; a row that did not change is the same object."""
-    for key, row in now.items():
-        if key not in before:
-            yield "appeared", row
-        elif before[key] is not row and _shown(before[key]) != _shown(row):
-            yield "changed", row
-    for key, row in before.items():
-        if key not in now:
-            yield "gone", row
-
-
 def _shown(row: IngestRow) -> tuple[object, ...]:
     """What a line shows, except the rate, which fades for seconds after the last byte."""
     return row.status, row.state, row.holder
 
 
-def _json_change(change: str, row: IngestRow, now_ns: int) -> str:
-    return json_line(change_record(change, row, now_ns))
+def _json_change(change: str, row: IngestRow, now_ns: int, info: Info | None) -> str:
+    return json_line(change_record(change, row, now_ns, info))
 
 
-def _text_change(change: str, row: IngestRow, now_ns: int) -> str:
+def _text_change(change: str, row: IngestRow, now_ns: int, info: Info | None) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(now_ns // 10**9))
-    ref, offset, total, rate, _, _, verdict, holder = _cells(row, now_ns)
+    ref, offset, total, rate, _, _, state, holder = _cells(row, now_ns)
     if row.status.namespace:
         ref = f"{visible(row.status.namespace)}  {ref}"
+    line = f"{clock}  {change:<9}  {ref}"
+    if info is not None:
+        return f"{line}  as {info.digest}, {human_size(info.size)}"
     if change == "gone":
-        return f"{clock}  {change:<8}  {ref}  at {offset}"
-    return f"{clock}  {change:<8}  {ref}  {offset} of {total}  {rate}  {verdict}  {holder}".rstrip()
+        return f"{line}  at {offset}"
+    return f"{line}  {offset} of {total}  {rate}  {state}  {holder}".rstrip()
 
 
 def _cells(row: IngestRow, now_ns: int) -> tuple[str, ...]:
-    status = row.status
-    return (
-        visible(status.ref or ref_argument(status)),
-        human_size(status.offset),
-        human_size(status.total) if status.total else "?",
-        human_rate(row.rate),
-        "" if row.eta_s is None else human_countdown(row.eta_s),
-        human_age(status.started_ns, now_ns),
-        str(row.state),
-        holder_short(row.holder) if row.holder else "",
-    )
+    shown = (COLUMN_BY_KEY[key].text(row, now_ns) for key in _SHOWN)
+    holder = holder_short(row.holder) if row.holder else ""
+    return (ref_text(row), *shown, str(row.state), holder)

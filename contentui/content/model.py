@@ -169,6 +169,11 @@ class Status(NamedTuple):
     namespace: str = ""
     """The one in which the ref lives; empty where the store has none."""
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all declared bytes, or more, are there."""
+        return 0 < self.total <= self.offset
+
 
 class Liveness(StrEnum):
     """Whether a live writer holds a ref."""

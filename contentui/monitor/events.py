@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contentui.monitor.states import IngestState
 
 LIMIT = 200
-"""Events in one view; what is beyond is counted by `EventsOmitted`."""
+"""Events in one view, unless a monitor is told otherwise; `EventsOmitted` counts the others."""
 
 
 class IngestAppeared(NamedTuple):
@@ -119,8 +119,8 @@ _COUNTED = (IngestAppeared, IngestCommitted, IngestGone, BlobAdded, BlobRemoved,
 """In the order of the fields of `Counters` behind the bytes."""
 
 
-def limited(events: Sequence[Event]) -> tuple[Event, ...]:
-    """At most `LIMIT` of them, the last one with the number of omitted ones."""
-    if len(events) <= LIMIT:
+def limited(events: Sequence[Event], limit: int | None) -> tuple[Event, ...]:
+    """At most ``limit`` of them, the last one with the number of omitted ones; None: all."""
+    if limit is None or len(events) <= limit:
         return tuple(events)
-    return (*events[: LIMIT - 1], EventsOmitted(len(events) - LIMIT + 1))
+    return (*events[: limit - 1], EventsOmitted(len(events) - limit + 1))

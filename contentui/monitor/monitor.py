@@ -11,6 +11,7 @@ from contentui.monitor.blobs import BlobTracker
 from contentui.monitor.clock import SECOND_NS, Clock, Now, SystemClock
 from contentui.monitor.completions import CompletionMatcher, expected_digests
 from contentui.monitor.events import (
+    LIMIT,
     BlobRemoved,
     ConnectionLost,
     ConnectionRestored,
@@ -57,6 +58,7 @@ class Monitor:
         clock: where time comes from.
         reconcile_s: seconds after which everything is read again, with or without hints.
         transfers: returns the pulls and pushes that processes report, the oldest first.
+        max_events: events in one view, the last of which counts the omitted ones; None: all.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Monitor:
         clock: Clock | None = None,
         reconcile_s: float = 5.0,
         transfers: Callable[[], Sequence[Transfer]] | None = None,
+        max_events: int | None = LIMIT,
     ) -> None:
         self.store = store
         self.thresholds = thresholds or default_thresholds(store)
@@ -89,6 +92,7 @@ class Monitor:
         self._health = HealthTracker()
         self._completions = CompletionMatcher()
         self._counters = Counters()
+        self._max_events = max_events
         self._received = 0
         """Bytes that this tick saw arrive."""
         self._usage: Usage | None = None
@@ -244,7 +248,7 @@ class Monitor:
             history=self._total.history(now.mono),
             health=self._health.health(filling=self._blobs.is_filling),
             usage=self._usage,
-            events=limited(events),
+            events=limited(events, self._max_events),
             counters=self._counters,
             notices=self._notices(),
             groups=groups,

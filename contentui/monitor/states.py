@@ -122,8 +122,7 @@ _TOO_MUCH = (
 
 def is_plain(status: Status) -> bool:
     """Whether only its holder and the time of its last byte decide an ingest's state."""
-    incomplete = not status.total or status.offset < status.total
-    return incomplete and not status.damage and status.refused is None
+    return not status.is_complete and not status.damage and status.refused is None
 
 
 def ingest_state(
@@ -156,7 +155,7 @@ def ingest_state(
     if status.refused is not None:
         return _POISONED
     silent = confirmed and silent_s >= thresholds.stalled_after_s
-    if 0 < status.total <= status.offset:
+    if status.is_complete:
         return _complete(status, liveness, silent=silent, served=served)
     if liveness is Liveness.FREE and (grown_s is None or grown_s >= GROWING_S):
         return _ABANDONED

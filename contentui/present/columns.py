@@ -12,7 +12,7 @@ from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, elide_middle, fits, pad
-from contentui.present.texts import ago
+from contentui.present.texts import ago, total_text
 from contentui.text import human_age, human_countdown, human_rate, human_size, visible
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _offset(row: IngestRow, _now_ns: int) -> str:
 
 
 def _total(row: IngestRow, _now_ns: int) -> str:
-    return human_size(row.status.total) if row.status.total > 0 else "?"
+    return total_text(row.status)
 
 
 def _rate(row: IngestRow, _now_ns: int) -> str:
@@ -327,6 +327,9 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
         style=_state_style, cut="end", live=True, descending=True,
     ),
 )  # fmt: skip
+
+
+COLUMN_BY_KEY = {column.key: column for column in INGEST_COLUMNS}
 
 
 def _digest(row: BlobRow, _now_ns: int) -> str:

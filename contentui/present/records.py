@@ -103,9 +103,17 @@ def ingest_record(row: IngestRow) -> dict[str, Any]:
     }
 
 
-def change_record(change: str, row: IngestRow, now_ns: int) -> dict[str, Any]:
-    """An ingest that ``appeared``, ``changed`` or is ``gone``, seen at ``now_ns``."""
-    return {"at": rfc3339(now_ns), "change": change} | ingest_record(row)
+def change_record(
+    change: str, row: IngestRow, now_ns: int, info: Info | None = None
+) -> dict[str, Any]:
+    """An ingest that ``appeared``, ``changed``, was ``committed`` or is ``gone``.
+
+    ``info``: the blob it was committed as. ``now_ns``: when it was seen.
+    """
+    record = {"at": rfc3339(now_ns), "change": change, **ingest_record(row)}
+    if info is not None:
+        record |= {"digest": info.digest, "size_bytes": info.size}
+    return record
 
 
 def probe_record(probe: Probe, finding: str) -> dict[str, Any]:

@@ -24,19 +24,14 @@ def holder_short(holder: Holder) -> str:
     return "a client" if holder.serves else f"pid {holder.pid or '?'}"
 
 
-def is_complete(status: Status) -> bool:
-    """Whether all declared bytes are there."""
-    return status.total > 0 and status.offset == status.total
-
-
 def state_text(status: Status, holders: Mapping[IngestId, Holder] | None, now_ns: int) -> str:
-    """``held by pid 42``, ``idle 3m``, ``complete``, ``poisoned``, ``damaged: …``."""
+    """What one look shows: ``held by pid 42``, ``idle 3m``, ``complete``, ``damaged: …``."""
     words = []
     if status.damage:
         words.append(f"damaged: {visible(status.damage)}")
     elif status.refused:
         words.append("poisoned")
-    elif is_complete(status):
+    elif status.is_complete:
         words.append("complete")
     holder = holders.get(status.id) if holders is not None else None
     if holder is not None:
@@ -51,7 +46,7 @@ def state_text(status: Status, holders: Mapping[IngestId, Holder] | None, now_ns
 
 def total_text(status: Status) -> str:
     """The declared total, ``?`` without one."""
-    return human_size(status.total) if status.total else "?"
+    return human_size(status.total) if status.total > 0 else "?"
 
 
 def exact_size(size: int) -> str:

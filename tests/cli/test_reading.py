@@ -252,10 +252,46 @@ def test_watch_tells_what_comes_changes_and_goes(program):
     assert err == b""
 
 
+@pytest.mark.parametrize("size", [5, 300_000])
+def test_watch_tells_what_was_committed_with_its_final_size(program, size):
+    store = program.store()
+    writer = store.writer("mine", total=size)
+    watch = program.start("active", "--watch", "--json", "--interval", "100ms")
+    assert watch.stdout is not None
+    assert json.loads(watch.stdout.readline())["change"] == "appeared"
+    data = b"x" * size
+    with writer:
+        writer.write(data)
+        writer.commit(size, Digest.of(data))
+    while (end := json.loads(watch.stdout.readline()))["change"] == "changed":
+        pass
+    assert (end["change"], end["ref"], end["size_bytes"]) == ("committed", "mine", size)
+    assert end["digest"] == Digest.of(data)
+    watch.send_signal(2)
+    watch.communicate(timeout=10)
+
+
+def test_watch_tells_each_end_of_very_many(program):
+    store = program.store()
+    for number in range(250):
+        with store.writer(f"many-{number}") as writer:
+            writer.write(b"1")
+    watch = program.start("active", "--watch", "--interval", "100ms")
+    assert watch.stdout is not None
+    for _ in range(250):
+        assert b" appeared " in watch.stdout.readline()
+    for number in range(250):
+        store.abort(f"many-{number}")
+    ends = [watch.stdout.readline() for _ in range(250)]
+    assert all(b" gone " in line and b" at 1 B" in line for line in ends)
+    watch.send_signal(2)
+    watch.communicate(timeout=10)
+
+
 def test_verdicts_after_a_second_look(program):
     program.leave_ingest("old", b"1", total=9, age_s=100)
     header, row = program("active", "--verdict").lines
-    assert "VERDICT" in header
+    assert "STATE" in header
     assert "abandoned" in row
     record = json.loads(program.ok("active", "--verdict", "--json"))
     assert record["verdict"] == "abandoned"

@@ -136,7 +136,10 @@ def _samples() -> dict[str, list[dict[str, Any]]]:
             records.held_record(idle, None),
         ],
         "ingest with state": [records.ingest_record(row), records.ingest_record(idle_row)],
-        "change": [records.change_record("appeared", row, NOW)],
+        "change": [
+            records.change_record("appeared", row, NOW),
+            records.change_record("committed", row, NOW, info),
+        ],
         "holder": [holder_to_json(holder) or {}, holder_to_json(unknown) or {}],
         "probed ingest": [
             records.probe_record(Probe(status, Liveness.HELD, holder, None), "held"),

@@ -262,10 +262,9 @@ class Ingests:
 
 
 def _is_wrong(status: Status, digest: Digest) -> bool:
-    complete = 0 < status.total <= status.offset
     expected = status.expected
     return (
-        complete
+        status.is_complete
         and expected is not None
         and expected.algorithm == digest.algorithm
         and expected != digest

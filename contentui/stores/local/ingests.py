@@ -378,8 +378,7 @@ def _probe_free(found: Status, ingest: files.Directory) -> Probe:
         digest = Digest(f"{algorithm}:{hash_.hexdigest()}")
         if size != found.offset or not _is_unchanged(data, found, parent):
             raise Changed("the ingest was changed while it was read", advice="look again")
-        is_complete = 0 < found.total <= found.offset and not found.damage
-        if is_complete and found.expected not in {None, digest}:
+        if found.is_complete and not found.damage and found.expected not in {None, digest}:
             with contextlib.suppress(PermissionError):
                 ingest_dir.mark_refused(data, directory, size, digest, shared=ingest.shared)
             found = found._replace(refused=digest)
