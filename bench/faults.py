@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.faults_cases import CASES, MIB
 from bench.faulty import FaultyRegistry
-from bench.grpc_servers import Keeping
+from bench.grpc_servers import UncollectedContainerd
 from bench.peers import Containerd, need
 from bench.programs import contentui
 from bench.table import version
@@ -212,7 +212,7 @@ def main() -> None:
         case for case in CASES
         if not options.words or any(each in case.words for each in options.words)
     ]  # fmt: skip
-    with Work() as work, Keeping(work.fresh("ctd")) as daemon:
+    with Work() as work, UncollectedContainerd(work.fresh("ctd")) as daemon:
         text = f"{preamble()}\n\n{table(cases, programs(daemon), work)}"
     print(text)
     if options.write:

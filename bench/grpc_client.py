@@ -38,7 +38,7 @@ def taken(store: Store, way: Callable[[Store, list[bytes]], None], count: str) -
     store.statuses()  # the connection is there
     begun = time.perf_counter()
     way(store, blobs)
-    say(blobs=len(blobs), seconds=time.perf_counter() - begun)
+    print_json(blobs=len(blobs), seconds=time.perf_counter() - begun)
 
 
 def poll(store: Store, seconds: str) -> None:
@@ -47,7 +47,7 @@ def poll(store: Store, seconds: str) -> None:
 
     monitor = Monitor(store)
     found = len(monitor.tick().ingests)
-    say(ingests=found)
+    print_json(ingests=found)
     begun, used = time.monotonic(), time.process_time()
     until = begun + float(seconds)
     due = begun
@@ -55,10 +55,10 @@ def poll(store: Store, seconds: str) -> None:
         time.sleep(max(0.0, due - time.monotonic()))
         monitor.hint(everything=True)  # while all of them are silent it would look less often
         monitor.tick()
-    say(seconds=time.monotonic() - begun, cpu=time.process_time() - used)
+    print_json(seconds=time.monotonic() - begun, cpu=time.process_time() - used)
 
 
-def say(**fields: object) -> None:
+def print_json(**fields: object) -> None:
     print(json.dumps(fields), flush=True)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from bench.grpc_servers import Keeping, Serving
+    from bench.grpc_servers import Serving, UncollectedContainerd
     from bench.measure import Bench
     from bench.work import Work
 
@@ -31,12 +31,12 @@ def measure(bench: Bench, work: Work) -> Iterator[Row | Skipped]:
         yield Skipped("large blobs over gRPC", str(missing))
 
 
-def ingest(bench: Bench, work: Work, ours: Serving, daemon: Keeping) -> Iterator[Row]:
+def ingest(bench: Bench, work: Work, ours: Serving, daemon: UncollectedContainerd) -> Iterator[Row]:
     size, words = size_of(bench)
     file = work.random_file("large-1", size)
     digest = digest_of(file)
 
-    def through(server: Serving | Keeping, argv: Sequence[str]) -> float:
+    def through(server: Serving | UncollectedContainerd, argv: Sequence[str]) -> float:
         seconds = timed(argv, cat=file)
         server.remove(digest)
         return seconds
@@ -64,7 +64,7 @@ def ingest(bench: Bench, work: Work, ours: Serving, daemon: Keeping) -> Iterator
     )
 
 
-def get(bench: Bench, work: Work, ours: Serving, daemon: Keeping) -> Iterator[Row]:
+def get(bench: Bench, work: Work, ours: Serving, daemon: UncollectedContainerd) -> Iterator[Row]:
     size, words = size_of(bench)
     file = work.random_file("large-1", size)
     digest = digest_of(file)
@@ -91,13 +91,13 @@ def get(bench: Bench, work: Work, ours: Serving, daemon: Keeping) -> Iterator[Ro
         server.remove(digest)
 
 
-def many(bench: Bench, work: Work, ours: Serving, daemon: Keeping) -> Iterator[Row]:
+def many(bench: Bench, work: Work, ours: Serving, daemon: UncollectedContainerd) -> Iterator[Row]:
     """Several clients at once, each with a file of its own."""
     size = bench.scaled(128 << 20, 16 << 20)
     files = [work.random_file(f"part-{number}", size) for number in range(AT_ONCE)]
     digests = [digest_of(file) for file in files]
 
-    def at_once(server: Serving | Keeping) -> float:
+    def at_once(server: Serving | UncollectedContainerd) -> float:
         seconds = together(*(ingest_from(server, file) for file in files))
         for digest in digests:
             server.remove(digest)
@@ -115,7 +115,7 @@ def many(bench: Bench, work: Work, ours: Serving, daemon: Keeping) -> Iterator[R
         file.unlink()
 
 
-def ingest_from(server: Serving | Keeping, file: Path) -> list[str]:
+def ingest_from(server: Serving | UncollectedContainerd, file: Path) -> list[str]:
     """``ctr content ingest`` of a file, as one process."""
     line = " ".join(server.ctr("content", "ingest", file.name))
     return ["sh", "-c", f'exec {line} < "$0"', str(file)]

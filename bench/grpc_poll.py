@@ -7,7 +7,7 @@ import subprocess
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.grpc_servers import OURS, PEER, Keeping, both, script
+from bench.grpc_servers import OURS, PEER, UncollectedContainerd, both, script
 from bench.listing import refill
 from bench.measure import Failed, Figure, Skipped, used_by
 from bench.peers import NAMESPACE, Missing
@@ -31,7 +31,7 @@ def measure(bench: Bench, work: Work) -> Iterator[Figure | Skipped]:
     store, place = work.fresh("cui"), work.fresh("ctd")
     lines(api(store, "live", str(count)))
     try:
-        refill(Keeping(place), "live", str(count), f"{NAMESPACE}/1/")
+        refill(UncollectedContainerd(place), "live", str(count), f"{NAMESPACE}/1/")
         with both(bench, work, store, place) as (ours, daemon):
             for name, server in ((OURS, ours), (PEER, daemon)):
                 assert server.process

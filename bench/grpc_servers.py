@@ -71,7 +71,7 @@ class Serving:
         subprocess.run(self.ctr("content", "rm", digest), check=True, capture_output=True)
 
 
-class Keeping(Containerd):
+class UncollectedContainerd(Containerd):
     """A containerd that collects nothing by itself; `remove` unlinks what was dropped."""
 
     def __init__(self, place: Path) -> None:
@@ -86,9 +86,9 @@ class Keeping(Containerd):
 @contextlib.contextmanager
 def both(
     bench: Bench, work: Work, store: Path | None = None, place: Path | None = None
-) -> Iterator[tuple[Serving, Keeping]]:
+) -> Iterator[tuple[Serving, UncollectedContainerd]]:
     """Both servers, on new directories unless given; their peaks are noted at the end."""
-    daemon = Keeping(place or work.fresh("ctd"))
+    daemon = UncollectedContainerd(place or work.fresh("ctd"))
     with Serving(store or work.fresh("cui"), work.short() / "s") as ours, daemon:
         assert ours.process
         assert daemon.process

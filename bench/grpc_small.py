@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.grpc_servers import Keeping, both, script
+from bench.grpc_servers import UncollectedContainerd, both, script
 from bench.listing import refill
 from bench.measure import Judged, Row, Skipped, Subject, timed
 from bench.peers import NAMESPACE, Missing
@@ -52,7 +52,7 @@ def listing(bench: Bench, work: Work) -> Iterator[Row]:
     count = bench.scaled(100_000, 10_000)
     store, place = work.fresh("cui"), work.fresh("ctd")
     lines(api(store, "fill", str(count)))
-    refill(Keeping(place), "fill", str(count))
+    refill(UncollectedContainerd(place), "fill", str(count))
     with both(bench, work, store, place) as (ours, daemon):
         subjects = {
             "ctr from our service": Subject(lambda: timed(ours.ctr("content", "ls"))),

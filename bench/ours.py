@@ -58,14 +58,14 @@ def origin(store: LocalStore, count: str) -> None:
                 writer.write(blob)
                 writer.commit(len(blob), digest)
         seconds = time.perf_counter() - begun
-        say(below=limit, blobs=len(blobs), bytes=sum(map(len, blobs)), seconds=seconds)
+        print_json(below=limit, blobs=len(blobs), bytes=sum(map(len, blobs)), seconds=seconds)
 
 
 def statuses(store: LocalStore, repeat: str) -> None:
     for _ in range(int(repeat)):
         begun = time.perf_counter()
         found = store.statuses()
-        say(ingests=len(found), seconds=time.perf_counter() - begun)
+        print_json(ingests=len(found), seconds=time.perf_counter() - begun)
 
 
 def live(store: LocalStore, count: str, prefix: str = "") -> None:
@@ -80,7 +80,7 @@ def fill(store: LocalStore, count: str) -> None:
     store.put_many(b"%016d" % index for index in range(int(count)))
 
 
-def say(**fields: object) -> None:
+def print_json(**fields: object) -> None:
     print(json.dumps(fields))
 
 

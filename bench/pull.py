@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.grpc_servers import Keeping, client, succeed
+from bench.grpc_servers import UncollectedContainerd, client, succeed
 from bench.measure import Failed, Figure, Judged, Row, Skipped, Subject, judge
 from bench.peers import Containerd, Missing, need
 from bench.programs import contentui
@@ -122,7 +122,7 @@ def through_daemon(
     """The time of a command on a containerd that is new, too."""
     place = work.fresh("ctd")
     try:
-        with Keeping(place) as daemon:
+        with UncollectedContainerd(place) as daemon:
             return taken.run(name, command(daemon))
     finally:
         work.drop(place)
@@ -143,7 +143,7 @@ def large(
     }
     rows = [Judged(f"{words} into a directory", OURS, SKOPEO, 0.27)]
     try:
-        with Keeping(work.fresh("ctd")):
+        with UncollectedContainerd(work.fresh("ctd")):
             pass
     except Missing as missing:
         yield Skipped(f"{words} / ctr", str(missing))

@@ -8,7 +8,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.crowd import Crowd
+from bench.live_ingests import LiveIngests
 from bench.measure import Figure, await_quiet
 from bench.programs import api, contentui, lines
 from bench.terminal import CALIBRATION_REFERENCE_S, Terminal, calibrate
@@ -32,7 +32,7 @@ def measure(bench: Bench, work: Work) -> Iterator[Figure]:
     """All figures of this theme."""
     yield from small_store(bench, work)
     yield from changing(bench, work)
-    yield from crowded(bench, work)
+    yield from with_many_ingests(bench, work)
 
 
 def screen_of(store: Path) -> Terminal:
@@ -82,23 +82,23 @@ def small_store(bench: Bench, work: Work) -> Iterator[Figure]:
 
 def changing(bench: Bench, work: Work) -> Iterator[Figure]:
     store = work.fresh("screen")
-    with Crowd(store, 1000) as crowd, screen_of(store) as terminal:
+    with LiveIngests(store, 1000) as live_ingests, screen_of(store) as terminal:
         painted(terminal, store)
-        crowd.rate(10, 1000)
+        live_ingests.rate(10, 1000)
         time.sleep(4)
         seconds = bench.scaled(20, 6)
         yield share_figure("CPU, 1,000 ingests change at 10 Hz", terminal, seconds, 12)
 
 
-def crowded(bench: Bench, work: Work) -> Iterator[Figure]:
+def with_many_ingests(bench: Bench, work: Work) -> Iterator[Figure]:
     blobs, ingests = bench.scaled(100_000, 10_000), bench.scaled(10_000, 1_000)
     label = f"with {ingests:,} live ingests and {blobs:,} blobs"
     store = work.fresh("screen")
     lines(api(store, "fill", str(blobs)))
-    with Crowd(store, ingests) as crowd, screen_of(store) as terminal:
+    with LiveIngests(store, ingests) as live_ingests, screen_of(store) as terminal:
         first = painted(terminal, store) * 1000
         yield Figure(f"first paint {label}", first, "ms", 500, "once")
-        crowd.rate(1, min(ingests, 1000))
+        live_ingests.rate(1, min(ingests, 1000))
         time.sleep(bench.scaled(10, 4))
         seconds = bench.scaled(20, 6)
         yield share_figure(f"CPU {label}, 1,000 of them change each second", terminal, seconds, 100)

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.crowd import Crowd
 from bench.listing import refill
+from bench.live_ingests import LiveIngests
 from bench.measure import Failed, Judged, Row, Skipped, Subject, timed
 from bench.peers import Containerd, Missing, current_go, debian_go
 from bench.programs import api, contentui, lines
@@ -59,11 +59,11 @@ def scan(bench: Bench, work: Work) -> Iterator[Row | Skipped]:
 
 
 def tick(bench: Bench, work: Work) -> Iterator[Row]:
-    """Both sides are ours, in one process that watches a crowd of others."""
+    """Both sides are ours, in one process that watches a live_ingests of others."""
     count = bench.scaled(10_000, 1_000)
     store = work.fresh("tick")
     with (
-        Crowd(store, count) as crowd,
+        LiveIngests(store, count) as live_ingests,
         subprocess.Popen(
             [sys.executable, str(TICK), str(store)],
             stdin=subprocess.PIPE,
@@ -80,7 +80,7 @@ def tick(bench: Bench, work: Work) -> Iterator[Row]:
         def ask(what: str) -> float:
             assert watcher.stdin
             assert watcher.stdout
-            crowd.touch(10)
+            live_ingests.touch(10)
             watcher.stdin.write(what + "\n")
             watcher.stdin.flush()
             answer = watcher.stdout.readline()

@@ -10,10 +10,10 @@ from contentui.monitor.monitor import Monitor
 from contentui.stores.local.store import LocalStore
 
 CHANGED = 10
-"""The first ones of the crowd grow before each tick."""
+"""The first ones of the live_ingests grow before each tick."""
 
 SETTLED_S = 12
-"""After which the monitor takes the rest of the crowd, all just begun, for silent."""
+"""After which the monitor takes the rest of the live_ingests, all just begun, for silent."""
 
 
 def main() -> None:

@@ -37,7 +37,12 @@ SIZES = ((80, 24), (120, 40), (200, 50))
 HISTORY_S = 45.0
 """Seconds to watch before the first picture, so that the graphs have something to show."""
 PATIENCE_S = 60.0
-TROUBLE = {IngestState.STALLED, IngestState.ABANDONED, IngestState.DAMAGED, IngestState.POISONED}
+PROBLEM_STATES = {
+    IngestState.STALLED,
+    IngestState.ABANDONED,
+    IngestState.DAMAGED,
+    IngestState.POISONED,
+}
 
 _CELL = 12.2
 """Width of a character in Rich's SVG, in its own units."""
@@ -75,10 +80,10 @@ class Camera:
                 raise TimeoutError(f"{what} did not come; see problem.svg")
             await self.pilot.pause(0.05)
 
-    def troubles(self) -> set[IngestState]:
-        """Which kinds of trouble the screen shows by now."""
+    def problem_states(self) -> set[IngestState]:
+        """The problem states that the screen shows by now."""
         store_view = self.dashboard.store_view
-        return set() if store_view is None else TROUBLE & set(store_view.counts)
+        return set() if store_view is None else PROBLEM_STATES & set(store_view.counts)
 
     def point_at(self, state: IngestState) -> None:
         """Put the cursor on an ingest of that kind."""
@@ -140,7 +145,7 @@ async def take_all(source: str, folder: str, history_s: float) -> None:
     async with app.run_test(size=SIZES[-1], notifications=False) as pilot:
         camera = Camera(app, pilot, folder)
         began = time.monotonic()
-        await camera.until(lambda: camera.troubles() == TROUBLE, "trouble of every kind")
+        await camera.until(lambda: camera.problem_states() == PROBLEM_STATES, "each problem state")
         await asyncio.sleep(max(history_s - (time.monotonic() - began), 0))
         camera.point_at(IngestState.STALLED)
         for columns, lines in SIZES:
@@ -155,8 +160,8 @@ async def take_sheets(camera: Camera) -> None:
     table = camera.dashboard.ingests.table
     store_view = camera.dashboard.store_view
     assert store_view is not None
-    troubled = [row.key for row in store_view.ingests if row.state in TROUBLE]
-    for key in troubled:
+    with_problems = [row.key for row in store_view.ingests if row.state in PROBLEM_STATES]
+    for key in with_problems:
         table.toggle_mark(key)
     await camera.press("a")
     await camera.until(lambda: camera.app.screen is not camera.dashboard, "the plan")

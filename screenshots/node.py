@@ -85,7 +85,7 @@ async def film(node: Node, folder: str) -> None:
     app = ContentUI(Session(of_socket(node.daemon.socket)))
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         camera = Camera(app, pilot, folder)
-        await camera.until(lambda: IngestState.STALLED in camera.troubles(), "the stall", 240)
+        await camera.until(lambda: IngestState.STALLED in camera.problem_states(), "the stall", 240)
         camera.point_at(IngestState.STALLED)
         await asyncio.sleep(1)
         camera.take("node-1-stalled")
@@ -99,7 +99,7 @@ async def film(node: Node, folder: str) -> None:
         await asyncio.sleep(0.5)
         camera.take("node-3-plan")
         await camera.press(*"abort", "enter")  # a live writer: the word itself is asked for
-        await camera.until(lambda: IngestState.STALLED not in camera.troubles(), "the abort")
+        await camera.until(lambda: IngestState.STALLED not in camera.problem_states(), "the abort")
         await asyncio.sleep(1)
         camera.take("node-4-aborted")
         link.bytes_s = QUICK

@@ -17,48 +17,29 @@ if TYPE_CHECKING:
     from contentui.index.model import Referrer
 
 
-def plan_abort(
+def plan_ingests(
+    verb: Verb,
     source: str,
     facts: Iterable[IngestFacts],
     *,
     read_only_reason: str = "",
     garbage_collected: bool = False,
 ) -> Plan:
-    """Remove ingests. One with a live writer is a concern. For ``garbage_collected`` see `Plan`."""
-    steps = tuple(
-        Step(
-            Verb.ABORT,
-            fact.status,
-            fact.status.offset,
-            holder=fact.holder,
-            concerns=_writer_concerns(fact),
-            refusal=read_only_reason,
-        )
-        for fact in _once(facts)
-    )
-    return Plan(Verb.ABORT, source, steps, garbage_collected)
+    """Abort ingests, or truncate them: drop their bytes and keep the ingests.
 
-
-def plan_truncate(
-    source: str,
-    facts: Iterable[IngestFacts],
-    *,
-    read_only_reason: str = "",
-    garbage_collected: bool = False,
-) -> Plan:
-    """Drop the bytes of ingests and keep the ingests. One with a live writer is refused."""
-    steps = tuple(
-        Step(
-            Verb.TRUNCATE,
-            fact.status,
-            fact.status.offset,
-            holder=fact.holder,
-            concerns=_writer_concerns(fact),
-            refusal=read_only_reason or reasons.truncate_refusal(fact),
+    A live writer is a concern, and a refusal for a truncation. For ``garbage_collected`` see
+    `Plan`.
+    """
+    steps = []
+    for fact in _once(facts):
+        refusal = read_only_reason
+        if verb is Verb.TRUNCATE:
+            refusal = refusal or reasons.truncate_refusal(fact)
+        status, concerns = fact.status, _writer_concerns(fact)
+        steps.append(
+            Step(verb, status, status.offset, fact.holder, concerns=concerns, refusal=refusal)
         )
-        for fact in _once(facts)
-    )
-    return Plan(Verb.TRUNCATE, source, steps, garbage_collected)
+    return Plan(verb, source, tuple(steps), garbage_collected)
 
 
 def _once(facts: Iterable[IngestFacts]) -> Iterable[IngestFacts]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from contentui.actions import plan
 from contentui.actions.facts import ingest_facts
+from contentui.actions.model import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -47,22 +48,20 @@ class Planner:
 
     def abort(self, facts: Iterable[IngestFacts]) -> Plan:
         """Remove ingests and their bytes."""
-        store = self._store
-        return plan.plan_abort(
-            store.name,
-            facts,
-            read_only_reason=store.traits.read_only_reason,
-            garbage_collected=store.traits.garbage_collected,
-        )
+        return self._ingests(Verb.ABORT, facts)
 
     def truncate(self, facts: Iterable[IngestFacts]) -> Plan:
         """Drop the bytes of idle ingests and keep the ingests."""
-        store = self._store
-        return plan.plan_truncate(
-            store.name,
+        return self._ingests(Verb.TRUNCATE, facts)
+
+    def _ingests(self, verb: Verb, facts: Iterable[IngestFacts]) -> Plan:
+        traits = self._store.traits
+        return plan.plan_ingests(
+            verb,
+            self._store.name,
             facts,
-            read_only_reason=store.traits.read_only_reason,
-            garbage_collected=store.traits.garbage_collected,
+            read_only_reason=traits.read_only_reason,
+            garbage_collected=traits.garbage_collected,
         )
 
     def delete(

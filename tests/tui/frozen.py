@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from contentui.actions.facts import IngestFacts
 from contentui.actions.model import Concern, Outcome, Plan, Result, Verb
-from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+from contentui.actions.plan import plan_delete, plan_ingests
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, NotFound
 from contentui.content.model import (
@@ -294,8 +294,7 @@ class FrozenSession(Session):
         facts = [
             IngestFacts(t, rows[t.id].liveness, rows[t.id].holder, t.id in moving) for t in targets
         ]
-        make = plan_abort if verb is Verb.ABORT else plan_truncate
-        return make(source, facts, garbage_collected=collects)
+        return plan_ingests(verb, source, facts, garbage_collected=collects)
 
     def run(self, plan: Plan, allow: Collection[Concern]) -> tuple[Outcome, ...]:
         self.ran.append((plan, allow))

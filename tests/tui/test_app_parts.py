@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from contentui.actions.facts import IngestFacts
-from contentui.actions.plan import plan_abort
+from contentui.actions.model import Verb
+from contentui.actions.plan import plan_ingests
 from contentui.content.model import Liveness
 from contentui.stores.detect import detect, first_choice
 from contentui.stores.source import of_store
@@ -81,7 +82,7 @@ def facts(*rows):
 
 
 def test_the_command_is_the_plan_and_quotes_what_it_must():
-    plan = plan_abort("/srv/my store", facts(INGESTS[3], INGESTS[7]))
+    plan = plan_ingests(Verb.ABORT, "/srv/my store", facts(INGESTS[3], INGESTS[7]))
     command = command_line(plan)
     assert command.startswith("contentui --store '/srv/my store' abort --force ")
     assert "'upload-5f0c (registry push)'" in command
@@ -90,16 +91,18 @@ def test_the_command_is_the_plan_and_quotes_what_it_must():
 
 
 def test_a_long_command_is_counted_for_the_eye():
-    plan = plan_abort("s", facts(*INGESTS))
+    plan = plan_ingests(Verb.ABORT, "s", facts(*INGESTS))
     assert "… and " in command_line(plan, limit=100)
     assert "…" not in command_line(plan)
 
 
 def test_each_concern_is_counted():
-    lines = concern_lines(plan_abort("s", facts(INGESTS[0], INGESTS[6])))
+    lines = concern_lines(plan_ingests(Verb.ABORT, "s", facts(INGESTS[0], INGESTS[6])))
     assert lines == ["1 of 2 is held by a live writer.", "1 of 2 is receiving bytes now."]
     unknown = facts(INGESTS[6])[0]._replace(liveness=Liveness.UNKNOWN)
-    assert concern_lines(plan_abort("s", [unknown]))[0].startswith("It is possibly held")
+    assert concern_lines(plan_ingests(Verb.ABORT, "s", [unknown]))[0].startswith(
+        "It is possibly held"
+    )
 
 
 def test_what_this_machine_has_is_found_with_what_may_be_done(tmp_path):

@@ -8,12 +8,11 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
 
+from contentui.content.rules import LABEL_LIMIT
 from contentui.servers.grpc.errors import Code, StatusError, mapping_errors, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-_MAX_LABEL = 4096
 
 
 class Method(NamedTuple):
@@ -65,8 +64,8 @@ def already_exists(kind: str, name: str) -> StatusError:
 def check_labels(labels: Mapping[str, str], prefix: str = "") -> None:
     """Raises StatusError for a label that is longer than containerd's limit."""
     for key, value in labels.items():
-        if len(key.encode()) + len(value.encode()) > _MAX_LABEL:
+        if len(key.encode()) + len(value.encode()) > LABEL_LIMIT:
             raise invalid(
-                f"{prefix}label key and value greater than maximum size ({_MAX_LABEL} bytes), "
+                f"{prefix}label key and value greater than maximum size ({LABEL_LIMIT} bytes), "
                 f"key: {key[:10]}"
             )

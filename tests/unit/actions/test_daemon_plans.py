@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contentui.actions.facts import IngestFacts
-from contentui.actions.model import Outcome, Result
-from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+from contentui.actions.model import Outcome, Result, Verb
+from contentui.actions.plan import plan_delete, plan_ingests
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, IngestId, Liveness, Status
 from contentui.index.model import Referrer
@@ -41,27 +41,31 @@ def effect_of(plan):
 
 
 def test_the_writer_of_an_aborted_one_learns_of_it_at_its_commit():
-    text = effect_of(plan_abort(SOURCE, [facts(Liveness.HELD)], garbage_collected=True))
+    text = effect_of(
+        plan_ingests(Verb.ABORT, SOURCE, [facts(Liveness.HELD)], garbage_collected=True)
+    )
     assert "will not notice until its commit fails" in text
     assert "start it again" in text
-    assert "start it again" not in effect_of(plan_abort(".", [facts(Liveness.HELD)]))
-    free = plan_abort(SOURCE, [facts()], garbage_collected=True)
+    assert "start it again" not in effect_of(plan_ingests(Verb.ABORT, ".", [facts(Liveness.HELD)]))
+    free = plan_ingests(Verb.ABORT, SOURCE, [facts()], garbage_collected=True)
     assert "start it again" not in effect_of(free)
 
 
 def test_who_does_not_know_is_told_to_ask():
-    unknown = plan_abort(SOURCE, [facts(Liveness.UNKNOWN)], garbage_collected=True)
+    unknown = plan_ingests(Verb.ABORT, SOURCE, [facts(Liveness.UNKNOWN)], garbage_collected=True)
     assert "'contentui verify --ingest REF'" in effect_of(unknown)
-    free = plan_abort(SOURCE, [facts()], garbage_collected=True)
+    free = plan_ingests(Verb.ABORT, SOURCE, [facts()], garbage_collected=True)
     assert "verify" not in effect_of(free)
 
 
 def test_a_large_one_is_rather_aborted_than_truncated():
-    small = plan_truncate(SOURCE, [facts()], garbage_collected=True)
+    small = plan_ingests(Verb.TRUNCATE, SOURCE, [facts()], garbage_collected=True)
     assert "abort" not in effect_of(small)
-    large = plan_truncate(SOURCE, [facts(offset=3_000_000_000)], garbage_collected=True)
+    large = plan_ingests(
+        Verb.TRUNCATE, SOURCE, [facts(offset=3_000_000_000)], garbage_collected=True
+    )
     assert "reads all its 3.00 GB while other changes wait: an abort reads" in effect_of(large)
-    assert "reads" not in effect_of(plan_truncate(".", [facts(offset=3_000_000_000)]))
+    assert "reads" not in effect_of(plan_ingests(Verb.TRUNCATE, ".", [facts(offset=3_000_000_000)]))
 
 
 def test_a_blob_goes_from_its_namespaces_and_its_file_later():
@@ -79,17 +83,19 @@ def test_a_blob_goes_from_its_namespaces_and_its_file_later():
 
 def test_the_gap_is_told_where_there_is_one():
     for plan in (
-        plan_abort(SOURCE, [facts()], garbage_collected=True),
-        plan_truncate(SOURCE, [facts()]),  # a socket of ours, without a collector
+        plan_ingests(Verb.ABORT, SOURCE, [facts()], garbage_collected=True),
+        plan_ingests(Verb.TRUNCATE, SOURCE, [facts()]),  # a socket of ours, without a collector
         plan_delete(SOURCE, [blob()], lambda _: ()),
     ):
         assert plan_notes(plan) == [NO_CONDITIONAL_DELETE]
         assert NO_CONDITIONAL_DELETE in [line.text for line in plan_lines(plan, NOW)]
-    assert plan_notes(plan_abort("/srv/store", [facts()])) == []
+    assert plan_notes(plan_ingests(Verb.ABORT, "/srv/store", [facts()])) == []
 
 
 def test_namespaces_are_shown_and_harmless():
-    ingest = plan_abort(SOURCE, [facts(namespace="k8s\x1b[2Jio")], garbage_collected=True)
+    ingest = plan_ingests(
+        Verb.ABORT, SOURCE, [facts(namespace="k8s\x1b[2Jio")], garbage_collected=True
+    )
     some = plan_delete(SOURCE, [blob(*"abcdefg", "\x1b]0;")], lambda _: (), garbage_collected=True)
     texts = [line.text for plan in (ingest, some) for line in plan_lines(plan, NOW)]
     assert "    in namespace k8s\\x1b[2Jio" in texts
@@ -100,7 +106,7 @@ def test_namespaces_are_shown_and_harmless():
 
 
 def test_json_has_the_namespaces():
-    ingest = plan_abort(SOURCE, [facts(namespace="k8s.io")])
+    ingest = plan_ingests(Verb.ABORT, SOURCE, [facts(namespace="k8s.io")])
     assert step_record(only(ingest), ingest)["namespace"] == "k8s.io"
     some = plan_delete(".", [blob("a", "b")], lambda _: ())
     assert step_record(only(some), some)["namespaces"] == ["a", "b"]

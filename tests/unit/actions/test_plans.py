@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from contentui.actions.facts import IngestFacts, ingest_facts
-from contentui.actions.model import Concern
-from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+from contentui.actions.model import Concern, Verb
+from contentui.actions.plan import plan_delete, plan_ingests
 from contentui.content.digest import Digest
 from contentui.content.model import Holder, Info, Liveness, Status, ingest_id
 from contentui.index.model import Referrer
@@ -87,14 +87,14 @@ class TestFacts:
 
 class TestAbort:
     def test_of_an_idle_ingest(self):
-        plan = plan_abort(".content", [facts()])
+        plan = plan_ingests(Verb.ABORT, ".content", [facts()])
         step = only(plan)
         assert effect_of(plan) == "Its 3.00 MB are lost; the next attempt starts from zero."
         assert (step.concerns, step.refusal, step.lost_bytes) == (frozenset(), "", 3 * MB)
         assert plan.lost_bytes == 3 * MB
 
     def test_of_a_held_one_says_what_becomes_of_the_writer(self):
-        plan = plan_abort(".", [facts(**HELD)])
+        plan = plan_ingests(Verb.ABORT, ".", [facts(**HELD)])
         assert only(plan).concerns == {Concern.LIVE_WRITER}
         assert only(plan).holder is HOLDER
         assert effect_of(plan).endswith(
@@ -103,12 +103,12 @@ class TestAbort:
         )
 
     def test_where_holders_are_unknown(self):
-        plan = plan_abort(".", [facts(**UNKNOWN)])
+        plan = plan_ingests(Verb.ABORT, ".", [facts(**UNKNOWN)])
         assert only(plan).concerns == {Concern.HOLDER_UNKNOWN}
         assert "A live writer, if there is one, will not notice until its" in effect_of(plan)
 
     def test_of_a_moving_one(self):
-        step = only(plan_abort(".", [facts(moving=True, **HELD)]))
+        step = only(plan_ingests(Verb.ABORT, ".", [facts(moving=True, **HELD)]))
         assert step.concerns == {Concern.LIVE_WRITER, Concern.MOVING}
 
     @pytest.mark.parametrize(
@@ -122,30 +122,32 @@ class TestAbort:
         ],
     )
     def test_says_what_is_lost(self, more, words):
-        text = effect_of(plan_abort(".", [facts(**more)]))
+        text = effect_of(plan_ingests(Verb.ABORT, ".", [facts(**more)]))
         assert words in text
         assert "\x1b" not in text
 
     def test_read_only_refuses_all(self):
-        plan = plan_abort(".", [facts(), facts(ref="b")], read_only_reason="it is a daemon's")
+        plan = plan_ingests(
+            Verb.ABORT, ".", [facts(), facts(ref="b")], read_only_reason="it is a daemon's"
+        )
         assert [step.refusal for step in plan.steps] == ["it is a daemon's"] * 2
         assert plan.lost_bytes == 0
         assert plan.concerns == frozenset()
 
     def test_an_ingest_named_twice_is_one_step(self):
-        assert len(plan_abort(".", [facts(), facts()]).steps) == 1
+        assert len(plan_ingests(Verb.ABORT, ".", [facts(), facts()]).steps) == 1
 
 
 class TestTruncate:
     def test_of_an_idle_ingest(self):
-        plan = plan_truncate(".", [facts()])
+        plan = plan_ingests(Verb.TRUNCATE, ".", [facts()])
         assert effect_of(plan) == (
             "Drops its 3.00 MB and keeps the ingest; the next writer starts from zero."
         )
         assert not only(plan).refusal
 
     def test_of_a_held_one_is_refused_and_names_the_holder(self):
-        plan = plan_truncate(".", [facts(**HELD)])
+        plan = plan_ingests(Verb.TRUNCATE, ".", [facts(**HELD)])
         assert only(plan).refusal == (
             "it is held by a live writer: pid 4711 (curl \\x1b[2J https://x); "
             "wait until it ends, or abort the ingest instead"
@@ -154,28 +156,37 @@ class TestTruncate:
 
     def test_of_one_held_in_another_container(self):
         holder = HOLDER._replace(foreign=True, command="")
-        step = only(plan_truncate(".", [facts(liveness=Liveness.HELD, holder=holder)]))
+        step = only(
+            plan_ingests(Verb.TRUNCATE, ".", [facts(liveness=Liveness.HELD, holder=holder)])
+        )
         assert "pid 4711 of another pid namespace;" in step.refusal
 
     def test_of_one_held_by_nobody_knows_whom(self):
         holder = HOLDER._replace(pid=0, command="")
-        step = only(plan_truncate(".", [facts(liveness=Liveness.HELD, holder=holder)]))
+        step = only(
+            plan_ingests(Verb.TRUNCATE, ".", [facts(liveness=Liveness.HELD, holder=holder)])
+        )
         assert "an unknown process" in step.refusal
 
     def test_of_a_damaged_one_is_refused(self):
-        assert "abort it instead" in only(plan_truncate(".", [facts(damage="torn")])).refusal
+        assert (
+            "abort it instead"
+            in only(plan_ingests(Verb.TRUNCATE, ".", [facts(damage="torn")])).refusal
+        )
 
     def test_where_holders_are_unknown(self):
-        plan = plan_truncate(".", [facts(**UNKNOWN)])
+        plan = plan_ingests(Verb.TRUNCATE, ".", [facts(**UNKNOWN)])
         assert only(plan).concerns == {Concern.HOLDER_UNKNOWN}
         assert "the store refuses" in effect_of(plan)
 
     def test_of_a_poisoned_one(self):
-        plan = plan_truncate(".", [facts(refused=Digest.of(b""))])
+        plan = plan_ingests(Verb.TRUNCATE, ".", [facts(refused=Digest.of(b""))])
         assert "3.00 MB with the wrong digest" in effect_of(plan)
 
     def test_read_only_refuses(self):
-        assert only(plan_truncate(".", [facts()], read_only_reason="no")).refusal == "no"
+        assert (
+            only(plan_ingests(Verb.TRUNCATE, ".", [facts()], read_only_reason="no")).refusal == "no"
+        )
 
 
 def info(name, size=5):

@@ -10,8 +10,8 @@ import pytest
 
 from contentui.actions.facts import ingest_facts
 from contentui.actions.journal import Journal
-from contentui.actions.model import Concern, Result
-from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+from contentui.actions.model import Concern, Result, Verb
+from contentui.actions.plan import plan_delete, plan_ingests
 from contentui.actions.run import run
 from contentui.content.digest import Digest
 from contentui.content.errors import (
@@ -43,11 +43,15 @@ def idle(store, ref="r", data=b"abc", **more):
 
 
 def aborting(store, *refs):
-    return plan_abort(store.name, ingest_facts(store, [store.status(ref) for ref in refs]))
+    return plan_ingests(
+        Verb.ABORT, store.name, ingest_facts(store, [store.status(ref) for ref in refs])
+    )
 
 
 def truncating(store, *refs):
-    return plan_truncate(store.name, ingest_facts(store, [store.status(ref) for ref in refs]))
+    return plan_ingests(
+        Verb.TRUNCATE, store.name, ingest_facts(store, [store.status(ref) for ref in refs])
+    )
 
 
 def results(outcomes):
@@ -179,7 +183,7 @@ class TestIngests:
         facts = ingest_facts(
             store, if_match, second_look_s=1, sleep=lambda _: writer.write(b"go") and None
         )
-        plan = plan_abort(".", facts)
+        plan = plan_ingests(Verb.ABORT, ".", facts)
         assert plan.concerns == {Concern.MOVING, Concern.HOLDER_UNKNOWN}
         assert only(run(store, plan, allow=ALL)).result is Result.SKIPPED
         assert store.status("r")
@@ -211,7 +215,7 @@ class TestIngests:
         broken = shown._replace(damage="torn")
         for was, now, words in [(shown, broken, "damaged"), (broken, shown, "repaired")]:
             store.status = lambda ref, now=now: now
-            plan = plan_abort(".", ingest_facts(store, [was]))
+            plan = plan_ingests(Verb.ABORT, ".", ingest_facts(store, [was]))
             outcome = only(run(store, plan))
             assert outcome.result is Result.SKIPPED
             assert words in outcome.reason
@@ -225,7 +229,7 @@ class TestIngests:
     def test_an_unknown_holder_needs_force(self, store):
         shown = idle(store)
         store.holders = lambda ids: None
-        plan = plan_abort(".", ingest_facts(store, [shown]))
+        plan = plan_ingests(Verb.ABORT, ".", ingest_facts(store, [shown]))
         outcome = only(run(store, plan))
         assert outcome.result is Result.REFUSED
         assert "possibly held by a live writer" in outcome.reason

@@ -6,7 +6,7 @@ import json
 
 from contentui.actions.facts import IngestFacts
 from contentui.actions.model import Concern, Outcome, Plan, Result, Step, Verb
-from contentui.actions.plan import plan_abort, plan_delete, plan_truncate
+from contentui.actions.plan import plan_delete, plan_ingests
 from contentui.content.digest import Digest
 from contentui.content.errors import PermissionDenied
 from contentui.content.model import Holder, Info, Liveness, Status, ingest_id
@@ -37,7 +37,7 @@ def texts(lines):
 
 def test_a_plan_to_abort():
     holder = Holder(7, NOW, "curl x", NOW - HOUR)
-    plan = plan_abort(".content", [fact(), fact("b", Liveness.HELD, holder)])
+    plan = plan_ingests(Verb.ABORT, ".content", [fact(), fact("b", Liveness.HELD, holder)])
     lines = texts(plan_lines(plan, NOW))
     assert lines[:4] == [
         ("title", "Abort 2 ingests in .content: 6.00 MB lost"),
@@ -50,7 +50,7 @@ def test_a_plan_to_abort():
 
 def test_a_plan_to_truncate_that_is_refused():
     holder = Holder(7, NOW, "curl", 0)
-    plan = plan_truncate(".", [fact(), fact("b", Liveness.HELD, holder)])
+    plan = plan_ingests(Verb.TRUNCATE, ".", [fact(), fact("b", Liveness.HELD, holder)])
     lines = texts(plan_lines(plan, NOW))
     assert lines[0] == ("title", "Truncate 2 ingests in .: 3.00 MB lost")
     assert lines[1] == ("danger", "1 of 2 are refused")
@@ -80,7 +80,7 @@ def test_unknown_needs_are_said():
 
 
 def test_long_plans_and_reports_are_cut():
-    plan = plan_abort(".", [fact(f"{number}") for number in range(30)])
+    plan = plan_ingests(Verb.ABORT, ".", [fact(f"{number}") for number in range(30)])
     lines = texts(plan_lines(plan, NOW, limit=2))
     assert lines[-1] == ("muted", "… and 28 more")
     assert sum(style == "name" for style, _ in lines) == 2
@@ -111,8 +111,10 @@ def test_outcomes():
 
 def hostile_plan():
     holder = Holder(7, NOW, HOSTILE, NOW)
-    ingest = plan_abort(HOSTILE, [fact(HOSTILE, Liveness.HELD, holder, damage=HOSTILE)]).steps
-    refused = plan_truncate(HOSTILE, [fact("x", Liveness.HELD, holder)]).steps
+    ingest = plan_ingests(
+        Verb.ABORT, HOSTILE, [fact(HOSTILE, Liveness.HELD, holder, damage=HOSTILE)]
+    ).steps
+    refused = plan_ingests(Verb.TRUNCATE, HOSTILE, [fact("x", Liveness.HELD, holder)]).steps
     info = Info(Digest.of(b"x"), 512, NOW, 0, {})
     blob = plan_delete(HOSTILE, [info], lambda _: (Referrer(HOSTILE, HOSTILE),)).steps
     return Plan(Verb.ABORT, HOSTILE, (*ingest, *refused, *blob))
@@ -134,7 +136,7 @@ def test_json_of_hostile_things_is_valid_unicode():
 
 
 def test_the_names_in_json_are_stable():
-    plan = plan_abort(".", [fact()])
+    plan = plan_ingests(Verb.ABORT, ".", [fact()])
     assert set(step_record(plan.steps[0], plan)) == {
         "verb",
         "name",

@@ -31,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def say(home: Path, config: dict[str, Any] | str) -> None:
+def write_config(home: Path, config: dict[str, Any] | str) -> None:
     text = config if isinstance(config, str) else json.dumps(config)
     (home / ".docker/config.json").write_text(text)
 
@@ -69,13 +69,13 @@ def helper(home: Path, script: str) -> None:
 def test_stored(
     home: Path, auths: object, host: str, repository: str, expected: Credentials | None
 ) -> None:
-    say(home, {"auths": auths})
+    write_config(home, {"auths": auths})
     assert find_credentials(host, repository) == expected
 
 
 @pytest.mark.parametrize("config", ["", "[]", "{}", '{"auths": null}'])
 def test_files_without_anything(home: Path, config: str) -> None:
-    say(home, config)
+    write_config(home, config)
     assert find_credentials("q.io") is None
 
 
@@ -89,7 +89,7 @@ def test_files_without_anything(home: Path, config: str) -> None:
     ],
 )
 def test_files_that_make_no_sense(home: Path, config: str) -> None:
-    say(home, config)
+    write_config(home, config)
     with pytest.raises(FailedPrecondition, match=r"log in again|decoded|JSON"):
         find_credentials("q.io")
 
@@ -104,7 +104,7 @@ def test_no_home_is_no_failure(monkeypatch: pytest.MonkeyPatch, home: Path) -> N
 
 @pytest.mark.parametrize("config", [{"credHelpers": {"q.io": "test"}}, {"credsStore": "test"}])
 def test_helpers(home: Path, config: dict[str, Any]) -> None:
-    say(home, config)
+    write_config(home, config)
     helper(home, 'read k; echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"for $k\\"}"')
     assert find_credentials("q.io") == Credentials("u", "for q.io")
     helper(home, 'echo "{\\"Username\\":\\"<token>\\",\\"Secret\\":\\"T\\"}"')
@@ -126,7 +126,7 @@ def test_helpers_that_fail(
     home: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
     monkeypatch.setattr(credentials, "_HELPER_WAIT_S", 0.5)
-    say(home, {"credsStore": "test"})
+    write_config(home, {"credsStore": "test"})
     helper(home, script)
     with pytest.raises(FailedPrecondition, match=words) as caught:
         find_credentials("q.io")
@@ -136,6 +136,6 @@ def test_helpers_that_fail(
 
 @pytest.mark.parametrize("name", ["none-such", "../../bin/sh", "a b", "-x"])
 def test_helpers_that_are_not_there(home: Path, name: str) -> None:
-    say(home, {"credHelpers": {"q.io": name}})
+    write_config(home, {"credHelpers": {"q.io": name}})
     with pytest.raises(ContentError, match=r"not installed|invalid name"):
         find_credentials("q.io")

@@ -14,13 +14,13 @@ from contentui.remotes.settings import Timeouts
 from contentui.remotes.urls import host_of, redacted
 
 
-def say_hello(_: Asked) -> Reply:
+def answer_hello(_: Asked) -> Reply:
     return Reply(body=b"hello")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_connection_is_used_again(method: str) -> None:
-    with Answering(say_hello) as server:
+    with Answering(answer_hello) as server:
         http = Http()
         for _ in range(3):
             with http.request(method, server.url) as answer:
@@ -50,7 +50,7 @@ def test_a_connection_that_ended_meanwhile_is_replaced() -> None:
 
 
 def test_redirects_tell_another_host_nothing_private() -> None:
-    with Answering(say_hello) as other:
+    with Answering(answer_hello) as other:
         to_other = Reply(307, headers={"Location": f"{other.url}/there?sig=1"})
         with Answering(lambda _: to_other) as first:
             private = {"Authorization": "Bearer secret", "Cookie": "c", "X-Own": "o", "Range": "r"}
@@ -89,7 +89,7 @@ def test_redirects_to_nowhere_are_refused_in_words(location: str) -> None:
 
 
 def test_odd_paths_are_quoted() -> None:
-    with Answering(say_hello) as server:
+    with Answering(answer_hello) as server:
         http = Http()
         http.request("GET", f"{server.url}/a b\xe9?q=%2F").close()
         http.close()
@@ -100,7 +100,7 @@ def test_odd_paths_are_quoted() -> None:
     "headers", [{"Authorization": "Bearer hush\r\nX: y"}, {"Authorization": "hush\u20ac"}]
 )
 def test_headers_that_cannot_be_sent_are_not_repeated(headers: dict[str, str]) -> None:
-    with Answering(say_hello) as server:
+    with Answering(answer_hello) as server:
         http = Http()
         with pytest.raises(InvalidArgument) as caught:
             http.request("GET", server.url, headers=headers)
@@ -143,7 +143,7 @@ def test_interrupting_wakes_who_waits() -> None:
 
 
 def test_a_proxy_is_asked_with_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Answering(say_hello) as proxy:
+    with Answering(answer_hello) as proxy:
         monkeypatch.setenv("http_proxy", f"http://u:p%40@{proxy.host}")
         monkeypatch.setenv("no_proxy", "direct.example")
         http = Http()
@@ -159,7 +159,7 @@ def test_a_proxy_is_asked_with_its_password(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_https_from_a_plain_server_is_reported_as_that() -> None:
-    with Answering(say_hello) as server:
+    with Answering(answer_hello) as server:
         with pytest.raises(ContentError) as caught:
             Http().request("GET", f"https://{server.host}/")
         assert isinstance(caught.value, Refused)

@@ -13,7 +13,7 @@ MOST_EACH = 2500
 """Writers of one process: each keeps some descriptors open."""
 
 
-class Crowd:
+class LiveIngests:
     """``count`` live writers on a store, in other processes; they end with the ``with`` block."""
 
     def __init__(self, store: Path, count: int, each: int = MOST_EACH) -> None:
@@ -22,7 +22,7 @@ class Crowd:
         self.each = each
         self.running: list[subprocess.Popen[str]] = []
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> LiveIngests:
         for first in range(0, self.count, self.each):
             count = min(self.each, self.count - first)
             argv = [sys.executable, str(SCRIPT), str(self.store), str(first), str(count)]
