@@ -12,7 +12,7 @@ from contentui.monitor.events import IngestCommitted, IngestGone
 from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
 from contentui.monitor.states import Thresholds, default_thresholds
-from contentui.present.columns import COLUMN_BY_KEY, ref_text
+from contentui.present.columns import COLUMN_BY_KEY, ref_text, state_words
 from contentui.present.records import change_record, ingest_record, json_line
 from contentui.present.texts import holder_short
 from contentui.text import human_size, visible
@@ -184,4 +184,4 @@ def _text_change(change: str, row: IngestRow, now_ns: int, info: Info | None) ->
 def _cells(row: IngestRow, now_ns: int) -> tuple[str, ...]:
     shown = (COLUMN_BY_KEY[key].text(row, now_ns) for key in _SHOWN)
     holder = holder_short(row.holder) if row.holder else ""
-    return (ref_text(row), *shown, str(row.state), holder)
+    return (ref_text(row), *shown, state_words(row, now_ns), holder)

@@ -70,7 +70,7 @@ class TrackedIngest:
         self.holder_checked_at = -1
         """When its holder was read last; -1: read it now."""
         self.quiet_since = now.mono - silent_ns
-        self.last_byte_ns = status.updated_ns
+        self.last_byte_ns = now.wall - silent_ns if status.updated_ns > 0 else 0
         self._grew_at: int | None = None
         self._seen_at = now.mono
         self._active_since = now.mono

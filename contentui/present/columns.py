@@ -13,7 +13,14 @@ from contentui.oci.kinds import Kind
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, elide_middle, fits, pad
 from contentui.present.texts import ago, total_text
-from contentui.text import human_age, human_countdown, human_rate, human_size, visible
+from contentui.text import (
+    human_age,
+    human_countdown,
+    human_duration,
+    human_rate,
+    human_size,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,6 +89,8 @@ class Column(Generic[Row]):
     """Its sort key moves all the time: a table sorts by it once a second at most."""
     descending: bool = False
     """The direction in which people want it first."""
+    shorter: Callable[[Row, int], tuple[str, ...]] | None = None
+    """Texts that say less, the best first, for cells that are too narrow for ``text``."""
     paint: Callable[[Row, int], str] | None = None
     """(row, width) -> exactly that many cells, for what isn't text: a bar."""
     note: Callable[[Row], tuple[str, str]] | None = None
@@ -92,6 +101,8 @@ class Column(Generic[Row]):
         if self.paint is not None:
             return self.paint(row, width)
         text = self.text(row, now_ns)
+        if self.shorter is not None and not fits(text, width):
+            text = next((t for t in self.shorter(row, now_ns) if fits(t, width)), text)
         if not fits(text, width):
             # A number loses its digits all or none.
             text = {"middle": elide_middle, "end": elide}.get(self.cut, _unfit)(text, width)
@@ -246,8 +257,32 @@ def state_label(state: IngestState) -> str:
     return f"{SHAPES[state]} {state.value}"
 
 
-def _state(row: IngestRow, _now_ns: int) -> str:
-    return state_label(row.state)
+_SILENT_STATES = frozenset(
+    {IngestState.QUIET, IngestState.UNKNOWN, IngestState.STALLED, IngestState.ABANDONED}
+)
+"""States that are shown with the time since the last byte."""
+
+
+def silence_s(row: IngestRow, now_ns: int) -> float | None:
+    """Seconds since the last byte, for a state that silence explains; None: not such a state."""
+    if row.state not in _SILENT_STATES or not 0 < row.last_byte_ns <= now_ns:
+        return None
+    return (now_ns - row.last_byte_ns) / 1e9
+
+
+def state_words(row: IngestRow, now_ns: int) -> str:
+    """A row's state with the time since its last byte: ``stalled 3m12``, ``moving``."""
+    seconds = silence_s(row, now_ns)
+    return row.state.value if seconds is None else f"{row.state} {human_countdown(seconds)}"
+
+
+def _state(row: IngestRow, now_ns: int) -> str:
+    return f"{SHAPES[row.state]} {state_words(row, now_ns)}"
+
+
+def _shorter_states(row: IngestRow, now_ns: int) -> tuple[str, ...]:
+    label, seconds = state_label(row.state), silence_s(row, now_ns)
+    return (label,) if seconds is None else (f"{label} {human_duration(seconds)}", label)
 
 
 def _state_style(row: IngestRow) -> str:
@@ -323,8 +358,8 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
         style=_muted, right=True, live=True, descending=True,
     ),
     Column(
-        "state", "STATE", _state, lambda r: (_SEVERITY[r.state], r.status.started_ns), 95, 11, 11,
-        style=_state_style, cut="end", live=True, descending=True,
+        "state", "STATE", _state, lambda r: (_SEVERITY[r.state], r.status.started_ns), 95, 15, 17,
+        style=_state_style, shorter=_shorter_states, cut="end", live=True, descending=True,
     ),
 )  # fmt: skip
 

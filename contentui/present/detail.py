@@ -59,10 +59,10 @@ def status_fields(status: Status, holders: Mapping[IngestId, Holder] | None, now
 def ingest_fields(row: IngestRow, now_ns: int, history: Sequence[float] = ()) -> Fields:
     """An ingest of a view; ``history``: its rate in bytes per second, oldest first."""
     from contentui.present.bars import sparkline
-    from contentui.present.columns import state_label
+    from contentui.present.columns import SHAPES, state_words
 
     fields = _status_values(row.status, now_ns, last_byte_ns=row.last_byte_ns)
-    fields["state"] = state_label(row.state)
+    fields["state"] = f"{SHAPES[row.state]} {state_words(row, now_ns)}"
     fields["rate"] = _rate(row.rate, row.eta_s)
     if history:
         fields["history"] = sparkline(history, min(len(history), _SPARK_CELLS))

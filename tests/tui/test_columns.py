@@ -56,6 +56,28 @@ def test_eighty_cells_hold_what_matters():
     assert {column.key for column, _ in fit(BLOB_COLUMNS, 77)} == {c.key for c in BLOB_COLUMNS}
 
 
+@pytest.mark.parametrize(
+    ("state", "silent_s", "widths"),
+    [
+        (
+            IngestState.STALLED,
+            192,
+            {17: "◌ stalled 3m12", 15: "◌ stalled 3m12", 13: "◌ stalled 3m"},
+        ),
+        (IngestState.QUIET, 49, {15: "◦ quiet 49s", 9: "◦ quiet"}),
+        (IngestState.ABANDONED, 192, {16: "✕ abandoned 3m12", 15: "✕ abandoned 3m"}),
+        (IngestState.UNKNOWN, 3 * 86400, {15: "? unknown 3d"}),
+        (IngestState.MOVING, 3, {15: "▸ moving"}),
+        (IngestState.DAMAGED, 192, {15: "⊗ damaged"}),
+        (IngestState.QUIET, -5, {15: "◦ quiet"}),  # a clock was set back
+    ],
+)
+def test_a_state_of_silence_has_its_length(state, silent_s, widths):
+    row = ingest("a")._replace(state=state, last_byte_ns=NOW - silent_s * 10**9)
+    for width, expected in widths.items():
+        assert BY_KEY["state"].cell(row, NOW, width).rstrip() == expected
+
+
 NUMBERS = st.one_of(st.integers(0, 2**63 - 1), st.sampled_from([999, 9995, 99_950, 999_499, 10**6]))
 
 
