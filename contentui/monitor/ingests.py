@@ -40,18 +40,26 @@ class Changes:
 
     Attributes:
         grown: bytes that arrived.
+        unrated: those of them that no row's rate counts: in ingests that were new, or are complete.
         appeared: new ingests.
         gone: ingests that are no longer there.
         state_changes: those whose state changed, with the one before.
     """
 
-    __slots__ = ("appeared", "gone", "grown", "state_changes")
+    __slots__ = ("appeared", "gone", "grown", "state_changes", "unrated")
 
     def __init__(self) -> None:
         self.grown = 0
+        self.unrated = 0
         self.appeared: list[TrackedIngest] = []
         self.gone: list[TrackedIngest] = []
         self.state_changes: list[tuple[TrackedIngest, IngestState]] = []
+
+    def grew(self, tracked: TrackedIngest, size: int, *, new: bool = False) -> None:
+        """Count ``size`` bytes that arrived in an ingest; ``new``: it was not there before."""
+        self.grown += size
+        if new or tracked.status.is_complete:
+            self.unrated += size
 
 
 class IngestTracker:
@@ -140,7 +148,7 @@ class IngestTracker:
     def history(self, ingest: str, now_ns: int) -> tuple[float, ...]:
         """Bytes per second, second by second, oldest first; empty for an unknown ingest."""
         tracked = self._all.get(ingest)
-        return () if tracked is None else tracked.meter.history(now_ns)
+        return () if tracked is None else tracked.history.history(now_ns)
 
     def invalidate(self) -> None:
         """Scan everything on the next tick."""
@@ -196,7 +204,7 @@ class IngestTracker:
                 self._begin(status, now, changes)
                 continue
             before = tracked.status
-            changes.grown += tracked.see(status, now)
+            changes.grew(tracked, tracked.see(status, now))
             if tracked.status is not before:
                 touched.add(key)
             if thorough and (
@@ -297,7 +305,7 @@ class IngestTracker:
             if status is None:
                 self._drop(key, changes)
             else:
-                changes.grown += tracked.see(status, now)
+                changes.grew(tracked, tracked.see(status, now))
                 touched.add(key)
         return touched
 
@@ -312,7 +320,7 @@ class IngestTracker:
         for key in list(keys)[:_FEW]:
             tracked = self._all[key]
             try:
-                changes.grown += tracked.see(self._store.status(tracked.status.id), now)
+                changes.grew(tracked, tracked.see(self._store.status(tracked.status.id), now))
                 touched.add(key)
             except NotFound:
                 self._drop(key, changes)
@@ -326,7 +334,7 @@ class IngestTracker:
         changes.appeared.append(tracked)
         young = self._jumps.believed_age_ns(status.started_ns, now) < RECENT_NS
         if young and not self._first:  # else its bytes arrived before the monitor began
-            changes.grown += status.offset
+            changes.grew(tracked, status.offset, new=True)
 
     def _drop(self, key: str, changes: Changes) -> None:
         tracked = self._all.pop(key)

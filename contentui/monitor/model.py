@@ -82,8 +82,8 @@ class IngestRow(NamedTuple):
     """The state as a sentence that ends with what to do; holds no text from the store."""
     liveness: Liveness
     holder: Holder | None = None
-    rate: float = 0.0
-    """Bytes per second, smoothed."""
+    rate: float | None = 0.0
+    """Bytes per second; None: not known yet."""
     eta_s: float | None = None
     """Seconds to the end at this rate; None when total or rate is unknown or nothing moves."""
     last_byte_ns: int = 0
@@ -126,10 +126,10 @@ class Group(NamedTuple):
     """Bytes that are there, of all parts."""
     total: int
     """Bytes of all parts that are known by now; 0 while none is."""
-    rate: float = 0.0
-    """Bytes per second, smoothed."""
+    rate: float | None = 0.0
+    """Bytes per second; None: not known yet."""
     eta_s: float | None = None
-    """Seconds to the end at this rate; None when nothing moves."""
+    """Seconds to the end at this rate; None when it is unknown or nothing moves."""
     ended: bool = False
     """Its process is gone, and not all of it came."""
     source: str = ""
@@ -181,10 +181,11 @@ class StoreView:
     """The very same tuple as before when no blob came, went or changed."""
     counts: Mapping[IngestState, int]
     blob_bytes: int
-    rate: float
-    """Bytes per second that arrive in all ingests together, committed ones included."""
+    rate: float | None
+    """The sum of the rows' rates, and of blobs that came without a row, bytes per second; None:
+    not known yet."""
     history: tuple[float, ...]
-    """`rate` once a second, oldest first, five minutes at most."""
+    """Bytes that arrived in each second, oldest first, five minutes at most."""
     health: Health
     usage: Usage | None = None
     events: tuple[Event, ...] = ()

@@ -25,7 +25,7 @@ from contentui.monitor.health import HealthTracker
 from contentui.monitor.hint_queue import HintQueue, ScanRequest
 from contentui.monitor.ingests import IngestTracker
 from contentui.monitor.model import Freshness, StoreView
-from contentui.monitor.rates import BURST_NS, BURSTY_SMOOTHING_S, SMOOTHING_S, RateMeter
+from contentui.monitor.rates import GrowthMeter, RateHistory
 from contentui.monitor.states import Thresholds, default_thresholds
 from contentui.monitor.transfers import TransferTracker
 from contentui.text import visible
@@ -80,14 +80,12 @@ class Monitor:
         self._blobs = BlobTracker(store, index, mono)
         self._reconcile_ns = int(reconcile_s * SECOND_NS)
         self._reconciled_at: int | None = None
-        smoothing_s = BURSTY_SMOOTHING_S if store.traits.buffered_writes else SMOOTHING_S
-        self._total = RateMeter(mono(), smoothing_s)
-        self._whole = RateMeter(mono())
-        """Of what was committed before an ingest of it was seen to grow."""
-        self._whole_at = mono()
-        self._rate: tuple[tuple[IngestRow, ...], float] = (), 0.0
+        self._history = RateHistory(mono())
+        self._unrated = GrowthMeter(mono())
+        """Of the bytes that no row's rate counts: small layers come whole."""
+        self._rate: tuple[tuple[IngestRow, ...], float | None] = (), 0.0
         """The sum of these rows' rates."""
-        self._transfers = TransferTracker(transfers, smoothing_s, store.name)
+        self._transfers = TransferTracker(transfers, store.name)
         self._hint_queue = HintQueue()
         self._health = HealthTracker()
         self._completions = CompletionMatcher()
@@ -206,12 +204,8 @@ class Monitor:
         ends, unseen = self._completions.resolve(blobs.came, checked_ns=self._blobs.checked_ns)
         whole = early_bytes + unseen
         self._received = changes.grown + whole
-        self._total.add(self._received, now.mono)
-        self._whole.add(whole, now.mono)
-        if whole:
-            self._whole_at = now.mono
-        elif now.mono - self._whole_at >= BURST_NS:
-            self._whole.rest(now.mono)
+        self._history.add(self._received, now.mono)
+        self._unrated.add(whole + changes.unrated, now.mono)
         self._read_usage(now)
         return [
             *(IngestAppeared(tracked.status) for tracked in changes.appeared),
@@ -233,7 +227,7 @@ class Monitor:
         self._seq += 1
         self._counters = self._counters.plus(events, self._received)
         if self._health.is_stale:
-            self._total.rest(now.mono)
+            self._history.rest(now.mono)
         ingests, groups = self._transfers.update(self._ingests.rows(), now.mono)
         return StoreView(
             seq=self._seq,
@@ -244,8 +238,8 @@ class Monitor:
             blobs=self._blobs.rows(),
             counts=MappingProxyType(self._ingests.counts()),
             blob_bytes=self._blobs.bytes,
-            rate=self._sum_of_rates(ingests),
-            history=self._total.history(now.mono),
+            rate=self._sum_of_rates(ingests, now.mono),
+            history=self._history.history(now.mono),
             health=self._health.health(filling=self._blobs.is_filling),
             usage=self._usage,
             events=limited(events, self._max_events),
@@ -254,12 +248,16 @@ class Monitor:
             groups=groups,
         )
 
-    def _sum_of_rates(self, rows: tuple[IngestRow, ...]) -> float:
+    def _sum_of_rates(self, rows: tuple[IngestRow, ...], mono: int) -> float | None:
         """The rate of the whole store: what its rows show, and what came without a row."""
+        if self._health.is_stale:
+            return 0.0
         if rows is not self._rate[0]:
-            self._rate = rows, sum(row.rate for row in rows)
-        whole = self._whole.rate if self._whole.rate >= 1.0 else 0.0
-        return 0.0 if self._health.is_stale else self._rate[1] + whole
+            known = [row.rate for row in rows if row.rate is not None]
+            total = sum(known)
+            self._rate = rows, total if total or len(known) == len(rows) else None
+        rate, unrated = self._rate[1], self._unrated.rate(mono) or 0.0
+        return (unrated or None) if rate is None else rate + unrated
 
     def _notices(self) -> tuple[str, ...]:
         try:

@@ -1,62 +1,116 @@
 """The meters of rates, from byte deltas by our own clock: the only code that computes a rate.
 
-`RateMeter` measures the ingests and stores that the monitor polls, `BurstMeter` clients that write
-in bursts, and `WindowMeter` the transfers and ingests of this process.
+`GrowthMeter` measures the ingests and transfers that the monitor polls, `RateHistory` keeps the
+bytes of each second for graphs, and `WindowMeter` measures the transfers and ingests of this
+process.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import deque
-from math import exp
 
 from contentui.monitor.clock import SECOND_NS
 
 HISTORY_S = 300
 """Seconds of history that are kept."""
-SMOOTHING_S = 3.0
-"""Time constant of the smoothed rate, seconds."""
-BURSTY_SMOOTHING_S = 20.0
-"""That of a whole store whose clients write in bursts."""
-BURST_NS = 2 * SECOND_NS
-"""Silence between two growths that makes them bursts."""
 WINDOW_S = 5.0
-"""Seconds over which `WindowMeter` measures."""
+"""Seconds over which `GrowthMeter` and `WindowMeter` measure."""
 FIRST_S = 0.5
 """Seconds before the first rate of a `WindowMeter`."""
-_OVERDUE = 2.5
-"""Times the last silence after which the next burst is overdue."""
+_WINDOW_NS = int(WINDOW_S * SECOND_NS)
+_LEAST_GROWTHS = 4
+"""Growths over which `GrowthMeter` measures at least, however long ago they were."""
+_CONTINUOUS_NS = 2 * SECOND_NS
+"""A pause up to this never begins a new measurement."""
+_OVERDUE = 1.75
+"""Times the longest pause after which the next byte is overdue; at least two checks."""
+_RESUMED = 4
+"""Times the longest pause after which what comes begins a new measurement."""
+_LONGEST_NS = 60 * SECOND_NS
+"""The longest pause between two growths that belong together."""
+_UNKNOWN_NS = 10 * SECOND_NS
+"""How long a rate may be unknown; without a byte for longer it is 0."""
 
 
-class RateMeter:
-    """Turns growth into bytes per second. Pure: the clock comes in with each call.
+class GrowthMeter:
+    """Bytes per second between the moments at which something was seen to grow.
 
-    The smoothed rate is a moving average that forgets exponentially and knows how much it has
-    seen, so that the first sample counts fully. The history holds the exact bytes of each
-    second since the meter was made; growth between two calls is spread evenly over the gap.
+    The first growth only begins the measurement: its bytes may have been held back in a buffer for
+    any time. From the second one on the rate is the bytes that came since the first growth of the
+    last five seconds, and at least over four growths, so that clients that write a buffer at a time
+    have the rate of their source. It falls to 0 when the next byte is overdue: after two checks
+    without one that are longer than the pauses so far.
+
+    Args:
+        now_ns: the time of the first check, by a clock that never jumps.
+    """
+
+    __slots__ = ("_checks", "_growths", "_longest_ns", "_since_ns", "_sum")
+
+    def __init__(self, now_ns: int) -> None:
+        self._since_ns = now_ns
+        """When it last grew, or the first check."""
+        self._growths: deque[tuple[int, int]] = deque()
+        """When it grew, and the sum of all bytes by then."""
+        self._sum = 0
+        self._longest_ns = 0
+        self._checks = 0
+        """Checks since the last growth."""
+
+    def add(self, grown: int, now_ns: int) -> None:
+        """Count ``grown`` bytes that came since the last check."""
+        if grown <= 0:
+            self._checks += 1
+            return
+        growths = self._growths
+        if growths:
+            pause_ns = now_ns - growths[-1][0]
+            if pause_ns > _CONTINUOUS_NS and self._is_resumed_after(pause_ns):
+                self.reset()
+            else:
+                # The longest pause counts less with each growth, so that a fast start recovers.
+                self._longest_ns = max(pause_ns, self._longest_ns * 9 // 10)
+        self._checks, self._since_ns = 0, now_ns
+        self._sum += grown
+        growths.append((now_ns, self._sum))
+        while len(growths) > _LEAST_GROWTHS and growths[1][0] <= now_ns - _WINDOW_NS:
+            growths.popleft()
+
+    def reset(self) -> None:
+        """It was begun anew: the next growth is the first one."""
+        self._growths.clear()
+        self._longest_ns = self._checks = 0
+
+    def rate(self, now_ns: int) -> float | None:
+        """Bytes per second; 0.0 when the next byte is overdue; None: not known yet."""
+        silent_ns = now_ns - self._since_ns
+        if len(self._growths) < 2:
+            return None if silent_ns < _UNKNOWN_NS else 0.0
+        if self._checks >= 2 and silent_ns > _OVERDUE * self._longest_ns:
+            return 0.0
+        (first_ns, first), (last_ns, last) = self._growths[0], self._growths[-1]
+        return (last - first) * SECOND_NS / (last_ns - first_ns)
+
+    def _is_resumed_after(self, pause_ns: int) -> bool:
+        if len(self._growths) < 2:
+            return pause_ns > _LONGEST_NS
+        return pause_ns > _RESUMED * self._longest_ns
+
+
+class RateHistory:
+    """The exact bytes of each second. Pure: the clock comes in with each call.
+
+    Growth between two calls is spread evenly over the gap.
 
     Args:
         now_ns: the time of the first call, by a clock that never jumps.
-        smoothing_s: time constant of the smoothed rate, seconds.
     """
 
-    __slots__ = (
-        "_at",
-        "_bucket_end",
-        "_filling",
-        "_forget_ns",
-        "_seconds",
-        "_value",
-        "_weight",
-        "rate",
-    )
+    __slots__ = ("_at", "_bucket_end", "_filling", "_seconds")
 
-    def __init__(self, now_ns: int, smoothing_s: float = SMOOTHING_S) -> None:
-        self.rate = 0.0
-        self._forget_ns = -smoothing_s * SECOND_NS
+    def __init__(self, now_ns: int) -> None:
         self._at = now_ns
-        self._value = 0.0
-        self._weight = 0.0
         self._bucket_end = now_ns + SECOND_NS
         self._filling = 0.0
         self._seconds: array[float] | None = None
@@ -64,27 +118,16 @@ class RateMeter:
     def add(self, grown: int, now_ns: int) -> None:
         """Count ``grown`` bytes that came since the last call."""
         gap_ns = now_ns - self._at
-        if gap_ns <= 0:
-            self._filling += grown
-            return
-        per_second = grown * SECOND_NS / gap_ns
-        keep = exp(gap_ns / self._forget_ns)
-        self._value = self._value * keep + per_second * (1.0 - keep)
-        self._weight = self._weight * keep + 1.0 - keep
-        self.rate = self._value / self._weight
-        if now_ns < self._bucket_end:
-            self._filling += grown
+        if gap_ns > 0 and now_ns >= self._bucket_end:
+            self._spread(grown * SECOND_NS / gap_ns, now_ns)
         else:
-            self._spread(per_second, now_ns)
-        self._at = now_ns
+            self._filling += grown
+        self._at = max(now_ns, self._at)
 
     def rest(self, now_ns: int) -> None:
-        """Nothing came until now, and nothing is expected: the smoothed rate starts afresh."""
-        self.rate = self._value = self._weight = 0.0
+        """Nothing came until now."""
         if now_ns > self._at:
-            if now_ns >= self._bucket_end:
-                self._spread(0.0, now_ns)
-            self._at = now_ns
+            self.add(0, now_ns)
 
     def _spread(self, per_second: float, now_ns: int) -> None:
         full = 1 + (now_ns - self._bucket_end) // SECOND_NS
@@ -125,36 +168,6 @@ class RateMeter:
 
     def _missing(self, now_ns: int) -> int:
         return max(0, 1 + (now_ns - self._bucket_end) // SECOND_NS)
-
-
-class BurstMeter:
-    """The rate of what comes in bursts, as from clients that hold back a buffer until it is full.
-
-    Each burst's bytes belong to the silence before it, and the rate holds until the next one is
-    overdue. Zero for what flows, which `RateMeter` measures better.
-    """
-
-    __slots__ = ("_at", "_gap_ns", "_value")
-
-    def __init__(self) -> None:
-        self._at = 0
-        self._gap_ns = 0
-        self._value = 0.0
-
-    def grew(self, size: int, now_ns: int) -> None:
-        """So many bytes came at once."""
-        gap_ns, self._at = now_ns - self._at if self._at else 0, now_ns
-        if gap_ns < BURST_NS:
-            self._gap_ns = 0
-            return
-        rate = size * SECOND_NS / gap_ns
-        self._value = (self._value + rate) / 2 if self._gap_ns else rate
-        self._gap_ns = gap_ns
-
-    def rate(self, now_ns: int) -> float:
-        """Bytes per second; 0.0 when no burst was due for long, or it isn't bursts that come."""
-        due = self._gap_ns and now_ns - self._at <= _OVERDUE * self._gap_ns
-        return self._value if due else 0.0
 
 
 class WindowMeter:

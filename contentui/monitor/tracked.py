@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from contentui.content.model import Liveness
 from contentui.monitor.clock import SECOND_NS
 from contentui.monitor.model import IngestRow
-from contentui.monitor.rates import BurstMeter, RateMeter, eta_s
+from contentui.monitor.rates import GrowthMeter, RateHistory, eta_s
 from contentui.monitor.states import ARRIVING, IngestState, ingest_state, is_plain
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class TrackedIngest:
 
     __slots__ = (
         "_active_since",
-        "_bursts",
         "_grew_at",
+        "_growth",
         "_seen_at",
         "_slow",
         "_slow_at",
@@ -47,10 +47,10 @@ class TrackedIngest:
         "confirmed",
         "first_at",
         "held",
+        "history",
         "holder",
         "holder_checked_at",
         "last_byte_ns",
-        "meter",
         "quiet_since",
         "row",
         "status",
@@ -60,8 +60,8 @@ class TrackedIngest:
         self.status = status
         self._source = source
         self.row: IngestRow | None = None
-        self.meter = RateMeter(now.mono)
-        self._bursts = BurstMeter()
+        self.history = RateHistory(now.mono)
+        self._growth = GrowthMeter(now.mono)
         self.held = Liveness.UNKNOWN
         self.holder: Holder | None = None
         self.confirmed = False
@@ -87,7 +87,7 @@ class TrackedIngest:
     def is_active(self, now: Now) -> bool:
         """Whether it is checked on each tick."""
         recent = now.mono - self.quiet_since < RECENT_NS
-        return not self.confirmed or recent or self._bursts.rate(now.mono) > 0
+        return not self.confirmed or recent or bool(self._growth.rate(now.mono))
 
     def see(self, status: Status, now: Now) -> int:
         """Take the result of a check; return the bytes that arrived since the last one."""
@@ -97,26 +97,28 @@ class TrackedIngest:
         grown = status.offset - old.offset
         if grown < 0 or status.started_ns != old.started_ns:
             grown = status.offset  # it started over
+            self._growth.reset()
         if now.mono - self.quiet_since >= RECENT_NS:
             self._wake(now)
         self.status = status
         self.confirmed = True
         self.quiet_since = now.mono
         if grown > 0:
-            self._bursts.grew(grown, now.mono)
             self._grew_at = now.mono
             self.last_byte_ns = now.wall
             if self.held is Liveness.FREE and now.mono - self.holder_checked_at >= SECOND_NS:
                 self.holder_checked_at = -1
-        self.meter.add(grown, now.mono)
+        self._growth.add(grown, now.mono)
+        self.history.add(grown, now.mono)
         self._seen_at = now.mono
         return grown
 
     def _see_same(self, status: Status, now: Now) -> int:
         if status != self.status:
             self.status = status
+        self._growth.add(0, now.mono)
         if now.mono - self.quiet_since < RECENT_NS:
-            self.meter.add(0, now.mono)
+            self.history.add(0, now.mono)
         if not self.confirmed and now.mono - self.first_at >= CONFIRM_AFTER_NS:
             self.confirmed = True
         self._seen_at = now.mono
@@ -124,7 +126,7 @@ class TrackedIngest:
 
     def _wake(self, now: Now) -> None:
         """After a silence: count the growth for the time since the last check only."""
-        self.meter.rest(self._seen_at)
+        self.history.rest(self._seen_at)
         if self.state in SILENT:
             self._active_since = now.mono
             self._slow, self._slow_at = False, now.mono
@@ -151,7 +153,6 @@ class TrackedIngest:
         """Its new row where something about it changed, else None."""
         silent_ns = now.mono - self.quiet_since
         grown_ns = None if self._grew_at is None else now.mono - self._grew_at
-        arriving = grown_ns is not None and grown_ns < RECENT_NS
         slow = grown_ns is not None and self._is_slow(now, thresholds)
         old, status = self.row, self.status
         if grown_ns == 0 and not slow and is_plain(status):
@@ -167,7 +168,7 @@ class TrackedIngest:
                 slow=slow,
                 served=self.holder is not None and self.holder.serves,
             )
-        rate = self._rate(state, now, thresholds, arriving=arriving)
+        rate = self._rate(state, now, thresholds)
         if (
             old is not None
             and old.status is status
@@ -192,16 +193,15 @@ class TrackedIngest:
         )
         return self.row
 
-    def _rate(
-        self, state: IngestState, now: Now, thresholds: Thresholds, *, arriving: bool
-    ) -> float:
+    def _rate(self, state: IngestState, now: Now, thresholds: Thresholds) -> float | None:
         if state is IngestState.TRICKLE:
-            return self.meter.mean(thresholds.trickle_window_s, now.mono)
-        bursts = self._bursts.rate(now.mono)
-        if bursts >= 1.0 and state in (IngestState.MOVING, IngestState.QUIET):
-            return bursts
-        rate = self.meter.rate
-        return rate if arriving and rate >= 1.0 else 0.0
+            return self.history.mean(thresholds.trickle_window_s, now.mono)
+        if state is not IngestState.MOVING and state is not IngestState.QUIET:
+            return 0.0
+        rate = self._growth.rate(now.mono)
+        if rate is None:
+            return None if state is IngestState.MOVING else 0.0
+        return rate if rate >= 1.0 else 0.0
 
     def _is_slow(self, now: Now, thresholds: Thresholds) -> bool:
         """Whether it trickles; computed once a second, after a whole window of activity."""
@@ -210,6 +210,6 @@ class TrackedIngest:
             self._slow_at = now.mono
             lived = now.mono - self._active_since >= window_s * SECOND_NS
             self._slow = lived and (
-                self.meter.mean(window_s, now.mono) < thresholds.trickle_bytes_s
+                self.history.mean(window_s, now.mono) < thresholds.trickle_bytes_s
             )
         return self._slow

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contentui.monitor.clock import SECOND_NS
 from contentui.monitor.model import Group
-from contentui.monitor.rates import RateMeter
+from contentui.monitor.rates import GrowthMeter, eta_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,11 +29,8 @@ Parts = dict[int, "IngestRow"]
 class TransferTracker:
     """The transfers of a store. `update` costs next to nothing while there are none."""
 
-    def __init__(
-        self, read: Callable[[], Sequence[Transfer]] | None, smoothing_s: float, source: str = ""
-    ) -> None:
+    def __init__(self, read: Callable[[], Sequence[Transfer]] | None, source: str = "") -> None:
         self._read = read
-        self._smoothing_s = smoothing_s
         self._source = source
         self._tracked: dict[tuple[int, int], _TrackedTransfer] = {}
         self._rows: tuple[tuple[IngestRow, ...], tuple[IngestRow, ...]] = ((), ())
@@ -58,9 +55,7 @@ class TransferTracker:
         for transfer in reported:
             key = (transfer.pid, transfer.started_ns)
             if key not in self._tracked:
-                self._tracked[key] = _TrackedTransfer(
-                    transfer, RateMeter(mono, self._smoothing_s), self._source
-                )
+                self._tracked[key] = _TrackedTransfer(transfer, mono, self._source)
             self._tracked[key].update(transfer, mono)
         found = self._find(rows)
         groups = []
@@ -133,10 +128,10 @@ def _limited(size: int) -> int:
 class _TrackedTransfer:
     """One transfer, its rate, and whether it has ended early."""
 
-    def __init__(self, transfer: Transfer, meter: RateMeter, source: str) -> None:
+    def __init__(self, transfer: Transfer, mono: int, source: str) -> None:
         self._source = source
         self.transfer = transfer
-        self._meter = meter
+        self._growth = GrowthMeter(mono)
         self._offsets: dict[str, int] = {}
         self._updated_at = 0
         self.has_ended = False
@@ -156,12 +151,10 @@ class _TrackedTransfer:
             self.has_ended = bool(failed) or silent_ns > _DOUBT_NS
         offset = self._see(rows, mono)
         total = sum(_limited(part.descriptor.size) for part in parts)
-        rate = 0.0 if self.has_ended or self._meter.rate < 1 else self._meter.rate
+        rate = 0.0 if self.has_ended else self._growth.rate(mono)
         members = tuple([row.key for row in rows.values()])
-        eta_s = (total - offset) / rate if rate and total > offset else None
-        return Group(
-            self.transfer, members, offset, total, rate, eta_s, self.has_ended, self._source
-        )
+        eta = eta_s(offset, total, rate) if rate else None
+        return Group(self.transfer, members, offset, total, rate, eta, self.has_ended, self._source)
 
     def _see(self, rows: Parts, mono: int) -> int:
         """Note how far each part is; returns the sum in bytes."""
@@ -174,5 +167,5 @@ class _TrackedTransfer:
             self._offsets[digest] = offset
             if part.phase not in _NOT_MOVED:
                 grown += max(offset - before.get(digest, offset), 0)
-        self._meter.add(grown, mono)
+        self._growth.add(grown, mono)
         return sum(self._offsets.values())

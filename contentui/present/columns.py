@@ -12,12 +12,11 @@ from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, elide_middle, fits, pad
-from contentui.present.texts import ago, total_text
+from contentui.present.texts import ago, rate_text, total_text
 from contentui.text import (
     human_age,
     human_countdown,
     human_duration,
-    human_rate,
     human_size,
     visible,
 )
@@ -222,15 +221,15 @@ def _total(row: IngestRow, _now_ns: int) -> str:
 
 
 def _rate(row: IngestRow, _now_ns: int) -> str:
-    return human_rate(row.rate)
+    return rate_text(row.rate)
 
 
 _LONGEST_ETA_S = 99 * 31_557_600
 
 
 def eta_text(row: IngestRow) -> str:
-    """Time to the end, ``–`` when unknown."""
-    return duration_text(row.eta_s)
+    """Time to the end; ``…`` while it is not known yet, ``–`` when nothing moves towards it."""
+    return "…" if row.rate is None and row.status.total else duration_text(row.eta_s)
 
 
 def duration_text(seconds: float | None) -> str:
@@ -301,7 +300,7 @@ def _muted(_row: Any) -> str:
 
 
 def _rate_style(row: IngestRow) -> str:
-    return "base" if row.rate >= 1 else "muted"
+    return "base" if row.rate else "muted"
 
 
 @lru_cache(maxsize=1024)
@@ -342,7 +341,7 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
         style=_muted, right=True, descending=True, note=part_note,
     ),
     Column(
-        "rate", "RATE", _rate, lambda r: r.rate, 90, 9, 10,
+        "rate", "RATE", _rate, lambda r: r.rate or 0.0, 90, 9, 10,
         style=_rate_style, right=True, live=True, descending=True, note=part_note,
     ),
     Column(

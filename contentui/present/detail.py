@@ -14,9 +14,10 @@ from contentui.present.texts import (
     labels_text,
     moment,
     progress_text,
+    rate_text,
     state_text,
 )
-from contentui.text import holder_text, human_rate, human_size, visible
+from contentui.text import holder_text, human_size, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -111,10 +112,10 @@ def _holder(holder: Holder | None, liveness: Liveness, now_ns: int) -> str:
     }[liveness]
 
 
-def _rate(rate: float, eta_s: float | None) -> str:
+def _rate(rate: float | None, eta_s: float | None) -> str:
     from contentui.present.columns import duration_text
 
-    text = human_rate(rate)
+    text = rate_text(rate)
     return text if eta_s is None else f"{text}, done in {duration_text(eta_s)}"
 
 

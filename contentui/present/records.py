@@ -98,7 +98,7 @@ def ingest_record(row: IngestRow) -> dict[str, Any]:
         "last_byte_at": rfc3339(row.last_byte_ns),
         "verdict": str(row.state),
         "reason": row.reason,
-        "rate_bytes_per_s": round(row.rate),
+        "rate_bytes_per_s": None if row.rate is None else round(row.rate),
         "eta_s": None if row.eta_s is None else round(row.eta_s, 1),
     }
 
@@ -147,7 +147,7 @@ def store_view_record(view: StoreView, *, blobs: bool = False) -> dict[str, Any]
         "blob_bytes": view.blob_bytes,
         "free_bytes": usage.free if usage else None,
         "disk_bytes": usage.total if usage else None,
-        "rate_bytes_per_s": round(view.rate),
+        "rate_bytes_per_s": None if view.rate is None else round(view.rate),
         "ingests": [ingest_record(row) for row in view.ingests],
         "events": list(map(event_text, view.events)),
         "notices": list(view.notices),

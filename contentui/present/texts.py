@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contentui.text import human_age, human_size, local_time, visible
+from contentui.text import human_age, human_rate, human_size, local_time, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,11 @@ def state_text(status: Status, holders: Mapping[IngestId, Holder] | None, now_ns
         age = human_age(status.updated_ns, now_ns)
         words.append("idle" if age == "now" else f"idle {age}")
     return ", ".join(words)
+
+
+def rate_text(rate: float | None) -> str:
+    """``4.80 MB/s``; ``…`` while it is not known yet."""
+    return "…" if rate is None else human_rate(rate)
 
 
 def total_text(status: Status) -> str:

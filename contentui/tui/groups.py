@@ -8,7 +8,8 @@ from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, fits, pad
 from contentui.present.columns import Cells, Column, Heading, Row, duration_text, with_note
 from contentui.present.groups import ENDED, group_note
-from contentui.text import human_age, human_rate, human_size, visible
+from contentui.present.texts import rate_text
+from contentui.text import human_age, human_size, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,9 +81,9 @@ class GroupHeading(Heading):
         if key == "total":
             return human_size(group.total) if group.total else "?"
         if key == "rate":
-            return human_rate(group.rate)
+            return rate_text(group.rate)
         if key == "eta":
-            return duration_text(group.eta_s)
+            return "…" if group.rate is None and group.total else duration_text(group.eta_s)
         return human_age(group.transfer.started_ns, now_ns) if key == "started" else ""
 
 

@@ -13,8 +13,9 @@ from contentui.monitor.states import IngestState
 from contentui.present.bars import sparkline
 from contentui.present.cells import cell_len, elide_middle
 from contentui.present.columns import SHAPES, STATE_STYLES
+from contentui.present.texts import rate_text
 from contentui.stores.source import of_store
-from contentui.text import human_duration, human_rate, human_size
+from contentui.text import human_duration, human_size
 from contentui.tui.styling import component_style
 
 if TYPE_CHECKING:
@@ -69,9 +70,13 @@ def _health(store_view: StoreView, source: Source, now_ns: int, paused: bool) ->
 def _counts(store_view: StoreView) -> Iterator[Part]:
     for state, weight in _COUNTED.items():
         count = store_view.counts.get(state, 0)
-        if count or state is IngestState.MOVING:
-            style = STATE_STYLES[state] if count else "muted"
-            yield Part(state.value, f"{SHAPES[state]} {count} {state.value}", style, weight)
+        if count:
+            text = f"{SHAPES[state]} {count} {state.value}"
+            yield Part(state.value, text, STATE_STYLES[state], weight)
+        elif state is IngestState.MOVING:
+            # Small layers come and go between two ticks: bytes move, and no ingest is seen.
+            text, style = ("moving", "good") if store_view.rate else ("0 moving", "muted")
+            yield Part(state.value, f"{SHAPES[state]} {text}", style, weight)
 
 
 def _space(store_view: StoreView) -> Iterator[Part]:
@@ -104,7 +109,7 @@ def header_parts(store_view: StoreView, now_ns: int, paused: bool) -> list[Part]
         *_health(store_view, source, now_ns, paused),
         *_counts(store_view),
         *_space(store_view),
-        Part("rate", human_rate(store_view.rate), "rate", 91),
+        Part("rate", rate_text(store_view.rate), "rate", 91),
     ]
 
 

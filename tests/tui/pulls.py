@@ -54,16 +54,17 @@ def silent(rows: Sequence[IngestRow]) -> tuple[IngestRow, ...]:
 
 
 def picture(*transfers: Transfer, rows: Sequence[IngestRow] | None = None) -> StoreView:
-    """As the monitor would have made it, a second after it saw the transfers first."""
+    """As the monitor would have made it, two seconds after it saw the transfers first."""
     seen = tuple(silent(INGESTS) if rows is None else rows)
     told = list(transfers)
-    watch = TransferTracker(lambda: told, 3.0)
-    before = [
-        row._replace(status=row.status._replace(offset=max(row.status.offset - 9 * MB, 0)))
-        if row.key == ingest(layer("a")).key
-        else row
-        for row in seen
-    ]
-    watch.update(tuple(before), SECOND)
-    made, groups = watch.update(seen, 2 * SECOND)
+    watch = TransferTracker(lambda: told)
+    for seconds in (2, 1, 0):
+        rows_then = [
+            row._replace(status=row.status._replace(offset=row.status.offset - seconds * 9 * MB))
+            if row.key == ingest(layer("a")).key
+            else row
+            for row in seen
+        ]
+        then = seen if seconds == 0 else tuple(rows_then)
+        made, groups = watch.update(then, (3 - seconds) * SECOND)
     return replace(store_view(made), groups=groups)

@@ -94,7 +94,7 @@ def test_hostile_words_are_harmless():
 
 def test_nothing_is_made_anew_while_nothing_changes():
     rows, told = silent(INGESTS), [PULL]
-    watch = TransferTracker(lambda: told, 3.0)
+    watch = TransferTracker(lambda: told)
     first, _ = watch.update(rows, SECOND)
     again, _ = watch.update(rows, 2 * SECOND)
     assert again is first
@@ -107,7 +107,7 @@ def test_nothing_is_made_anew_while_nothing_changes():
 
 def test_one_that_ends_early_is_told_for_a_while():
     rows, told = INGESTS, [PULL]
-    watch = TransferTracker(lambda: told, 3.0)
+    watch = TransferTracker(lambda: told)
     watch.update(rows, SECOND)
     told.clear()
     (group,) = watch.update(rows, SECOND + SECOND // 4)[1]
@@ -121,7 +121,7 @@ def test_one_that_ends_early_is_told_for_a_while():
 
 def test_one_that_is_done_vanishes_at_once():
     rows, told = INGESTS, [PULL]
-    watch = TransferTracker(lambda: told, 3.0)
+    watch = TransferTracker(lambda: told)
     watch.update(rows, SECOND)
     told.clear()
     assert watch.update(rows[2:], 2 * SECOND) == (rows[2:], ())

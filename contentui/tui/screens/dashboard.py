@@ -418,7 +418,7 @@ class Dashboard(Screen[None]):
         if not (rows := self._targets()):
             return
         targets = [row.info if isinstance(row, BlobRow) else row.status for row in rows]
-        moving = {row.status.id for row in rows if isinstance(row, IngestRow) and row.rate > 0}
+        moving = {row.status.id for row in rows if isinstance(row, IngestRow) and row.rate}
         self._app.operations.plan(Verb(verb), targets, moving)
 
     def _targets(self) -> Sequence[Any]:
