@@ -12,13 +12,14 @@ from contentui.content.errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contentui.content.model import Holder
+    from contentui.content.holder import Holder, Process
 
 _INVISIBLE = "[\u115f\u1160\u17b4\u17b5\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 """Letters and marks that `str.isprintable` lets pass and that nobody sees."""
 
 _SIZE_UNITS = "kMGTPE"
 _MAX_NAMESPACES = 5
+_MAX_CLIENTS = 5
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -93,26 +94,45 @@ def human_age(then_ns: int, now_ns: int) -> str:
 
 
 def holder_text(holder: Holder | None, now_ns: int = 0, *, limit: int = 200) -> str:
-    """Who holds a ref: ``pid 4711 (curl …), since 3m``, ``a client of containerd (pid 1)``.
+    """Who holds a ref: ``pid 4711 (curl …), since 3m``, ``ctr[5310] through containerd (pid 1)``.
 
     ``now_ns``: the time from which the age of the lock is counted; 0 leaves the age out.
     ``limit``: characters of the command line.
     """
-    if holder is None or not holder.pid:
-        who = "an unknown process"
-    else:
-        who = f"pid {holder.pid}{' of another pid namespace' if holder.foreign else ''}"
     if holder is None:
-        return who
-    if holder.serves:
-        who = f"a client of {visible(holder.service, 200)} ({who})"
-    elif holder.command:
-        who += f" ({visible(holder.command, limit)})"
+        return "an unknown process"
+    who = _client_text(holder) if holder.daemon is not None else _process_text(holder, limit)
     if holder.since_ns and now_ns:
         age = human_age(holder.since_ns, now_ns)
         if age not in ("?", "future"):
             who += f", since {'just now' if age == 'now' else age}"
     return who
+
+
+def _process_text(holder: Holder, limit: int) -> str:
+    if not holder.pid:
+        return "an unknown process"
+    who = f"pid {holder.pid}{' of another pid namespace' if holder.foreign else ''}"
+    return f"{who} ({visible(holder.command, limit)})" if holder.command else who
+
+
+def _client_text(holder: Holder) -> str:
+    """The clients of a daemon, one of which holds a ref through it."""
+    assert holder.daemon is not None
+    name = visible(holder.daemon.command, 60) or "a daemon"
+    daemon = f"{name} (pid {holder.daemon.pid})" if holder.daemon.pid else name
+    if not holder.clients:
+        return f"an unknown client of {daemon}"
+    texts = [process_text(client) for client in holder.clients[:_MAX_CLIENTS]]
+    if more := len(holder.clients) - len(texts):
+        texts.append(f"{more} more")
+    who = texts[0] if len(texts) == 1 else f"one of {', '.join(texts)}"
+    return f"{who} through {daemon}"
+
+
+def process_text(process: Process) -> str:
+    """``ctr[5310]``."""
+    return f"{visible(process.command, 40) or 'pid'}[{process.pid}]"
 
 
 def namespaces_text(namespaces: Sequence[str]) -> str:

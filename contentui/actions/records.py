@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from contentui.actions.model import Step
+    from contentui.content.holder import Process
     from contentui.content.model import Holder, Info
     from contentui.index.model import Referrer
     from contentui.stores.directory import Finding, Repaired
@@ -80,6 +81,7 @@ def holder_to_json(holder: Holder | None) -> dict[str, Any] | None:
     """
     if holder is None:
         return None
+    daemon = holder.daemon
     return {
         "pid": holder.pid or None,
         "command": None,
@@ -87,7 +89,13 @@ def holder_to_json(holder: Holder | None) -> dict[str, Any] | None:
         "started_at": rfc3339(holder.started_ns),
         "since": rfc3339(holder.since_ns),
         "foreign": holder.foreign,
+        "daemon": None if daemon is None else _process_to_json(daemon),
+        "clients": None if daemon is None else [_process_to_json(each) for each in holder.clients],
     }
+
+
+def _process_to_json(process: Process) -> dict[str, Any]:
+    return {"pid": process.pid or None, "command": text_value(process.command) or None}
 
 
 def referrers_to_json(referrers: tuple[Referrer, ...] | None) -> dict[str, Any]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-A_CLIENT = " (one of its clients)"
-"""How a holder's command ends when the writer is a client of that process."""
+
+class Process(NamedTuple):
+    """A running process."""
+
+    pid: int
+    """0 if unknown."""
+    command: str
+    """Its name or command line, hostile text; empty when unknown."""
 
 
 class Holder(NamedTuple):
-    """The process whose writer holds a ref."""
+    """The process whose writer holds a ref; behind a daemon, what is known about that process."""
 
     pid: int
     """As the holder sees itself; 0 if unknown."""
@@ -21,13 +27,8 @@ class Holder(NamedTuple):
     """When it took the ref; 0 when unknown."""
     foreign: bool = False
     """The pid is one of another pid namespace (another container): don't look for it here."""
-
-    @property
-    def serves(self) -> bool:
-        """Whether the process only serves the writer, its client: ending it would end them all."""
-        return self.command.endswith(A_CLIENT)
-
-    @property
-    def service(self) -> str:
-        """The name of the process that `serves` the writer."""
-        return self.command.removesuffix(A_CLIENT)
+    daemon: Process | None = None
+    """The daemon through which the ref is held; ``pid`` and ``command`` are unknown then."""
+    clients: tuple[Process, ...] = ()
+    """The processes that are connected to ``daemon``, without this one: one of them holds the ref,
+    or asked the daemon to. Empty: unknown."""

@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.errors import InvalidArgument
-from contentui.content.holder import A_CLIENT as A_CLIENT
 from contentui.content.holder import Holder as Holder  # noqa: TC001 - re-exported
 
 if TYPE_CHECKING:

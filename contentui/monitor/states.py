@@ -148,7 +148,7 @@ def ingest_state(
         grown_s: seconds since we saw its offset grow ourselves; None: never.
         confirmed: a second check showed that nothing has changed since the first.
         slow: its rate over the whole window was below the threshold of a trickle.
-        served: its writer is a client of a daemon (`Holder.serves`), which must not be ended.
+        served: its writer is a client of a daemon (`Holder.daemon`), which must not be ended.
     """
     if status.damage:
         return IngestState.DAMAGED, _damaged(status.damage)

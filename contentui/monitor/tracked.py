@@ -166,7 +166,7 @@ class TrackedIngest:
                 grown_s=None if grown_ns is None else grown_ns / SECOND_NS,
                 confirmed=self.confirmed,
                 slow=slow,
-                served=self.holder is not None and self.holder.serves,
+                served=self.holder is not None and self.holder.daemon is not None,
             )
         rate = self._rate(state, now, thresholds)
         if (

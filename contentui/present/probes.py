@@ -47,7 +47,7 @@ def probe_cost(status: Status, *, garbage_collected: bool) -> str:
 def _held(probe: Probe, now_ns: int) -> tuple[str, list[str]]:
     holder = probe.holder
     who = holder_text(holder, now_ns)
-    if holder is not None and holder.serves:
+    if holder is not None and holder.daemon is not None:
         end = "to free it, end that pull and not the daemon"
     elif holder is not None and holder.pid:
         end = "to free it, end that process"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contentui.text import human_age, human_rate, human_size, local_time, visible
+from contentui.text import human_age, human_rate, human_size, local_time, process_text, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,12 @@ def labels_text(labels: Mapping[str, str] | None) -> str:
 
 
 def holder_short(holder: Holder) -> str:
-    """A holder for a narrow column."""
-    return "a client" if holder.serves else f"pid {holder.pid or '?'}"
+    """A holder for a narrow column: ``pid 42``, ``ctr[5310]``, ``one of 2 clients``."""
+    if holder.daemon is None:
+        return f"pid {holder.pid or '?'}"
+    if len(holder.clients) == 1:
+        return process_text(holder.clients[0])
+    return f"one of {len(holder.clients)} clients" if holder.clients else "a client"
 
 
 def state_text(status: Status, holders: Mapping[IngestId, Holder] | None, now_ns: int) -> str:

@@ -127,6 +127,15 @@ def process_started_ns(pid: int) -> int:
     return boot_ns + ticks * 10**9 // os.sysconf("SC_CLK_TCK")
 
 
+def process_name(pid: int) -> str:
+    """The name of a process's executable, at most 15 bytes, hostile text; empty when unknown."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read(64).rstrip(b"\n").decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
 def process_command(pid: int) -> str:
     """A process's command line, hostile text; empty when unknown."""
     try:

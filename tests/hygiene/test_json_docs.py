@@ -15,6 +15,7 @@ from contentui.actions.journal import Journal
 from contentui.actions.model import Concern, Outcome, Plan, Result, Step, Verb
 from contentui.actions.records import finding_to_json, holder_to_json, repaired_to_json
 from contentui.content.digest import Digest
+from contentui.content.holder import Process
 from contentui.content.model import (
     Descriptor,
     Holder,
@@ -104,7 +105,7 @@ def _samples() -> dict[str, list[dict[str, Any]]]:
     info = Info(DIGEST, 5, NOW, NOW, {"a": "b"}, ("default",))
     bare = Info(DIGEST, 0, 0, 0, None)
     holder = Holder(42, NOW, "curl \udcff", NOW, foreign=True)
-    unknown = Holder(0, 0, "", 0)
+    unknown = Holder(0, 0, "", 0, daemon=Process(1, "containerd"), clients=(Process(2, "ctr"),))
     status = Status(
         "bad-\udcff", 5, 10, NOW, NOW, DIGEST, ingest_id("x"), "torn", DIGEST, "default"
     )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from interop_live import MIB, Live, await_true
 
 from contentui.content.errors import ReadOnly
+from contentui.content.helpers import lock_holders
 from contentui.content.model import backend_ref, ingest_id
 from contentui.stores.daemon import OpenIngests, peer_pid
 from contentui.stores.local.store import LocalStore
+from contentui.stores.open import open_store
 from contentui.stores.procfs import pid_with_lock
+from contentui.text import holder_text
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
+
+    from contentui.content.model import Holder
 
 STALLED = ingest_id(backend_ref("default", "stalled"))
 HALF = ingest_id(backend_ref("default", "half"))
@@ -62,9 +67,8 @@ def test_the_directory_names_the_daemon_as_holder(
         assert held is not None
         assert set(held) == {STALLED}
         holder = held[STALLED]
-        assert (holder.pid, holder.foreign) == (pid_of(containerd), False)
-        assert "containerd -c" in holder.command
-        assert 0 < holder.started_ns < time.time_ns()
+        assert (holder.pid, holder.command, holder.clients) == (0, "", ())  # the client's
+        assert holder.daemon == (pid_of(containerd), "containerd")
         stalled.kill()
         await_true(lambda: store.holders(ids) == {})
 
@@ -94,3 +98,27 @@ def short_tmp_daemon(containerd: Live) -> Iterator[Live]:
     """A containerd of its own, to be stopped."""
     with Live(containerd.place.with_name("gone"), collect=False) as daemon:
         yield daemon
+
+
+def test_the_socket_names_the_clients_that_are_connected(
+    containerd: Live, stalled: subprocess.Popen[bytes]
+) -> None:
+    """Never the daemon, nor this process."""
+    with closing(open_store(f"unix://{containerd.socket}")) as store:
+        ident = store.status("stalled").id
+
+        def holder() -> Holder:
+            return (lock_holders(store, [ident]) or {})[ident]
+
+        assert holder().pid == 0
+        assert holder().daemon == (pid_of(containerd), "containerd")
+        assert holder().clients == ((stalled.pid, "ctr"),)
+        assert holder_text(holder()).startswith(f"ctr[{stalled.pid}] through containerd (pid ")
+        other = containerd.begin("other", b"o" * MIB)
+        try:
+            assert {client.pid for client in holder().clients} == {stalled.pid, other.pid}
+            assert holder_text(holder()).startswith("one of ctr[")
+        finally:
+            other.kill()
+            other.communicate()
+        await_true(lambda: holder().clients == ((stalled.pid, "ctr"),))

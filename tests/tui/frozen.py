@@ -10,6 +10,7 @@ from contentui.actions.model import Concern, Outcome, Plan, Result, Verb
 from contentui.actions.plan import plan_delete, plan_ingests
 from contentui.content.digest import Digest
 from contentui.content.errors import ContentError, NotFound
+from contentui.content.holder import Process
 from contentui.content.model import (
     Holder,
     Info,
@@ -159,12 +160,18 @@ BLOBS = (
 )
 
 
+DAEMON_HOLDER = Holder(
+    0, 0, "", 0, daemon=Process(812, "containerd"),
+    clients=(Process(5310, "ctr"), Process(5320, "ctr")),
+)  # fmt: skip
+
+
 def of_daemon(row: IngestRow, namespace: str) -> IngestRow:
     """The row as a containerd has it: in a namespace, its writer a client of the daemon."""
     status = row.status._replace(
         namespace=namespace, id=ingest_id(backend_ref(namespace, row.status.ref))
     )
-    holder = Holder(812, 0, "containerd (one of its clients)", 0) if row.holder else None
+    holder = DAEMON_HOLDER if row.holder else None
     return row._replace(status=status, holder=holder, source=SOCKET)
 
 

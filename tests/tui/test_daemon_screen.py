@@ -99,7 +99,7 @@ async def test_namespaces_sort_filter_and_have_their_detail():
         names = [row.status.namespace for row in ui.dashboard.ingests.shown]
         assert names == sorted(names)
         ui.dashboard.ingests.table.cursor_key = STALLED.key
-        await ui.until(lambda: "a client of containerd (pid 812)" in ui.text())
+        await ui.until(lambda: "through containerd (pid 812)" in ui.text())
         await ui.press("tab")
         assert "default, k8s.io" in ui.text()
 

@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from contentui.content.holder import Process
 from contentui.content.model import Holder
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from contentui.content.model import IngestId
     from contentui.stores.containerd.client import Client
     from contentui.stores.daemon import OpenIngests
+    from contentui.stores.socket_peers import SocketPeers
 
 
 class LockOwners:
@@ -29,13 +31,17 @@ class LockOwners:
         self._holder = Holder(0, 0, "", 0)
         self._since: dict[IngestId, int] = {}
         self._open: OpenIngests | None = None
+        self._peers: SocketPeers | None = None
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
         """The holders of those of ``ids`` that are held; None if unknown."""
         held = self._held()
         if held is None:
             return None
-        return {ident: self._for(ident) for ident in ids if ident in held}
+        wanted = [ident for ident in ids if ident in held]
+        if wanted:
+            self._find_clients()
+        return {ident: self._for(ident) for ident in wanted}
 
     def completed(self, holder: Holder | None, ident: IngestId) -> Holder:
         """The holder named in a Locked error, completed with the daemon's process."""
@@ -44,6 +50,8 @@ class LockOwners:
             self._since[ident] = since
         with self._mutex:
             self._find_process()
+        self._find_clients()
+        with self._mutex:
             return self._holder._replace(since_ns=since)
 
     def forget(self, ident: IngestId) -> None:
@@ -68,13 +76,21 @@ class LockOwners:
         if self._generation == self._client.generation:
             return
         from contentui.stores.daemon import OpenIngests, peer_pid
+        from contentui.stores.socket_peers import SocketPeers
 
         pid = peer_pid(self._client.socket)
         trusted = pid > 0 and self._client.server.local and self._is_the_daemon(pid)
         self._open = OpenIngests(pid) if trusted else None
         name = "a contentui service" if self._client.server.flat else "containerd"
-        self._holder = Holder(pid, 0, f"{name} (one of its clients)", 0)
+        self._holder = Holder(0, 0, "", 0, daemon=Process(pid, name))
+        self._peers = SocketPeers(self._client.socket, pid) if trusted else None
         self._generation = self._client.generation
+
+    def _find_clients(self) -> None:
+        with self._mutex:
+            clients = () if self._peers is None else self._peers.processes()
+            if clients != self._holder.clients:
+                self._holder = self._holder._replace(clients=clients)
 
     def _is_the_daemon(self, pid: int) -> bool:
         """Whether the process behind the socket has the content files open: a tunnel has not."""

@@ -330,7 +330,7 @@ class RefLocks:
             started_ns,
             command.decode("utf-8", "surrogateescape"),
             since_ns,
-            foreign=namespace not in (0, _pid_namespace()),
+            foreign=0 not in (namespace, here := _pid_namespace()) and namespace != here,
         )
 
 
@@ -361,7 +361,7 @@ def describe(holder: Holder, now_ns: int) -> str:
     """A holder for messages: ``pid 12 (contentui ingest x), for 3m``."""
     text = f"pid {holder.pid}" if holder.pid else "another process"
     if holder.foreign:
-        text += " of another container"
+        text += " of another pid namespace"
     if holder.command:
         text += f" ({visible(holder.command, 120)})"
     if holder.since_ns and now_ns >= holder.since_ns:

@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import FailedPrecondition, ReadOnly
-from contentui.content.model import Holder
+from contentui.content.holder import Holder, Process
 from contentui.stores import files, forks, procfs
 from contentui.stores.files import STATE_DIR
 from contentui.stores.local.locks import lock_range, locked_length, unlock_range
@@ -168,8 +168,8 @@ class _OwnershipStatus:
             return None
         from contentui.stores.daemon import OpenIngests
 
-        started_ns, command = procfs.process_started_ns(pid), procfs.process_command(pid)
-        return OpenIngests(pid), Holder(pid, started_ns, command, 0)
+        daemon = Process(pid, procfs.process_name(pid))
+        return OpenIngests(pid), Holder(0, 0, "", 0, daemon=daemon)
 
 
 def read_only_reason(root: str, *, is_owner: bool = False) -> str:

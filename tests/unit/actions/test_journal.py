@@ -73,6 +73,8 @@ def test_a_line_says_everything(journal):
             "started_at": at,
             "since": at,
             "foreign": False,
+            "daemon": None,
+            "clients": None,
         },
         "needs": [],
         "needs_total": 0,

@@ -38,7 +38,15 @@ def test_all_fields_are_there() -> None:
     assert undecodable["total_bytes"] is None
     assert text["offset_bytes"] == 50
     assert text["held"] is True
-    assert set(text["holder"]) == {"pid", "command", "started_at", "since", "foreign"}
+    assert set(text["holder"]) == {
+        "pid",
+        "command",
+        "started_at",
+        "since",
+        "foreign",
+        "daemon",
+        "clients",
+    }
     assert text["started_at"].startswith("2023-11-14T22:13:20.25")
     assert text["verdict"] == "moving"
     assert record["health"]["view"] == "polling"

@@ -6,6 +6,7 @@ import pytest
 
 from contentui.actions.probe import Finding, finding
 from contentui.content.digest import EMPTY, Digest
+from contentui.content.holder import Process
 from contentui.content.model import Holder, Liveness, Probe, Status, backend_ref, ingest_id
 from contentui.present.probes import probe_cost, probe_lines
 
@@ -86,7 +87,7 @@ def test_what_it_costs():
 
 
 def test_nobody_is_told_to_end_the_daemon():
-    holder = Holder(1, 0, "containerd (one of its clients)", 0)
+    holder = Holder(0, 0, "", 0, daemon=Process(1, "containerd"))
     said, _ = text(Probe(status(), Liveness.HELD, holder))
-    assert "a client of containerd (pid 1)" in said
+    assert "an unknown client of containerd (pid 1)" in said
     assert "end that pull and not the daemon" in said

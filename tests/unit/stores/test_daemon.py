@@ -14,14 +14,16 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from other_user import as_nobody
 
 from contentui.content.model import ingest_id
 from contentui.stores import daemon
 from contentui.stores.daemon import OpenIngests, peer_pid
+from contentui.stores.local.store import LocalStore
 from contentui.stores.procfs import parse_locks, pid_with_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 OPENER = """
@@ -52,24 +54,6 @@ def data_of(root: Path, ref: str) -> Path:
     path.parent.mkdir(parents=True)
     path.touch()
     return path
-
-
-def as_nobody(call: Callable[[], object]) -> str:
-    """What ``call`` returns in a process of another user, as text."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    reading, writing = os.pipe()
-    if (child := os.fork()) == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        os.write(writing, str(call()).encode())
-        os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as file:
-        text = file.read().decode()
-    os.waitpid(child, 0)
-    return text
 
 
 class TestOpenIngests:
@@ -183,3 +167,20 @@ class TestPeerPid:
     @pytest.mark.parametrize("path", ["", "/nowhere/s", "/" + "s" * 200, "a\0b", "/dev/null"])
     def test_no_socket(self, path: str) -> None:
         assert peer_pid(path) == 0
+
+
+def test_without_proc_a_holder_is_not_said_to_be_in_another_namespace(tmp_path: Path) -> None:
+    with LocalStore(str(tmp_path / "s"), create=True) as store, store.writer("r"):
+        script = (
+            "import sys\n"
+            "from contentui.stores.local import locks\n"
+            "from contentui.stores.local.store import LocalStore\n"
+            "locks._pid_namespace = lambda: int(sys.argv[2])\n"
+            "with LocalStore(sys.argv[1]) as store:\n"
+            "    ids = [status.id for status in store.statuses()]\n"
+            "    print(*[holder.foreign for holder in store.holders(ids).values()])\n"
+        )
+        argv = [sys.executable, "-c", script, str(tmp_path / "s")]
+        for namespace, foreign in (("0", "False"), ("1", "True")):
+            done = subprocess.run([*argv, namespace], capture_output=True, text=True, check=True)
+            assert done.stdout.split() == [foreign]
