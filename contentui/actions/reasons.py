@@ -9,6 +9,8 @@ from contentui.content.model import Image, Liveness, Status
 from contentui.text import holder_text, human_size, namespaces_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from contentui.actions.facts import IngestFacts
     from contentui.actions.model import Step
     from contentui.content.errors import Locked
@@ -86,6 +88,16 @@ def image_changed(shown: Image, now: Image) -> str:
     if now.target.digest != shown.target.digest:
         return f"the name refers to {now.target.digest} since it was shown"
     return ""
+
+
+def takes_more(infos: Sequence[Info]) -> str:
+    """Why an item is left alone that blobs now depend on which were not in the plan."""
+    blobs = f"{len(infos)} blob{'' if len(infos) == 1 else 's'}"
+    size = human_size(sum(info.size for info in infos))
+    return (
+        f"since it was shown it has become all that keeps {blobs} ({size}), {infos[0].digest}"
+        f"{' and others' if len(infos) > 1 else ''}: look at a new plan"
+    )
 
 
 def gone(step: Step) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contentui.index.model import Referrer
 
     FindReferrers = Callable[[Digest], tuple[Referrer, ...] | None]
+    FindUnreferenced = Callable[[Info | Image], tuple[Info, ...]]
 
 _ABORT_ATTEMPTS = 3
 """Times that an ingest with a live writer is read and aborted; it changes between the two."""
@@ -40,6 +41,7 @@ def run(
     journal: Journal | None = None,
     report: Callable[[Outcome], None] | None = None,
     referrers: FindReferrers | None = None,
+    unreferenced: FindUnreferenced | None = None,
     clock: Callable[[], int] = time.time_ns,
 ) -> list[Outcome]:
     """Carry out ``plan``, item by item, continuing after failures; never raises ContentError.
@@ -56,9 +58,13 @@ def run(
         report: called with each outcome, after it was recorded.
         referrers: returns what refers to a blob, called right before each deletion; see
             `Planner.referrer_refresher`.
+        unreferenced: returns the blobs that a garbage collector would remove after a blob or an
+            image's name, called right before that goes; a step that would take more of them along
+            than the plan shows is skipped.
         clock: the time of each outcome, nanoseconds since 1970.
     """
-    runner = _Run(store, plan, frozenset(allow), referrers)
+    collected = unreferenced if plan.garbage_collected else None
+    runner = _Run(store, plan, frozenset(allow), referrers, collected)
     outcomes: list[Outcome] = []
 
     def record(outcome: Outcome) -> None:
@@ -87,11 +93,19 @@ class _Run:
     """One run of one plan."""
 
     def __init__(
-        self, store: Store, plan: Plan, allow: frozenset[Concern], referrers: FindReferrers | None
+        self,
+        store: Store,
+        plan: Plan,
+        allow: frozenset[Concern],
+        referrers: FindReferrers | None,
+        unreferenced: FindUnreferenced | None,
     ) -> None:
         self._store = store
         self._allow = allow
         self._referrers = referrers
+        self._unreferenced = unreferenced
+        self._shown = {info.digest for step in plan.steps for info in step.unreferenced}
+        """What the plan shows to go along."""
         self._going = {step.target.digest for step in plan.steps if isinstance(step.target, Info)}
         """Blobs of the plan, less those whose deletion was skipped, was refused or failed."""
 
@@ -195,11 +209,24 @@ class _Run:
         if kept is not None:
             raise _Skip(f"{kept.short()} still needs it, and was not deleted")
         self._check_referrers(step, now)
+        self._check_unreferenced(shown)
         self._store.delete(shown.digest, if_match=now)
 
     def _untag(self, shown: Image) -> None:
         _skip_if(reasons.image_changed(shown, image_names(self._store).get(shown.name)))
+        self._check_unreferenced(shown)
         image_names(self._store).delete(shown.name, if_match=shown)
+
+    def _check_unreferenced(self, shown: Info | Image) -> None:
+        """Raise _Skip when the garbage collector would remove more than the plan shows."""
+        found = () if self._unreferenced is None else self._unreferenced(shown)
+        more = [
+            info
+            for info in found
+            if info.digest not in self._shown and info.digest not in self._going
+        ]
+        if more:
+            raise _Skip(reasons.takes_more(more))
 
     def _check_referrers(self, step: Step, now: Info) -> None:
         """Raise _Skip when something needs the blob that did not when the plan was made."""

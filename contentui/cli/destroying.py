@@ -12,13 +12,12 @@ from contentui.content.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from contentui.actions.model import Outcome, Plan
     from contentui.cli.context import Context
-    from contentui.content.digest import Digest
     from contentui.content.store import Store
-    from contentui.index.model import Referrer
+    from contentui.index.refresher import ReferrerRefresher
 
 _SHOWN = 50
 """Items that are listed before a question."""
@@ -55,7 +54,7 @@ def carry_out(
     plan: Plan,
     *,
     confirm: bool = False,
-    referrers: Callable[[Digest], tuple[Referrer, ...] | None] | None = None,
+    refresher: ReferrerRefresher | None = None,
 ) -> int:
     """Print the plan (``--dry-run``) or run it, with ``confirm`` only after a question.
 
@@ -74,7 +73,7 @@ def carry_out(
     if confirm and not args.yes and not _plan_confirmed(args, plan):
         print_error("nothing was done")
         return Exit.FAILED
-    return _run(args, context, store, plan, referrers)
+    return _run(args, context, store, plan, refresher)
 
 
 def is_confirmed(
@@ -104,7 +103,7 @@ def _run(
     context: Context,
     store: Store,
     plan: Plan,
-    referrers: Callable[[Digest], tuple[Referrer, ...] | None] | None,
+    refresher: ReferrerRefresher | None,
 ) -> int:
     """Run the plan; a signal ends it after the current item is recorded and printed."""
     from contentui.actions.journal import Journal
@@ -117,7 +116,15 @@ def _run(
     printer = _OutcomePrinter(args, context, plan)
     try:
         with interruptible():
-            run(store, plan, allow=allow, journal=journal, report=printer, referrers=referrers)
+            run(
+                store,
+                plan,
+                allow=allow,
+                journal=journal,
+                report=printer,
+                referrers=refresher,
+                unreferenced=None if refresher is None else refresher.unreferenced,
+            )
     except Signalled:
         left = len(plan.steps) - printer.count
         print_error(f"interrupted: {left} more of {len(plan.steps)} were not touched")

@@ -69,6 +69,8 @@ class ContentIndex:
         self._given_count = 0
         self._roots = Roots()
         self._version = 0
+        self._garbage_at: tuple[int, Collection[Digest]] = -1, ()
+        """`_garbage` of a version."""
 
     @property
     def version(self) -> int:
@@ -172,8 +174,8 @@ class ContentIndex:
 
         One tuple for each of both, in their order; what several of them referred to is with the
         first. In a store with a garbage collector only labels and roots keep blobs, so these are
-        the blobs that its next run removes as well (containerd core/metadata/gc.go). What
-        refers to itself in a circle is not found.
+        the blobs that its next run removes as well (containerd core/metadata/gc.go); what it
+        removes anyway keeps nothing. What refers to itself in a circle is not found.
         """
         names = {(image.namespace, image.name) for image in removed}
         gone = set(deleted)
@@ -221,7 +223,32 @@ class ContentIndex:
         if self._roots.keep(digest, names) or root_referrers(info.labels):
             return True
         parents = (parent for edges in self._edges() for parent in edges.parents(digest))
-        return any(parent != digest and parent not in gone for parent in parents)
+        return any(
+            parent != digest and parent not in gone and parent not in self._garbage()
+            for parent in parents
+        )
+
+    def _garbage(self) -> Collection[Digest]:
+        """Blobs that the next run of a garbage collector removes anyway: they keep nothing.
+
+        None where there is no collector, or where its roots could not be read.
+        """
+        if not self._store.traits.garbage_collected or not self._roots.known:
+            return ()
+        if self._garbage_at[0] != self._version:
+            live: set[Digest] = set()
+            todo = [
+                digest
+                for digest, info in self._infos.items()
+                if self._roots.keep(digest, ()) or root_referrers(info.labels)
+            ]
+            while todo:
+                digest = todo.pop()
+                if digest not in live:
+                    live.add(digest)
+                    todo += self._references.children(digest)
+            self._garbage_at = self._version, self._infos.keys() - live
+        return self._garbage_at[1]
 
     def _certain(self, digest: Digest) -> bool:
         if digest not in self._infos or self._unlabelled or not self._roots.known:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from contentui.content.model import Image
+
 if TYPE_CHECKING:
     from contentui.content.digest import Digest
+    from contentui.content.model import Info
     from contentui.content.store import Store
     from contentui.index.content_index import ContentIndex
     from contentui.index.model import Referrer
@@ -30,9 +33,19 @@ class ReferrerRefresher:
 
     def __call__(self, digest: Digest) -> tuple[Referrer, ...] | None:
         """What refers to a blob; None: unknown. Raises what `Store.walk` raises."""
+        self._refresh()
+        return self._index.current_referrers(digest)
+
+    def unreferenced(self, target: Info | Image) -> tuple[Info, ...]:
+        """What nothing refers to after a blob or an image's name. Raises as `Store.walk`."""
+        self._refresh()
+        if isinstance(target, Image):
+            return self._index.unreferenced_after((), (target,))[0]
+        return self._index.unreferenced_after((target.digest,))[0]
+
+    def _refresh(self) -> None:
         began_s = time.monotonic()
         if began_s >= self._due_s:
             self._index.update(self._store.walk())
             ended_s = time.monotonic()
             self._due_s = ended_s + _LISTING_SHARE * (ended_s - began_s)
-        return self._index.current_referrers(digest)

@@ -133,7 +133,16 @@ class Session:
         from contentui.actions.run import run
 
         referrers = Planner(self.store, self._index).referrer_refresher()
-        return tuple(run(self.store, plan, allow=allow, journal=self.journal, referrers=referrers))
+        return tuple(
+            run(
+                self.store,
+                plan,
+                allow=allow,
+                journal=self.journal,
+                referrers=referrers,
+                unreferenced=referrers.unreferenced,
+            )
+        )
 
     @property
     def journal(self) -> Journal:

@@ -54,7 +54,7 @@ def run(args: Namespace, context: Context) -> int:
     planner = Planner(store)
     plan = planner.delete(chosen, listed=there.values())
     code = carry_out(
-        args, context, store, plan, confirm=selected, referrers=planner.referrer_refresher()
+        args, context, store, plan, confirm=selected, refresher=planner.referrer_refresher()
     )
     return missing or code
 

@@ -92,8 +92,16 @@ def _remove(args: Namespace, context: Context, store: Store) -> int:
             images[image.namespace, image.name] = image
     if not images:
         return missing
-    plan = Planner(store).untag(list(images.values()))
-    code = carry_out(args, context, store, plan, confirm=plan.lost_bytes > 0)
+    planner = Planner(store)
+    plan = planner.untag(list(images.values()))
+    code = carry_out(
+        args,
+        context,
+        store,
+        plan,
+        confirm=plan.lost_bytes > 0,
+        refresher=planner.referrer_refresher(),
+    )
     return missing or code
 
 

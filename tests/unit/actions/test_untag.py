@@ -251,3 +251,27 @@ def test_what_is_not_known_is_a_bound(store, monkeypatch):
 
 def unreadable(_store):
     raise Unavailable("no roots")
+
+
+def test_what_goes_along_is_counted_again_before_it_goes():
+    """Another name that kept a layer is removed between the plan and its confirmation."""
+    store = Collected("here")
+    one = image(store, "app:1", b"shared", b"own one")
+    two = image(store, "app:2", b"shared", b"two")
+    shared = store.put(b"shared").digest
+    planner = Planner(store)
+    for plan in (planner.untag([one]), planner.delete([store.info(one.target.digest)])):
+        assert shared not in {info.digest for info in plan.steps[0].unreferenced}
+        store.images.delete("app:2", if_match=two)
+        refresher = planner.referrer_refresher()
+        (outcome,) = run(
+            store,
+            plan,
+            allow=frozenset(Concern),
+            referrers=refresher,
+            unreferenced=refresher.unreferenced,
+        )
+        assert outcome.result is Result.SKIPPED
+        assert "it has become all that keeps 2 blobs (8 B)" in outcome.reason
+        assert store.images.get("app:1") == one
+        two = store.images.put("app:2", two.target)
