@@ -188,9 +188,9 @@ class IngestTracker:
         age = now.mono - self._full_at
         if age >= self._reconcile_ns:
             return True
-        if self._listing is None:
-            return age >= self._full_cost_ns * _REMOTE_SHARE
-        return self._full_wanted and age >= self._full_cost_ns * _FULL_SHARE
+        if self._full_wanted and age >= self._full_cost_ns * _FULL_SHARE:
+            return True
+        return self._listing is None and age >= self._full_cost_ns * _REMOTE_SHARE
 
     def _scan(self, now: Now, changes: Changes) -> set[str]:
         began, thorough = self._mono(), self._checks_all_holders(now)
@@ -310,12 +310,13 @@ class IngestTracker:
         return touched
 
     def _read_few(self, now: Now, request: ScanRequest, changes: Changes) -> set[str]:
-        """Read those that move, if they are few: each costs a call."""
-        if now.mono - self._few_at < self._few_cost_ns * _REMOTE_SHARE:
+        """Read those that are hinted, and those that move, if they are few: each costs a call."""
+        keys = set(request.ids & self._all.keys())
+        if now.mono - self._few_at >= self._few_cost_ns * _REMOTE_SHARE:
+            moving = {key for key in self._active if self._all[key].confirmed}
+            keys |= moving if len(moving) <= _FEW else moving & request.focus
+        elif not keys:
             return set()
-        keys = {key for key in self._active if self._all[key].confirmed}
-        if len(keys) > _FEW:
-            keys &= request.focus
         touched, began = set(), self._mono()
         for key in list(keys)[:_FEW]:
             tracked = self._all[key]

@@ -592,6 +592,8 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         if ready is None:
             names = [f"live-table--{name}" for name in (look, word) if name]
             ready = component_style(self, *names)
+            if self.has_class("-stale"):
+                ready += Style(dim=True)
             if ready.reverse and word.startswith("bar"):  # a reversed bar shows what is missing
                 ready += Style(reverse=False)
             self._styles_ready[word + look] = ready

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from contentui.content.errors import ContentError, Unavailable
 from contentui.content.helpers import probe_ingest, verify
-from contentui.content.model import IngestId
+from contentui.content.model import IngestId, Status
 from contentui.tui.probing import ProbeResult
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contentui.actions.journal import Journal
     from contentui.actions.model import Concern, Outcome, Plan, Verb
     from contentui.content.digest import Digest
-    from contentui.content.model import Info, Status
+    from contentui.content.model import Info
     from contentui.content.store import Store
     from contentui.index.content_index import ContentIndex
     from contentui.monitor.feed import Feed
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 INDEX_BUDGET_S = 1.0
 """Seconds that a plan for deletions may spend on finding out who needs what."""
+
+
+def _ingests_of(plan: Plan) -> list[IngestId]:
+    return [step.target.id for step in plan.steps if isinstance(step.target, Status)]
 
 
 class Session:
@@ -133,8 +137,8 @@ class Session:
         from contentui.actions.run import run
 
         referrers = Planner(self.store, self._index).referrer_refresher()
-        return tuple(
-            run(
+        try:
+            outcomes = run(
                 self.store,
                 plan,
                 allow=allow,
@@ -142,7 +146,11 @@ class Session:
                 referrers=referrers,
                 unreferenced=referrers.unreferenced,
             )
-        )
+        finally:  # what went leaves the screen at once, also where nothing announces changes
+            if self._monitor is not None:
+                self._monitor.hint(_ingests_of(plan), blobs=True, everything=True)
+            self.wake()
+        return tuple(outcomes)
 
     @property
     def journal(self) -> Journal:

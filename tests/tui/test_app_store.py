@@ -175,3 +175,18 @@ async def test_v_tells_who_holds_an_ingest_and_what_an_idle_one_holds(where, sto
             assert "Held by a live writer" in sheet
             assert str(Digest.of(b"x" * 1000)) in sheet
             assert store.status("left").offset == 1000
+
+
+async def test_rows_are_dimmed_while_they_are_out_of_date(tmp_path):
+    store = LocalStore(str(tmp_path / "s"))
+    store.put(b"blob")
+    async with running(Session(parse(str(tmp_path / "s")))) as ui:
+        await ui.until(lambda: ui.dashboard.blobs.shown)
+        table = ui.dashboard.blobs.table
+        assert not table._style("base").dim
+        (tmp_path / "s").rename(tmp_path / "away")
+        await ui.until(lambda: "Out of date" in ui.text() or "Lost the store" in ui.text())
+        await ui.until(lambda: table._style("base").dim)
+        (tmp_path / "away").rename(tmp_path / "s")
+        await ui.until(lambda: not table._style("base").dim)
+    store.close()

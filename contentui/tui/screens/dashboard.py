@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from contentui.actions.model import Result, Verb
 from contentui.content.model import Info, Status
-from contentui.monitor.model import BlobRow, Group, IngestRow, StoreView
+from contentui.monitor.model import BlobRow, Freshness, Group, IngestRow, StoreView
 from contentui.present.columns import (
     BLOB_COLUMNS,
     INGEST_COLUMNS,
@@ -231,6 +231,11 @@ class Dashboard(Screen[None]):
                 self.ingests.empty_text, self.blobs.empty_text = texts.empty(
                     self.store_view, garbage_collected=self._app.session.garbage_collected
                 )
+            stale = self._failure is not None or (
+                self.store_view.health.freshness is Freshness.STALE
+            )
+            for pane in (self.ingests, self.blobs):
+                pane.dim(stale)
             self.ingests.feed(self.store_view.ingests, now_ns, now_s, self._headings())
             self.blobs.feed(self.store_view.blobs, now_ns, now_s)
             self._tell_focus()

@@ -94,6 +94,13 @@ class Pane(Vertical, Generic[Row]):
             self.view.take(task, task.run(), now_s)
         self._show(now_ns)
 
+    def dim(self, stale: bool) -> None:
+        """Paint the rows dimmed while they are out of date."""
+        if self.table.has_class("-stale") is not stale:
+            self.table.set_class(stale, "-stale")
+            self.table.notify_style_update()
+            self.table.refresh()
+
     def settle(self, now_ns: int, now_s: float) -> None:
         """Show the rows as they were asked for, now: what follows depends on what is shown."""
         self.view.order(self._all, now_s)

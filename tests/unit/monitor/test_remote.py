@@ -343,3 +343,33 @@ async def test_the_feed_does_not_hammer_a_dead_socket() -> None:
         rest = feed._pause_s()
         await feed.close()
     assert rest == 1
+
+
+def test_what_was_aborted_from_here_goes_at_once_though_a_listing_takes_long() -> None:
+    clock = HandClock()
+    store = Remote(clock)
+    monitor = Monitor(store, clock=clock)
+    status = status_of(store, "a")
+    status_of(store, "b")
+    listed = store.statuses
+
+    def slow(filters: Sequence[str] = ()) -> list[Status]:
+        clock.go(1)
+        return listed(filters)
+
+    store.statuses = slow  # type: ignore[method-assign]
+    monitor.tick()
+    clock.go(0.25)
+    monitor.tick()
+    calls = store.calls["statuses"]
+    store.abort("a")
+    monitor.hint([status.id], blobs=True, everything=True)
+    assert [row.status.ref for row in monitor.tick().ingests] == ["b"]
+    assert store.calls["statuses"] == calls
+
+
+def status_of(store: Remote, ref: str) -> Status:
+    """A new ingest of one byte that nothing holds."""
+    with store.writer(ref) as writer:
+        writer.write(b"1")
+    return store.status(ref)
