@@ -196,3 +196,5 @@ class StoreView:
     """Notifications of the store for the user, as sentences, each once: another daemon answers."""
     groups: tuple[Group, ...] = ()
     """Pulls and pushes that other processes report, the oldest first."""
+    is_loading: bool = False
+    """Existing blobs are still being listed: `blobs` and `blob_bytes` lack some."""

@@ -246,6 +246,7 @@ class Monitor:
             counters=self._counters,
             notices=self._notices(),
             groups=groups,
+            is_loading=self._blobs.is_filling,
         )
 
     def _sum_of_rates(self, rows: tuple[IngestRow, ...], mono: int) -> float | None:

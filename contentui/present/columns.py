@@ -403,9 +403,12 @@ def _kind_style(row: BlobRow) -> str:
 
 
 def needs_text(row: BlobRow) -> str:
-    """Who needs a blob, in few words: ``?`` unknown, ``nothing``, a name, a name ``+2``."""
+    """Who needs a blob, in few words: ``nothing``, a name, a name ``+2``.
+
+    ``…``: not read yet; ``?``: unknown.
+    """
     if row.referrers is None:
-        return "?"
+        return "…" if row.kind is None else "?"
     if not row.referrers:
         return "nothing"
     first, *others = holder_names(row.referrers)

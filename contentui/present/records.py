@@ -145,6 +145,7 @@ def store_view_record(view: StoreView, *, blobs: bool = False) -> dict[str, Any]
         "ingest_count": len(view.ingests),
         "blob_count": len(view.blobs),
         "blob_bytes": view.blob_bytes,
+        "loading": view.is_loading,
         "free_bytes": usage.free if usage else None,
         "disk_bytes": usage.total if usage else None,
         "rate_bytes_per_s": None if view.rate is None else round(view.rate),

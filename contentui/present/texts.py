@@ -48,6 +48,13 @@ def state_text(status: Status, holders: Mapping[IngestId, Holder] | None, now_ns
     return ", ".join(words)
 
 
+def count_text(count: int, *, is_loading: bool) -> str:
+    """``27,392``; ``27,392+`` and ``…`` while more are being listed."""
+    if not is_loading:
+        return f"{count:,}"
+    return f"{count:,}+" if count else "…"
+
+
 def rate_text(rate: float | None) -> str:
     """``4.80 MB/s``; ``…`` while it is not known yet."""
     return "…" if rate is None else human_rate(rate)

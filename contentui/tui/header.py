@@ -13,7 +13,7 @@ from contentui.monitor.states import IngestState
 from contentui.present.bars import sparkline
 from contentui.present.cells import cell_len, elide_middle
 from contentui.present.columns import SHAPES, STATE_STYLES
-from contentui.present.texts import rate_text
+from contentui.present.texts import count_text, rate_text
 from contentui.stores.source import of_store
 from contentui.text import human_duration, human_size
 from contentui.tui.styling import component_style
@@ -80,9 +80,11 @@ def _counts(store_view: StoreView) -> Iterator[Part]:
 
 
 def _space(store_view: StoreView) -> Iterator[Part]:
-    count = len(store_view.blobs)
-    noun = "blob" if count == 1 else "blobs"
-    text = f"{count:,} {noun} · {human_size(store_view.blob_bytes)}"
+    count, loading = len(store_view.blobs), store_view.is_loading
+    noun = "blob" if count == 1 and not loading else "blobs"
+    text = f"{count_text(count, is_loading=loading)} {noun}"
+    if count or not loading:
+        text += f" · {human_size(store_view.blob_bytes)}{'+' if loading else ''}"
     yield Part("blobs", text, "base", 50)
     usage = store_view.usage
     if usage is not None:

@@ -6,12 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from frozen import INGESTS, FrozenSession
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from running import running
 
 from contentui.actions.facts import IngestFacts
 from contentui.actions.model import Verb
@@ -175,3 +177,20 @@ def test_a_pipe_is_no_screen(monkeypatch):
 
 def test_a_frozen_session_is_a_session():
     assert FrozenSession().source == of_store("/var/lib/store")
+
+
+async def test_nothing_is_counted_before_the_first_view():
+    opened = threading.Event()
+
+    class Slow(FrozenSession):
+        def open(self):
+            opened.wait(20)
+            return super().open()
+
+    async with running(Slow()) as ui:
+        await ui.until(lambda: "opening" in ui.text())
+        assert ui.dashboard.ingests.border_title == "Ingests …"
+        assert ui.dashboard.blobs.border_title == "Blobs …"
+        assert "No blobs" not in ui.text()
+        opened.set()
+        await ui.until(lambda: "Blobs 7" in str(ui.dashboard.blobs.border_title))

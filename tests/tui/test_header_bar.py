@@ -2,7 +2,7 @@ import math
 
 import pytest
 from rich.cells import cell_len
-from table_rows import NOW, SECOND, ingest
+from table_rows import NOW, SECOND, blob, ingest
 from textual.app import App
 
 from contentui.content.model import Usage
@@ -94,3 +94,19 @@ async def test_the_line_is_as_wide_as_the_screen_and_keeps_its_graph():
             assert strip.text.rstrip().endswith("22.6 MB/s")
             assert all(segment.style is not None for segment in strip)
         assert "▆" in strip.text
+
+
+def test_what_is_still_being_listed_is_no_total():
+    blobs = tuple(blob(str(number)) for number in range(1001))
+    assert "1,001 blobs · 18.2 GB" in said(store_view(blobs=blobs))
+    assert "1,001+ blobs · 18.2 GB+" in said(store_view(blobs=blobs, is_loading=True))
+    assert "… blobs  " in said(store_view(is_loading=True, blob_bytes=0))
+
+
+def test_a_rate_that_is_not_known_yet_is_no_zero():
+    assert said(store_view(rate=None)).endswith("…")
+
+
+def test_bytes_that_move_without_a_moving_row_count_as_moving():
+    assert "▸ moving" in said(store_view({IngestState.COMPLETE: 1}, rate=1000.0))
+    assert "▸ 0 moving" in said(store_view({IngestState.COMPLETE: 1}, rate=0.0))

@@ -23,6 +23,7 @@ from contentui.present.columns import (
     ingest_columns,
     ingest_search_text,
 )
+from contentui.present.texts import count_text
 from contentui.text import visible
 from contentui.tui.commands import COMMANDS
 from contentui.tui.detail import DetailPane
@@ -236,6 +237,7 @@ class Dashboard(Screen[None]):
             )
             for pane in (self.ingests, self.blobs):
                 pane.dim(stale)
+            self.ingests.is_loading, self.blobs.is_loading = False, self.store_view.is_loading
             self.ingests.feed(self.store_view.ingests, now_ns, now_s, self._headings())
             self.blobs.feed(self.store_view.blobs, now_ns, now_s)
             self._tell_focus()
@@ -491,7 +493,8 @@ class Dashboard(Screen[None]):
     def _say_filter(self) -> None:
         pane = self.active
         problem = pane.view.query.problem
-        count = f"{len(pane.shown):,} of {pane.total:,}"
+        total = count_text(pane.total, is_loading=pane.is_loading)
+        count = f"{len(pane.shown):,} of {total}"
         self.query_one(FilterLine).show_status(visible(problem, 60) if problem else count)
 
     def action_sort(self) -> None:
@@ -570,6 +573,7 @@ def _looks_same(before: StoreView | None, now: StoreView) -> bool:
         and before.health.freshness == now.health.freshness
         and before.ingests == now.ingests
         and before.groups == now.groups
+        and before.is_loading is now.is_loading
     )
 
 

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.message import Message
 
 from contentui.present.columns import Column, Row
+from contentui.present.texts import count_text
 from contentui.text import visible
 from contentui.tui.groups import arrange
 from contentui.tui.live_table import LiveTable
@@ -52,6 +53,8 @@ class Pane(Vertical, Generic[Row]):
         )
         self.table: LiveTable[Row] = LiveTable(columns, id=f"{pane_id}-table")
         self.empty_text = ""
+        self.is_loading = True
+        """There are more rows than were read so far."""
         self._all: Sequence[Row] = ()
         self._shown: Sequence[Row] = ()
         self._keys: tuple[Sequence[Row], frozenset[RowKey]] = ((), frozenset())
@@ -159,10 +162,11 @@ class Pane(Vertical, Generic[Row]):
         return f"by {self.view.sort_title.lower()} {'↓' if self.view.descending else '↑'}"
 
     def _count(self) -> str:
-        count, total = len(self._shown), len(self._all)
+        total = count_text(len(self._all), is_loading=self.is_loading)
         if not self.view.query:
-            return f"{self.title_word} {total:,}"
-        return f"{self.title_word} {count:,} of {total:,} · /{visible(self.view.query.text, 60)}"
+            return f"{self.title_word} {total}"
+        count = f"{len(self._shown):,} of {total}"
+        return f"{self.title_word} {count} · /{visible(self.view.query.text, 60)}"
 
     def _notes(self) -> Iterator[str]:
         if marks := self.table.mark_count:

@@ -99,7 +99,7 @@ def empty(store_view: StoreView, *, garbage_collected: bool = False) -> tuple[st
         return ("Nothing was here when the store was last read.",) * 2
     if store_view.read_only_reason:
         ingests = "No ingests."
-    elif store_view.blobs:
+    elif store_view.blobs or store_view.is_loading:
         ingests = f"No ingests. To start one:\n\n{command}"
     else:
         ingests = (
@@ -108,6 +108,8 @@ def empty(store_view: StoreView, *, garbage_collected: bool = False) -> tuple[st
             f"\n  {command}\n"
             "\nIt is listed here while it is written, and as a blob once it is committed."
         )
+    if store_view.is_loading:
+        return ingests, "…"
     return ingests, "No blobs. A committed ingest is listed here as a blob."
 
 

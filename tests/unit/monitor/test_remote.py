@@ -373,3 +373,14 @@ def status_of(store: Remote, ref: str) -> Status:
     with store.writer(ref) as writer:
         writer.write(b"1")
     return store.status(ref)
+
+
+def test_a_view_says_whether_blobs_are_still_being_listed(bench: RemoteBench) -> None:
+    for number in range(5000):
+        bench.store.put(b"%d" % number)
+    bench.store.walk_step_s = 0.1
+    views = [bench.tick() for _ in range(100)]
+    counts = {len(view.blobs) for view in views if view.is_loading}
+    assert len(counts) > 3
+    assert max(counts) <= 5000
+    assert {len(view.blobs) for view in views if not view.is_loading} == {5000}

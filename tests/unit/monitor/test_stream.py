@@ -10,8 +10,8 @@ from contentui.present.records import store_view_record
 
 FIELDS = {
     "seq", "taken_at", "source", "read_only_reason", "health", "counts", "ingest_count",
-    "blob_count", "blob_bytes", "free_bytes", "disk_bytes", "rate_bytes_per_s", "ingests",
-    "events", "notices",
+    "blob_count", "blob_bytes", "loading", "free_bytes", "disk_bytes", "rate_bytes_per_s",
+    "ingests", "events", "notices",
 }  # fmt: skip
 INGEST = {
     "ref", "id", "namespace", "offset_bytes", "total_bytes", "started_at", "updated_at",
