@@ -12,13 +12,14 @@ from contentui.monitor.enrich import Enricher
 from contentui.monitor.model import BlobRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 
     from contentui.content.digest import Digest
     from contentui.content.model import Info
     from contentui.content.store import Store
     from contentui.monitor.clock import Now
     from contentui.monitor.enrich import Index
+    from contentui.monitor.model import Verified
 
 BIG = 10_000
 """A store with more blobs is listed at most once a second."""
@@ -107,6 +108,13 @@ class BlobTracker:
         if self._row_tuple is None:
             self._row_tuple = tuple(self._rows.values())
         return self._row_tuple
+
+    def set_verified(self, results: Mapping[str, Verified]) -> None:
+        """Keep these results of verifications, by digest, with their rows."""
+        for digest, verified in results.items():
+            if (row := self._rows.get(digest)) is not None:
+                self._rows[digest] = row._replace(verified=verified)
+                self._row_tuple = None
 
     def invalidate(self) -> None:
         """List again on the next tick."""

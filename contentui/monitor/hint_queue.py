@@ -6,9 +6,10 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from contentui.content.model import IngestId
+    from contentui.monitor.model import Verified
 
 
 class ScanRequest(NamedTuple):
@@ -22,6 +23,8 @@ class ScanRequest(NamedTuple):
     """Anything may have changed."""
     focus: frozenset[str]
     """Ids and digests that are on a screen."""
+    verified: Mapping[str, Verified]
+    """Results of verifications, by digest."""
 
 
 class HintQueue:
@@ -33,6 +36,7 @@ class HintQueue:
         self._blobs = False
         self._everything = False
         self._focus: frozenset[str] = frozenset()
+        self._verified: dict[str, Verified] = {}
 
     def hint(self, ids: Collection[IngestId], *, blobs: bool, everything: bool) -> None:
         """These may have changed."""
@@ -40,6 +44,11 @@ class HintQueue:
             self._ids.update(ids)
             self._blobs |= blobs
             self._everything |= everything
+
+    def verified(self, digest: str, result: Verified) -> None:
+        """A blob was verified."""
+        with self._mutex:
+            self._verified[digest] = result
 
     def focus(self, ids: Iterable[str]) -> None:
         """Replace what is on a screen."""
@@ -49,8 +58,10 @@ class HintQueue:
     def take(self) -> ScanRequest:
         """What was hinted since the last call, and what is in focus."""
         with self._mutex:
-            request = ScanRequest(frozenset(self._ids), self._blobs, self._everything, self._focus)
-            self._ids, self._blobs, self._everything = set(), False, False
+            request = ScanRequest(
+                frozenset(self._ids), self._blobs, self._everything, self._focus, self._verified
+            )
+            self._ids, self._blobs, self._everything, self._verified = set(), False, False, {}
             return request
 
     def put_back(self, request: ScanRequest) -> None:
@@ -59,3 +70,4 @@ class HintQueue:
             self._ids |= request.ids
             self._blobs |= request.blobs
             self._everything |= request.everything
+            self._verified = {**request.verified, **self._verified}

@@ -100,6 +100,15 @@ class IngestRow(NamedTuple):
         return self.source, self.status.id
 
 
+class Verified(NamedTuple):
+    """The result of the last verification of a blob from here."""
+
+    problem: str
+    """Why its bytes are not those of the digest; empty: they are. Safe for a terminal."""
+    at_ns: int
+    """When it ended: wall clock, nanoseconds."""
+
+
 class BlobRow(NamedTuple):
     """A blob as seen at one moment. A row that did not change is the same object again."""
 
@@ -110,6 +119,8 @@ class BlobRow(NamedTuple):
     """What refers to it; None: unknown or not scanned yet, which never means 'nothing'."""
     source: str = ""
     """The name of its store; hostile text."""
+    verified: Verified | None = None
+    """None: it was not verified from here since it was first seen."""
 
     @property
     def key(self) -> RowKey:

@@ -24,7 +24,7 @@ from contentui.monitor.events import (
 from contentui.monitor.health import HealthTracker
 from contentui.monitor.hint_queue import HintQueue, ScanRequest
 from contentui.monitor.ingests import IngestTracker
-from contentui.monitor.model import Freshness, StoreView
+from contentui.monitor.model import Freshness, StoreView, Verified
 from contentui.monitor.rates import GrowthMeter, RateHistory
 from contentui.monitor.states import Thresholds, default_thresholds
 from contentui.monitor.transfers import TransferTracker
@@ -33,6 +33,7 @@ from contentui.text import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from contentui.content.digest import Digest
     from contentui.content.model import IngestId, Usage
     from contentui.content.store import Store
     from contentui.monitor.enrich import Index
@@ -124,6 +125,10 @@ class Monitor:
         self._hint_queue.hint(ids, blobs=blobs, everything=everything)
         return blobs or everything or not self._ingests.are_active(ids)
 
+    def verified(self, digest: Digest, problem: str) -> None:
+        """A blob was verified: the next view has the result; ``problem`` empty: it is sound."""
+        self._hint_queue.verified(digest, Verified(problem, self._clock.wall_ns()))
+
     def announce(self, freshness: Freshness, reason: str = "") -> None:
         """Set the state of change notifications: LIVE, or POLLING with a reason."""
         self._health.announce(freshness, reason)
@@ -199,6 +204,7 @@ class Monitor:
         )
         hinted = request.blobs or request.everything or not self._completions.is_empty
         blobs = self._blobs.tick(now, request.focus, hinted=hinted, reconcile=reconcile)
+        self._blobs.set_verified(request.verified)
         if reconcile:
             self._reconciled_at = now.mono
         ends, unseen = self._completions.resolve(blobs.came, checked_ns=self._blobs.checked_ns)

@@ -375,10 +375,18 @@ _WHOLE_DIGEST_FROM = 16
 
 
 def _digest_cell(row: BlobRow, width: int) -> str:
+    """With the result of a verification, where there is one, as its first character."""
     text: str = row.info.digest
-    if width < _WHOLE_DIGEST_FROM:
+    mark = "" if row.verified is None else "! " if row.verified.problem else "✓ "
+    if width - len(mark) < _WHOLE_DIGEST_FROM:
         text = text.removeprefix("sha256:")
-    return pad(elide_middle(text, width), width)
+    return pad(mark + elide_middle(text, width - len(mark)), width)
+
+
+def _digest_style(row: BlobRow) -> str:
+    if row.verified is None:
+        return "base"
+    return "bad" if row.verified.problem else "good"
 
 
 def _size(row: BlobRow, _now_ns: int) -> str:
@@ -469,7 +477,8 @@ def blob_search_text(row: BlobRow) -> str:
 
 BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
     Column(
-        "digest", "DIGEST", _digest, lambda r: r.info.digest, 100, 12, 16, 71, paint=_digest_cell
+        "digest", "DIGEST", _digest, lambda r: r.info.digest, 100, 12, 16, 71,
+        style=_digest_style, paint=_digest_cell,
     ),
     Column(
         "size", "SIZE", _size, lambda r: r.info.size, 90, 7, 8, right=True, descending=True

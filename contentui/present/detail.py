@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.model import Liveness, ref_argument
 from contentui.present.texts import (
+    ago,
     exact_size,
     labels_text,
     moment,
@@ -139,6 +140,9 @@ def blob_fields(row: BlobRow, now_ns: int) -> Fields:
 
     fields = info_fields(row.info, now_ns)
     fields.insert(2, ("kind", "not read yet" if row.kind is None else kind_text(row)))
+    if row.verified is not None:
+        found = row.verified.problem or "its bytes match the digest"
+        fields.insert(3, ("verified", f"{found}, {ago(row.verified.at_ns, now_ns)}"))
     place = next(place for place, (label, _) in enumerate(fields) if label == "labels")
     fields[place:place] = _referrer_fields(row)
     digest = row.info.digest

@@ -23,6 +23,7 @@ from contentui.tui.messages import (
     StoreOpened,
     StoreViewTaken,
 )
+from contentui.tui.notice import MESSAGE_S
 from contentui.tui.operations import Operations
 from contentui.tui.refresh_throttle import RefreshThrottle
 from contentui.tui.screens.dashboard import Dashboard
@@ -41,6 +42,8 @@ RETRY_S = 2.0
 RETRY_MOST_S = 16.0
 LAG_SAMPLE_S = 0.5
 JOURNAL_LINES = 1000
+ERROR_S = 30.0
+"""Seconds for which an error is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,6 @@ class ContentUI(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit-always", priority=True),
     ]
-    NOTIFICATION_TIMEOUT = 6
 
     def __init__(
         self,
@@ -99,7 +101,9 @@ class ContentUI(App[None]):
         self.session.pace(self._throttle.interval_s)
         self.push_screen(self._dashboard)
         if self.appearance.theme and self.appearance.theme not in self.available_themes:
-            self.toast(f"There is no theme {visible(self.appearance.theme, 60)!r}.", "warning")
+            self.show_message(
+                f"There is no theme {visible(self.appearance.theme, 60)!r}.", "warning"
+            )
         if self.session.source is None:
             self._pick()
         else:
@@ -194,38 +198,42 @@ class ContentUI(App[None]):
         records = await asyncio.to_thread(journal.tail, JOURNAL_LINES)
         self.push_screen(JournalScreen(journal_lines(records, journal.path, journal.problem)))
 
-    def toast(
+    def show_message(
         self,
         text: str,
-        severity: Any = "information",
+        severity: str = "information",
         *,
-        title: str = "",
-        for_s: float | None = None,
+        for_s: float = MESSAGE_S,
+        key: str = "",
     ) -> None:
-        """A toast of plain text, already safe for a terminal."""
-        self.notify(text, title=title, severity=severity, timeout=for_s, markup=False)
+        """Show a text that is already safe for a terminal on the dashboard's notice line."""
+        self._dashboard.notice.add(text, severity, for_s, key)
 
-    def toast_error(self, error: ContentError) -> None:
-        """A toast of what was refused and what to do."""
+    def show_error(self, error: ContentError) -> None:
+        """Show what was refused and what to do."""
         text = visible(error.message, 600)
         if error.advice:
-            text += f"\n{visible(error.advice, 300)}"
-        self.toast(text, "error")
+            text += f": {visible(error.advice, 300)}"
+        self.show_message(text, "error", for_s=ERROR_S)
 
     @on(CopyRequested)
     def _copy_requested(self, message: CopyRequested) -> None:
-        self.copy(message.text, message.what)
+        outcome = self.copy(message.text, message.what)
+        for box in self.screen.query(".overlay, #plan"):  # which covers the notice line
+            box.border_subtitle = f"{outcome} · esc closes"
 
-    def copy(self, text: str, what: str) -> None:
-        """Put text on the terminal's clipboard, also through ssh and tmux."""
+    def copy(self, text: str, what: str) -> str:
+        """Put text on the terminal's clipboard, also through ssh and tmux; returns the outcome."""
         try:
             sequence = osc52(text)
         except InvalidArgument as error:
-            self.toast_error(error)
-            return
+            self.show_error(error)
+            return visible(error.message, 300)
         if self._driver is not None:
             self._driver.write(sequence)
-        self.toast(f"Sent {what} to the terminal's clipboard.")
+        outcome = f"Sent {what} to the terminal's clipboard."
+        self.show_message(outcome)
+        return outcome
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: our commands first, then the themes and what Textual brings."""

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from contentui.tui.screens.dashboard import Dashboard
 
 RESULT_S = 20.0
-"""Seconds for which the toast with the result of a long probe is shown."""
+"""Seconds for which the result of a verification is shown."""
 
 
 class Operations:
     """Runs in the application's workers. What blocks is done by the session, on a thread.
 
     A plan goes from the planner to the confirmation, to `contentui.actions.run.run` and to the
-    toasts with its outcomes. Only one verification or probe runs at a time.
+    line with its outcomes. Only one verification or probe runs at a time.
     """
 
     def __init__(self, app: ContentUI, dashboard: Dashboard) -> None:
@@ -59,7 +59,7 @@ class Operations:
             return
         if len(targets) > MAX_PROBES:
             text = f"At most {MAX_PROBES} ingests at once; {len(targets):,} are marked."
-            self._app.toast(text, "warning")
+            self._app.show_message(text, "warning")
         else:
             self._start(self._probe(targets), "verify")
 
@@ -68,7 +68,7 @@ class Operations:
 
     def _is_free(self) -> bool:
         if self._verifying:
-            self._app.toast(f"{self._verifying} is being verified; wait for it.", "warning")
+            self._app.show_message(f"{self._verifying} is being verified; wait for it.", "warning")
         return not self._verifying
 
     async def _plan(
@@ -79,7 +79,7 @@ class Operations:
         try:
             plan = await asyncio.to_thread(self._app.session.plan, verb, targets, moving)
         except ContentError as error:
-            self._app.toast_error(error)
+            self._app.show_error(error)
             return
         if not self._dashboard.is_active:
             return  # another screen was opened meanwhile: don't ask over it
@@ -91,7 +91,7 @@ class Operations:
         try:
             outcomes = await asyncio.to_thread(self._app.session.run, plan, allow)
         except ContentError as error:
-            self._app.toast_error(error)
+            self._app.show_error(error)
         else:
             self._dashboard.show_outcomes(outcomes)
 
@@ -101,9 +101,9 @@ class Operations:
         try:
             size = await asyncio.to_thread(self._app.session.verify, digest, self._progress)
         except ContentError as error:
-            self._app.toast_error(error)
+            self._app.show_error(error)
         else:
-            self._app.toast(f"{name} is sound: {size:,} bytes read.", title="Verified")
+            self._app.show_message(f"{name} is sound: {size:,} bytes read.", for_s=RESULT_S)
         finally:
             self._end()
 
@@ -137,7 +137,7 @@ class Operations:
         else:  # another screen was opened meanwhile
             from contentui.tui.probing import summary
 
-            self._app.toast(summary(results), for_s=RESULT_S)
+            self._app.show_message(summary(results), for_s=RESULT_S)
 
     def _progress(self, offset: int, size: int) -> bool:
         """Called on the session's thread; returns whether to continue."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, cast
 
-from contentui.content.errors import ContentError, Unavailable
+from contentui.content.errors import ContentError, DataLoss, Unavailable
 from contentui.content.helpers import probe_ingest, verify
 from contentui.content.model import IngestId, Status
+from contentui.text import visible
 from contentui.tui.probing import ProbeResult
 
 if TYPE_CHECKING:
@@ -192,10 +193,21 @@ class Session:
             Unavailable: ``progress`` stopped it.
         """
         size = self.store.info(digest).size
+        monitor = self._monitor
 
         def read(offset: int) -> None:
             if not progress(offset, size):
                 raise Unavailable("the verification was stopped")
 
-        verify(self.store, digest, read)
+        def found(problem: str) -> None:
+            if monitor is not None:
+                monitor.verified(digest, problem)
+                self.wake()
+
+        try:
+            verify(self.store, digest, read)
+        except DataLoss as error:
+            found(visible(error.message, 300))
+            raise
+        found("")
         return size

@@ -10,7 +10,7 @@ import pytest
 TUI = Path(__file__).parents[2] / "contentui/tui"
 SHEET = re.sub(r"/\*.*?\*/|\{.*?\}", " ", (TUI / "app.tcss").read_text(), flags=re.DOTALL)
 CODE = "\n".join(path.read_text() for path in TUI.rglob("*.py"))
-TEXTUAL = {"Screen", "Button", "Toast", "Input", "Static"}
+TEXTUAL = {"Screen", "Button", "Input", "Static"}
 
 
 def names(pattern: str) -> list[str]:

@@ -37,8 +37,8 @@ class Running:
         return self.dashboard.query_one(KeyBar).plain
 
     @property
-    def toasts(self) -> str:
-        return "\n".join(each.message for each in self.app._notifications)
+    def messages(self) -> str:
+        return "\n".join(self.dashboard.notice.messages)
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)

@@ -103,7 +103,7 @@ async def test_a_clients_ingest_is_shown_asked_for_and_aborted_through_the_daemo
             assert plan.needs_typing
             assert "namespace k8s.io" in plan.query_one(TextView).plain
             await ui.press(*"abort", "enter")
-            await ui.until(lambda: "busy" in ui.toasts and "aborted" in ui.toasts)
+            await ui.until(lambda: "busy" in ui.messages and "aborted" in ui.messages)
             await ui.until(lambda: row_of(ui, "busy") is None)
         with closing(open_store(source(daemon))) as store, pytest.raises(NotFound):
             store.status("busy")
@@ -153,7 +153,7 @@ async def test_a_daemon_that_dies_leaves_its_picture_and_comes_back_under_the_cu
             assert row_of(ui, "two") is not None
             began = time.monotonic()
             await ui.press("a")
-            assert "Not now." in ui.toasts
+            assert "Not now." in ui.messages
             assert time.monotonic() - began < 1
             daemon.start()
             await ui.press("r")

@@ -106,7 +106,7 @@ async def test_an_idle_ingest_takes_only_the_button():
         assert not plan.needs_typing
         await ui.press("tab", "enter")
         await ui.until(lambda: session.ran)
-        await ui.until(lambda: "truncated" in ui.toasts)
+        await ui.until(lambda: "truncated" in ui.messages)
 
 
 async def test_a_plan_of_refusals_has_nothing_to_confirm():
@@ -249,7 +249,7 @@ async def test_read_only_hides_the_keys_and_tells_why():
         assert "Abort" not in ui.keys
         assert "read-only" in ui.text()
         await ui.press("a")
-        await ui.until(lambda: "a containerd owns it" in ui.toasts)
+        await ui.until(lambda: "a containerd owns it" in ui.messages)
         assert ui.app.screen is ui.dashboard
 
 

@@ -9,14 +9,14 @@ import sys
 import threading
 
 import pytest
-from frozen import INGESTS, FrozenSession
+from frozen import INGESTS, FrozenSession, store_view
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from running import running
 
 from contentui.actions.facts import IngestFacts
-from contentui.actions.model import Verb
+from contentui.actions.model import Outcome, Result, Verb
 from contentui.actions.plan import plan_ingests
 from contentui.content.model import Liveness
 from contentui.stores.detect import detect, first_choice
@@ -26,6 +26,7 @@ from contentui.tui.footer import Hint, fit
 from contentui.tui.refresh_throttle import WINDOW, RefreshThrottle
 from contentui.tui.run import screen_problem
 from contentui.tui.screens.plan import command_line, concern_lines
+from contentui.tui.screens.texts import outcome
 from contentui.tui.text_view import wrap
 
 
@@ -194,3 +195,40 @@ async def test_nothing_is_counted_before_the_first_view():
         assert "No blobs" not in ui.text()
         opened.set()
         await ui.until(lambda: "Blobs 7" in str(ui.dashboard.blobs.border_title))
+
+
+def test_one_line_tells_how_many_were_done_and_why_the_first_was_not():
+    plan = plan_ingests(Verb.ABORT, "s", facts(*INGESTS[:3]))
+    outcomes = [
+        Outcome(plan.steps[0], Result.DONE),
+        Outcome(plan.steps[1], Result.SKIPPED, "it is gone"),
+        Outcome(plan.steps[2], Result.SKIPPED, "it is gone as well"),
+    ]
+    text, severity = outcome(outcomes)
+    assert severity == "warning"
+    assert text.startswith("1 aborted, 2 skipped: ")
+    assert "it is gone. j lists each." in text
+    assert "\n" not in text
+
+
+async def test_marked_items_that_go_one_by_one_are_counted_in_one_message():
+    frozen = FrozenSession(store_view())
+    async with running(frozen, size=(80, 24)) as ui:
+        await ui.shown()
+        await ui.press("*")
+        for left in (6, 5, 3):
+            frozen.push(store_view(INGESTS[:left], seq=10 - left))
+            await ui.until(lambda left=left: len(ui.dashboard.ingests.shown) == left)
+        await ui.until(lambda: "5 marked items are gone." in ui.messages)
+        assert ui.messages.count("gone") == 1
+
+
+async def test_no_message_covers_a_dialog():
+    async with running(FrozenSession(), size=(80, 24)) as ui:
+        await ui.shown()
+        await ui.press("question_mark")
+        ui.app.show_message("a message", "error")
+        await ui.pilot.pause(0.1)
+        assert "a message" not in ui.text()
+        await ui.press("escape")
+        await ui.until(lambda: "a message" in ui.text())

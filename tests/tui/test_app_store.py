@@ -64,7 +64,7 @@ async def test_an_abandoned_ingest_is_aborted_and_the_journal_knows(where, store
         plan = await ui.screen(PlanScreen)
         assert "contentui --store" in ui.text()
         plan.query_one("#plan-confirm").press()
-        await ui.until(lambda: "left: aborted" in ui.toasts)
+        await ui.until(lambda: "left: aborted" in ui.messages)
         assert [status.ref for status in store.statuses()] == ["kept"]
         await ui.until(lambda: [r.status.ref for r in ui.dashboard.ingests.shown] == ["kept"])
         await ui.press("j")
@@ -83,7 +83,7 @@ async def test_what_moved_since_it_was_shown_is_skipped_and_named(where, store):
         with store.writer("left", total=5000) as writer:
             writer.write(b"more")
         plan.query_one("#plan-confirm").press()
-        await ui.until(lambda: "skipped" in ui.toasts)
+        await ui.until(lambda: "skipped" in ui.messages)
         assert store.status("left").offset == 1004
 
 
@@ -97,7 +97,7 @@ async def test_a_held_ingest_takes_the_word_and_names_its_holder(where, store):
             plan = await ui.screen(PlanScreen)
             assert plan.needs_typing
             await ui.press(*"abort", "enter")
-            await ui.until(lambda: "busy: aborted" in ui.toasts)
+            await ui.until(lambda: "busy: aborted" in ui.messages)
             with pytest.raises(NotFound):
                 store.status("busy")
 
@@ -108,12 +108,14 @@ async def test_a_blob_is_verified_and_a_damaged_one_is_told(where, store, tmp_pa
         await ui.shown()
         await ui.until(lambda: ui.dashboard.blobs.shown)
         await ui.press("tab", "v")
-        await ui.until(lambda: "is sound" in ui.toasts)
+        await ui.until(lambda: "is sound" in ui.messages)
+        await ui.until(lambda: "✓ " in ui.text() and "its bytes match the digest" in ui.text())
         path = tmp_path / "store" / "blobs" / "sha256" / info.digest.encoded
         path.chmod(0o644)
         path.write_bytes(b"evil bytes")
         await ui.press("v")
-        await ui.until(lambda: "is damaged: its" in ui.toasts)
+        await ui.until(lambda: "is damaged: its" in ui.messages)
+        await ui.until(lambda: "! d600" in ui.text())  # and it stays there
 
 
 async def test_marked_blobs_are_deleted_together(where, store):
@@ -159,7 +161,7 @@ async def test_read_only_shows_and_refuses(where, store):
         await ui.shown()
         await ui.until(lambda: ui.dashboard.ingests.shown)
         await ui.press("a")
-        await ui.until(lambda: "Read-only" in ui.toasts)
+        await ui.until(lambda: "Read-only" in ui.messages)
         assert store.status("left").offset == 1000
 
 

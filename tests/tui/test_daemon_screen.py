@@ -168,7 +168,7 @@ async def test_an_answer_that_comes_late_does_not_cover_what_was_opened_meanwhil
         await ui.press("question_mark")
         top = ui.app.screen
         ui.app.operations.probe([ABANDONED.status])
-        await ui.until(lambda: "1 probed: 1 free" in ui.toasts)
+        await ui.until(lambda: "1 probed: 1 free" in ui.messages)
         assert ui.app.screen is top
 
 
@@ -204,7 +204,7 @@ async def test_too_many_are_not_asked_at_all():
     async with running(frozen) as ui:
         await ui.shown()
         await ui.press("asterisk", "v")
-        await ui.until(lambda: "At most 50" in ui.toasts)
+        await ui.until(lambda: "At most 50" in ui.messages)
         assert frozen.probed == []
 
 
@@ -239,17 +239,17 @@ async def test_the_plan_tells_the_namespace_and_what_the_daemon_does(size):
         assert "next garbage collection" in plain
 
 
-async def test_what_a_person_must_hear_is_a_toast():
+async def test_a_notification_of_the_store_is_shown_once():
     frozen = session()
     async with running(frozen) as ui:
         await ui.shown()
         from dataclasses import replace
 
         frozen.push(replace(picture(seq=2), notices=("another daemon\x1b[2J answers now",)))
-        await ui.until(lambda: "another daemon\\x1b[2J answers now" in ui.toasts)
+        await ui.until(lambda: "another daemon\\x1b[2J answers now" in ui.messages)
         frozen.push(picture(seq=3))
         await ui.pilot.pause(0.05)
-        assert ui.toasts.count("answers now") == 1
+        assert ui.messages.count("answers now") == 1
 
 
 async def test_a_lost_daemon_leaves_its_last_picture_and_the_cursor_where_it_was():
@@ -265,7 +265,7 @@ async def test_a_lost_daemon_leaves_its_last_picture_and_the_cursor_where_it_was
         assert "doesn't answer" in ui.text()
         for key in ("a", "t", "v"):
             await ui.press(key)
-        await ui.until(lambda: ui.toasts.count("Not now.") == 3)
+        await ui.until(lambda: ui.messages.count("Not now.") == 1)
         assert ui.app.screen is ui.dashboard
         assert frozen.probed == []
         await ui.until(lambda: "r Try now" in ui.keys)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Static
 
 from contentui.actions.model import Result, Verb
 from contentui.content.model import Info, Status
@@ -36,6 +35,7 @@ from contentui.tui.messages import (
     StoreOpened,
     StoreViewTaken,
 )
+from contentui.tui.notice import NoticeLine
 from contentui.tui.screens import texts
 from contentui.tui.screens.filter_line import FilterLine
 from contentui.tui.screens.open_detail import OpenDetail
@@ -58,9 +58,12 @@ FRAME_S = 0.004
 
 
 NOTICE_S = 30.0
-"""Seconds for which something is shown that a person must hear, once."""
+"""Seconds for which a notification of the store is shown."""
+OUTCOME_S = 20.0
+"""Seconds for which the outcome of a plan is shown."""
 UNWATCHED_STEP = 2_000
 """New rows after which `gc.freeze` is called again."""
+_GONE = " gone."
 SETTLE_S = 1.0
 """After the first rows: until then a problem goes to the top as soon as it is known."""
 
@@ -90,8 +93,10 @@ class Dashboard(Screen[None]):
         self._failure: StoreFailed | None = None
         self._focus_told: tuple[RowKey, ...] = ()
         self._groups: tuple[tuple[Group, ...], tuple[GroupHeading, ...]] = ((), ())
-        self._progress = ""
+        self.notice = NoticeLine()
         self._unwatched = 0
+        self._vanished = 0
+        """Marked items that went, in the message that is shown."""
         self._rows_seen: tuple[object, object] = ((), ())
         self._open_detail = OpenDetail(self)
         self.read_only_reason = ""
@@ -105,7 +110,7 @@ class Dashboard(Screen[None]):
         with Container(id="panes"):
             yield self.ingests
             yield self.blobs
-        yield Static("", id="notice", markup=False)
+        yield self.notice
         yield DetailPane(id="detail")
         yield FilterLine()
         yield KeyBar()
@@ -133,7 +138,7 @@ class Dashboard(Screen[None]):
         self.read_only_reason = message.store_view.read_only_reason
         self._use_columns(message.store_view)
         for notice in message.store_view.notices:
-            self._app.toast(visible(notice, 600), "warning", for_s=NOTICE_S)
+            self._app.show_message(visible(notice, 600), "warning", for_s=NOTICE_S)
         self._paint_together()
         if not failed and _looks_same(before, message.store_view):
             self._refresh_header()
@@ -184,12 +189,12 @@ class Dashboard(Screen[None]):
         self._refresh_all()
 
     def show_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Toasts for what a plan did; items that are gone lose their marks."""
+        """One line about what a plan did; items that are gone lose their marks."""
         gone = {self._key(o.step.target) for o in outcomes if o.result is Result.DONE}
         for pane in (self.ingests, self.blobs):
             pane.table.marks = pane.table.marks - gone
-        for text, severity in texts.outcome(outcomes):
-            self._app.toast(text, severity)
+        if outcomes:
+            self._app.show_message(*texts.outcome(outcomes), for_s=OUTCOME_S, key="outcome")
 
     def _key(self, target: Status | Info | Image) -> RowKey:
         """The key of the row that a plan's step was made of."""
@@ -200,8 +205,7 @@ class Dashboard(Screen[None]):
 
     def progress(self, text: str) -> None:
         """What is under way, on the notice line; nothing when it has ended."""
-        self._progress = text
-        self._refresh_notice()
+        self.notice.show_state(progress=text)
 
     # From the view to the screen.
 
@@ -293,13 +297,7 @@ class Dashboard(Screen[None]):
         return texts.warning(self._failure, self.store_view)
 
     def _refresh_notice(self) -> None:
-        notice = self.query_one("#notice", Static)
-        text, style = self._trouble, "-bad"
-        if not text:
-            text, style = self._progress, "-calm"
-        notice.update(text)
-        notice.set_class(bool(text), "-shown")
-        notice.set_class(style == "-calm", "-calm")
+        self.notice.show_state(problem=self._trouble)
 
     def _refresh_keys(self) -> None:
         pane = self.active
@@ -325,8 +323,13 @@ class Dashboard(Screen[None]):
 
     @on(LiveTable.MarksChanged)
     def _marks_vanished(self, message: LiveTable.MarksChanged) -> None:
-        if vanished := len(message.vanished):
-            self._app.toast(f"{vanished:,} marked item{'s are' if vanished > 1 else ' is'} gone.")
+        if not message.vanished:
+            return
+        if not any(text.endswith(_GONE) for text in self.notice.messages):
+            self._vanished = 0
+        self._vanished += len(message.vanished)
+        items = f"{self._vanished:,} marked item{'s are' if self._vanished > 1 else ' is'}"
+        self._app.show_message(f"{items}{_GONE}", key="marks")
 
     def on_descendant_focus(self) -> None:
         for pane in (self.ingests, self.blobs):
@@ -420,7 +423,7 @@ class Dashboard(Screen[None]):
     def action_plan(self, verb: str, _key: str = "") -> None:
         """Show what the verb would do to the marked items, or to the one under the cursor."""
         if self.read_only_reason:
-            self._app.toast(f"Read-only: {visible(self.read_only_reason, 600)}", "warning")
+            self._app.show_message(f"Read-only: {visible(self.read_only_reason, 600)}", "warning")
             return
         if not (rows := self._targets()):
             return
@@ -429,13 +432,15 @@ class Dashboard(Screen[None]):
         self._app.operations.plan(Verb(verb), targets, moving)
 
     def _targets(self) -> Sequence[Any]:
-        """The rows that a key acts on; none, with a toast, when it can't."""
+        """The rows that a key acts on; none, with a message, when it can't."""
         if self._trouble:
-            self._app.toast(f"Not now. {self._trouble}", "warning")
+            self._app.show_message(f"Not now. {self._trouble}", "warning")
             return ()
         rows = self._settle().targets()
         if not rows:
-            self._app.toast("The marked items are filtered away; esc shows everything.", "warning")
+            self._app.show_message(
+                "The marked items are filtered away; esc shows everything.", "warning"
+            )
         return rows
 
     def action_verify(self) -> None:

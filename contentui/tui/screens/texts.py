@@ -113,19 +113,15 @@ def empty(store_view: StoreView, *, garbage_collected: bool = False) -> tuple[st
     return ingests, "No blobs. A committed ingest is listed here as a blob."
 
 
-def outcome(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
-    """Toasts for the outcomes: text and severity; one for each of a few, then a summary."""
+def outcome(outcomes: Sequence[Outcome]) -> tuple[str, str]:
+    """The outcomes of a plan as one line, and its severity; the journal has the others."""
     bad = [o for o in outcomes if o.result is not Result.DONE]
-    done = len(outcomes) - len(bad)
     if len(outcomes) == 1:
-        yield outcome_line(outcomes[0]).text, "error" if bad else "information"
-        return
-    for each in bad[:3]:
-        yield outcome_line(each).text, "warning"
-    if len(bad) > 3:
-        yield f"{len(bad) - 3:,} more were not done; j lists each.", "warning"
-    if outcomes:
-        yield outcomes_summary(outcomes), "information" if done else "warning"
+        return outcome_line(outcomes[0]).text, "error" if bad else "information"
+    summary = outcomes_summary(outcomes)
+    if not bad:
+        return summary, "information"
+    return f"{summary}. {outcome_line(bad[0]).text}. j lists each.", "warning"
 
 
 _RESULT_STYLES = {"done": "good", "skipped": "warn", "refused": "warn", "failed": "bad"}
