@@ -71,6 +71,9 @@ class Transfer(Protocol):
 
     @property
     def error(self) -> str: ...
+    @property
+    def command(self) -> str:
+        """The command line of its process; empty: unknown."""
 
 
 class IngestRow(NamedTuple):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Fields = list[tuple[str, str]]
 
+HOLDER_UNKNOWN = "unknown: that can't be seen from here; root on the writer's machine sees it"
+
 _MAX_REFERRERS = 100
 _MAX_PARTS = 200
 _MAX_NAME = 65_536
@@ -108,7 +110,7 @@ def _holder(holder: Holder | None, liveness: Liveness, now_ns: int) -> str:
         return holder_text(holder, now_ns, limit=_MAX_TEXT)
     return {
         Liveness.FREE: "none",
-        Liveness.UNKNOWN: "unknown",
+        Liveness.UNKNOWN: HOLDER_UNKNOWN,
         Liveness.HELD: "an unknown process",
     }[liveness]
 
@@ -171,7 +173,7 @@ def _listed(label: str, texts: Iterable[str]) -> Fields:
 
 def group_fields(group: Group, now_ns: int) -> Fields:
     """A pull or push, with each of its parts: those that are not done first."""
-    from contentui.present.groups import ENDED
+    from contentui.present.groups import ENDED, transfer_process
 
     transfer = group.transfer
     total = human_size(group.total) if group.total else "?"
@@ -183,7 +185,7 @@ def group_fields(group: Group, now_ns: int) -> Fields:
         ("arrived", f"{human_size(group.offset)} of {total}"),
         ("rate", _rate(group.rate, group.eta_s)),
         *_listed("parts", texts),
-        ("process", f"pid {visible(str(transfer.pid), 12)}"),
+        ("process", transfer_process(transfer, _MAX_TEXT)),
         ("started", moment(transfer.started_ns, now_ns)),
     ]
 

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    from contentui.monitor.model import Group
+    from contentui.monitor.model import Group, Transfer
 
 ENDED = ("done", "exists", "mounted")
 """Phases of a part that needs nothing more."""
 _MOVING = ("downloading", "uploading", "verifying")
 _DOING = {"pull": "Pulling", "fetch": "Fetching", "push": "Pushing"}
+
+
+def transfer_process(transfer: Transfer, limit: int = 60) -> str:
+    """``pid 2231 (contentui pull redis:7.4)``; ``limit``: characters of the command line."""
+    pid = f"pid {visible(str(transfer.pid), 12)}"
+    return f"{pid} ({visible(transfer.command, limit)})" if transfer.command else pid
 
 
 def group_note(group: Group) -> tuple[str, str]:
@@ -25,7 +31,7 @@ def group_note(group: Group) -> tuple[str, str]:
     if failed:
         return f"failed: {visible(failed, 400)}", "bad"
     if group.ended:
-        return f"ended early: pid {visible(str(transfer.pid), 12)} is gone", "bad"
+        return f"ended early: {transfer_process(transfer)} is gone", "bad"
     if transfer.message:
         return visible(transfer.message, 400), "good"
     if any(part.phase in _MOVING for part in transfer.parts):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from contentui.content.errors import ContentError
 from contentui.remotes.retry import Stopped, retry_call
+from contentui.stores import procfs
 from contentui.threads import WorkerThread
 from contentui.transfers.model import Phase, Transfer
 
@@ -41,7 +42,13 @@ class ImageTransfer:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._parts: dict[Digest, Part] = {}
-        self._transfer = Transfer(verb, str(registry.reference), os.getpid(), time.time_ns())
+        self._transfer = Transfer(
+            verb,
+            str(registry.reference),
+            os.getpid(),
+            time.time_ns(),
+            command=procfs.process_command(os.getpid()),
+        )
 
     def stop(self) -> None:
         """End soon, also the requests that are running; what arrived is kept.

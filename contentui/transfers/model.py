@@ -60,6 +60,8 @@ class Transfer(NamedTuple):
     """The state of the whole: ``resolving``, ``waiting for pid 312``; empty while parts move."""
     error: str = ""
     """Why it failed; empty unless it did."""
+    command: str = ""
+    """The command line of its process, untrusted text; empty: unknown."""
 
     @property
     def total(self) -> int:

@@ -233,6 +233,7 @@ def _from_json(value: dict[str, Any]) -> Transfer:
         parts,
         str(value["message"])[:_MAX_TEXT],
         str(value["error"])[:_MAX_TEXT],
+        str(value.get("command", ""))[:_MAX_TEXT],  # absent in the files of older versions
     )
 
 

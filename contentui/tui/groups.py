@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, fits, pad
 from contentui.present.columns import Cells, Column, Heading, Row, duration_text, with_note
-from contentui.present.groups import ENDED, group_note
+from contentui.present.groups import ENDED, group_note, transfer_process
 from contentui.present.texts import rate_text
 from contentui.text import human_age, human_size, visible
 
@@ -50,13 +50,21 @@ class GroupHeading(Heading):
 
     def _cell(self, column: Column[Any], width: int, now_ns: int) -> tuple[str, str]:
         if column.key == "ref":
-            return pad(_SIGN + elide_image(self.image, width - len(_SIGN)), width), "strong"
+            return pad(self._name(width), width), "strong"
         if column.key == "progress":
             return self._bar(width)
         if column.key == "state":
             return pad(elide(self._count(width), width), width), "strong"
         text = self._text(column.key, now_ns)
         return pad(text if fits(text, width) else "…", width, column.right), "strong"
+
+    def _name(self, width: int) -> str:
+        """The image, and the process that moves it where there is room."""
+        name = _SIGN + elide_image(self.image, width - len(_SIGN))
+        for process in (transfer_process(self.group.transfer), f"pid {self.group.transfer.pid}"):
+            if fits(f"{name}  {process}", width):
+                return f"{name}  {process}"
+        return name
 
     def _bar(self, width: int) -> tuple[str, str]:
         group = self.group

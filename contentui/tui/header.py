@@ -8,6 +8,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
+from contentui.content.model import Liveness
 from contentui.monitor.model import Freshness, StoreView
 from contentui.monitor.states import IngestState
 from contentui.present.bars import sparkline
@@ -79,6 +80,13 @@ def _counts(store_view: StoreView) -> Iterator[Part]:
             yield Part(state.value, f"{SHAPES[state]} {text}", style, weight)
 
 
+def _missing_facts(store_view: StoreView) -> Iterator[Part]:
+    """What nobody without more rights can know, once for all rows."""
+    rows = store_view.ingests
+    if rows and all(row.liveness is Liveness.UNKNOWN for row in rows):
+        yield Part("holders", "? holders", "warn", 63)
+
+
 def _space(store_view: StoreView) -> Iterator[Part]:
     count, loading = len(store_view.blobs), store_view.is_loading
     noun = "blob" if count == 1 and not loading else "blobs"
@@ -110,6 +118,7 @@ def header_parts(store_view: StoreView, now_ns: int, paused: bool) -> list[Part]
         *scope,
         *_health(store_view, source, now_ns, paused),
         *_counts(store_view),
+        *_missing_facts(store_view),
         *_space(store_view),
         Part("rate", rate_text(store_view.rate), "rate", 91),
     ]

@@ -16,6 +16,7 @@ from contentui.transfers.model import Phase
 from contentui.tui.app import ContentUI
 from contentui.tui.groups import GroupHeading, arrange
 from contentui.tui.screens.detail import DetailScreen
+from contentui.tui.screens.plan import PlanScreen
 
 SECOND = 10**9
 
@@ -145,7 +146,7 @@ def test_names_lose_their_host_first(width, shown):
     assert elide_image("docker.io/library/postgres:17", width) == shown
 
 
-async def test_keys_on_a_groups_line_touch_nothing():
+async def test_keys_on_a_groups_line_are_for_the_whole_pull():
     session = FrozenSession(picture(PULL))
     async with running(session) as ui:
         await ui.shown()
@@ -154,10 +155,16 @@ async def test_keys_on_a_groups_line_touch_nothing():
         await ui.press("home", *["down"] * place)
         assert table.cursor_heading is not None
         assert table.cursor_row is None
-        assert "Abort" not in ui.keys
-        await ui.press("a", "t", "v", "space")
+        assert "a Abort all of it" in ui.keys
+        await ui.press("space")
         assert not table.marks
-        assert ui.app.screen is ui.dashboard
+        await ui.press("a")
+        plan = (await ui.screen(PlanScreen)).plan
+        members = picture(PULL).groups[0].members
+        assert {(SOURCE, step.target.id) for step in plan.steps} == set(members)
+        assert len(members) > 1
+        await ui.press("escape")
+        await ui.until(lambda: ui.app.screen is ui.dashboard)
         assert str(digest("later")) in ui.dashboard.query_one("#detail").plain
         await ui.press("asterisk")
         assert table.marks == {row.key for row in INGESTS}

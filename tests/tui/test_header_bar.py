@@ -5,7 +5,7 @@ from rich.cells import cell_len
 from table_rows import NOW, SECOND, blob, ingest
 from textual.app import App
 
-from contentui.content.model import Usage
+from contentui.content.model import Liveness, Usage
 from contentui.monitor.model import Freshness, Health, StoreView
 from contentui.monitor.states import IngestState
 from contentui.tui.header import HeaderBar, fit_parts, header_parts
@@ -110,3 +110,10 @@ def test_a_rate_that_is_not_known_yet_is_no_zero():
 def test_bytes_that_move_without_a_moving_row_count_as_moving():
     assert "▸ moving" in said(store_view({IngestState.COMPLETE: 1}, rate=1000.0))
     assert "▸ 0 moving" in said(store_view({IngestState.COMPLETE: 1}, rate=0.0))
+
+
+def test_what_cannot_be_known_is_told_once_in_the_header():
+    unknown = ingest("a", liveness=Liveness.UNKNOWN)
+    assert "? holders" in said(store_view(ingests=(unknown, unknown)))
+    assert "? holders" not in said(store_view(ingests=(unknown, ingest("b"))))
+    assert "? holders" not in said(store_view(ingests=()))

@@ -385,7 +385,8 @@ class Dashboard(Screen[None]):
                 return None
             verb = texts.DESTRUCTIVE[command_id]
             marks = len(pane.table.marked_rows())
-            return f"{verb} {marks:,} marked" if marks else verb
+            whole = "" if pane.table.cursor_heading is None else " all of it"
+            return f"{verb} {marks:,} marked" if marks else f"{verb}{whole}"
         if command_id == "ingest.verify":
             marks = len(pane.table.marked_rows())
             return f"Verify {marks:,} marked" if marks else ""

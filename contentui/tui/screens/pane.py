@@ -13,7 +13,7 @@ from textual.message import Message
 from contentui.present.columns import Column, Row
 from contentui.present.texts import count_text
 from contentui.text import visible
-from contentui.tui.groups import arrange
+from contentui.tui.groups import GroupHeading, arrange
 from contentui.tui.live_table import LiveTable
 from contentui.tui.query import Query, parse
 from contentui.tui.view_state import ViewState
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from contentui.monitor.model import RowKey
     from contentui.present.columns import Heading
-    from contentui.tui.groups import GroupHeading
     from contentui.tui.view_state import Task
 
 
@@ -188,12 +187,16 @@ class Pane(Vertical, Generic[Row]):
         return self._shown
 
     def targets(self) -> Sequence[Row]:
-        """What a key would act on: the marked rows that are shown, else the one under the cursor.
+        """What a key would act on: the marked rows that are shown, else what is under the cursor.
 
-        Marks that a filter hides don't count: nothing unseen is destroyed.
+        Under a group's heading that is all of its rows. Marks and rows that a filter hides don't
+        count: nothing unseen is destroyed.
         """
         if marked := self.table.marked_rows():
             return marked
+        heading = self.table.cursor_heading
+        if isinstance(heading, GroupHeading) and not self.table.mark_count:
+            return [row for row in self._shown if row.key in heading.members]
         row: Any = self.table.cursor_row  # none where a heading is
         return [] if row is None or self.table.mark_count else [row]
 
