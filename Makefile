@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo containerd test torture bench faults screenshots tables protocol clean
+.PHONY: help install demo containerd test torture bench truth faults screenshots tables protocol clean
 
 # What a shell or a configuration may have set for other programs.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
@@ -72,6 +72,9 @@ torture: $(TOOLS) ## the long loops: every fault, ten minutes of stress, SIGKILL
 
 bench: $(INSTALLED) ## peers and us side by side (ARGS='--quick', ARGS='--write')
 	@$(BIN)/python -m bench.run $(ARGS)
+
+truth: $(INSTALLED) ## what is shown of a containerd next to what is true, into docs/monitor.md (root)
+	@$(BIN)/python -m bench.truth --write $(ARGS)
 
 faults: $(INSTALLED) ## pulls through broken networks, peers and us side by side (ARGS='--write')
 	@$(BIN)/python -m bench.faults $(ARGS)

@@ -31,6 +31,12 @@ _FULL_SHARE = 10
 """Full scans outside the reconcile may take one part in this many of the time."""
 _REMOTE_SHARE = 20
 """The same without an `IngestListing`, where a scan costs a daemon's time."""
+_HOLDERS_NS = SECOND_NS
+"""How often the holders of all are read where each tick is a scan, nanoseconds."""
+_PRECISE_NS = 3 * SECOND_NS
+"""How long ticks come early after a rate was unknown: what grew is timed more exactly."""
+_MOST_PRECISE = 64
+"""With more active ingests ticks don't come early."""
 _FEW = 16
 """Most ingests that are read one by one between two scans of a remote store."""
 
@@ -115,6 +121,7 @@ class IngestTracker:
         self._few_cost_ns = 0
         self._holders_checked_at: int | None = None
         """When the holders of all were read last."""
+        self._precise_until = 0
         self._names_at = 0
         self._focus_asked_at = 0
 
@@ -125,6 +132,10 @@ class IngestTracker:
     def needs_confirmation(self) -> bool:
         """Whether some ingest was seen only once."""
         return bool(self._unconfirmed)
+
+    def needs_precision(self, mono: int) -> bool:
+        """Whether early ticks make the first rate of an ingest more exact."""
+        return mono < self._precise_until and len(self._active) <= _MOST_PRECISE
 
     @property
     def is_active(self) -> bool:
@@ -223,7 +234,7 @@ class IngestTracker:
         at = self._holders_checked_at
         if self._listing is not None or at is None or self._full_wanted:
             return True
-        return now.mono - at >= self._reconcile_ns
+        return now.mono - at >= _HOLDERS_NS
 
     def _compare_names(
         self, now: Now, request: ScanRequest, changes: Changes, *, announced: bool
@@ -383,6 +394,8 @@ class IngestTracker:
             if row is not None:
                 rows[key] = row
                 self._row_tuple = None
+                if row.rate is None and tracked.has_grown:
+                    self._precise_until = now.mono + _PRECISE_NS
                 if old is None:
                     counts[row.state] += 1
                 elif old.state is not row.state:

@@ -45,6 +45,14 @@ CONFIRM_AFTER_S = 0.16
 """Pause before the next tick while ingests wait for their second check, seconds."""
 
 
+UNRATED_S = 1.0
+"""The longest pause between two layers that come whole and make up one rate, seconds."""
+
+
+PRECISE_S = 0.1
+"""Pause before the next tick while a first rate is measured, seconds."""
+
+
 class Monitor:
     """Watches one store. Call `tick` from one thread at a time; everything else is thread-safe.
 
@@ -82,7 +90,7 @@ class Monitor:
         self._reconcile_ns = int(reconcile_s * SECOND_NS)
         self._reconciled_at: int | None = None
         self._history = RateHistory(mono())
-        self._unrated = GrowthMeter(mono())
+        self._unrated = GrowthMeter(mono(), longest_s=UNRATED_S)
         """Of the bytes that no row's rate counts: small layers come whole."""
         self._rate: tuple[tuple[IngestRow, ...], float | None] = (), 0.0
         """The sum of these rows' rates."""
@@ -147,7 +155,9 @@ class Monitor:
             return None
         if self._blobs.is_filling:
             return SOON_S
-        return CONFIRM_AFTER_S if self._ingests.needs_confirmation else None
+        if self._ingests.needs_confirmation:
+            return CONFIRM_AFTER_S
+        return PRECISE_S if self._ingests.needs_precision(self._clock.mono_ns()) else None
 
     @property
     def retry_s(self) -> float:

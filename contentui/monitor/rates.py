@@ -15,10 +15,12 @@ from contentui.monitor.clock import SECOND_NS
 HISTORY_S = 300
 """Seconds of history that are kept."""
 WINDOW_S = 5.0
-"""Seconds over which `GrowthMeter` and `WindowMeter` measure."""
+"""Seconds over which `WindowMeter` measures."""
 FIRST_S = 0.5
 """Seconds before the first rate of a `WindowMeter`."""
-_WINDOW_NS = int(WINDOW_S * SECOND_NS)
+GROWTH_WINDOW_S = 8.0
+"""Seconds over which `GrowthMeter` measures: what grew is timed to a tick, so to 3 % over these."""
+_WINDOW_NS = int(GROWTH_WINDOW_S * SECOND_NS)
 _LEAST_GROWTHS = 4
 """Growths over which `GrowthMeter` measures at least, however long ago they were."""
 _CONTINUOUS_NS = 2 * SECOND_NS
@@ -27,8 +29,6 @@ _OVERDUE = 1.75
 """Times the longest pause after which the next byte is overdue; at least two checks."""
 _RESUMED = 4
 """Times the longest pause after which what comes begins a new measurement."""
-_LONGEST_NS = 60 * SECOND_NS
-"""The longest pause between two growths that belong together."""
 _UNKNOWN_NS = 10 * SECOND_NS
 """How long a rate may be unknown; without a byte for longer it is 0."""
 
@@ -38,17 +38,19 @@ class GrowthMeter:
 
     The first growth only begins the measurement: its bytes may have been held back in a buffer for
     any time. From the second one on the rate is the bytes that came since the first growth of the
-    last five seconds, and at least over four growths, so that clients that write a buffer at a time
-    have the rate of their source. It falls to 0 when the next byte is overdue: after two checks
-    without one that are longer than the pauses so far.
+    last `GROWTH_WINDOW_S`, and at least over four growths, so that clients that write a buffer at
+    a time have the rate of their source. It falls to 0 when the next byte is overdue: after two
+    checks without one that are longer than the pauses so far.
 
     Args:
         now_ns: the time of the first check, by a clock that never jumps.
+        longest_s: the longest pause between two growths that belong together, seconds.
     """
 
-    __slots__ = ("_checks", "_growths", "_longest_ns", "_since_ns", "_sum")
+    __slots__ = ("_belong_ns", "_checks", "_growths", "_longest_ns", "_since_ns", "_sum")
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, now_ns: int, longest_s: float = 60.0) -> None:
+        self._belong_ns = int(longest_s * SECOND_NS)
         self._since_ns = now_ns
         """When it last grew, or the first check."""
         self._growths: deque[tuple[int, int]] = deque()
@@ -66,7 +68,7 @@ class GrowthMeter:
         growths = self._growths
         if growths:
             pause_ns = now_ns - growths[-1][0]
-            if pause_ns > _CONTINUOUS_NS and self._is_resumed_after(pause_ns):
+            if pause_ns > min(_CONTINUOUS_NS, self._belong_ns) and self._is_resumed_after(pause_ns):
                 self.reset()
             else:
                 # The longest pause counts less with each growth, so that a fast start recovers.
@@ -94,8 +96,8 @@ class GrowthMeter:
 
     def _is_resumed_after(self, pause_ns: int) -> bool:
         if len(self._growths) < 2:
-            return pause_ns > _LONGEST_NS
-        return pause_ns > _RESUMED * self._longest_ns
+            return pause_ns > self._belong_ns
+        return pause_ns > min(_RESUMED * self._longest_ns, self._belong_ns)
 
 
 class RateHistory:

@@ -81,6 +81,11 @@ class TrackedIngest:
     def state(self) -> IngestState:
         return IngestState.MOVING if self.row is None else self.row.state
 
+    @property
+    def has_grown(self) -> bool:
+        """Whether it was seen to grow."""
+        return self._grew_at is not None
+
     def silent_ns(self, now: Now) -> int:
         return now.mono - self.quiet_since
 

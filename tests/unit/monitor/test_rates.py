@@ -53,7 +53,7 @@ def test_a_client_that_writes_a_buffer_at_a_time_has_the_rate_of_its_source(rate
     known = {at: value for at, value in shown.items() if value is not None and at > 2 * period}
     assert min(known) <= max(2 * period + 0.5, 1)
     assert all(value < 4 * rate for value in known.values())
-    settled = [value for at, value in known.items() if at > max(6, 5 * period)]
+    settled = [value for at, value in known.items() if at > max(9, 5 * period)]
     assert settled == pytest.approx([rate] * len(settled), rel=0.12)
 
 
@@ -70,8 +70,8 @@ def test_irregular_checks_find_the_same_rate() -> None:
     assert history.mean(120, now) == pytest.approx(80_000, rel=0.1)
 
 
-def test_a_change_of_rate_is_followed_within_six_seconds() -> None:
-    shown = run(GrowthMeter(0), 0, [250_000] * 40 + [25_000] * 24)
+def test_a_change_of_rate_is_followed_within_nine_seconds() -> None:
+    shown = run(GrowthMeter(0), 0, [250_000] * 40 + [25_000] * 36)
     assert shown[-1] == pytest.approx(100_000, rel=0.01)
 
 
