@@ -17,7 +17,7 @@ MIN_SPACING_S = 0.05
 """Two ticks are at least this far apart, seconds."""
 _MAX_REST_S = 1.0
 CALM_S = 1.0
-"""The interval, seconds, while nothing moves and the kernel announces what will."""
+"""The interval, seconds, while nothing moves."""
 _PATIENCE_S = 2.0
 
 

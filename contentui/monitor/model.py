@@ -212,3 +212,13 @@ class StoreView:
     """Pulls and pushes that other processes report, the oldest first."""
     is_loading: bool = False
     """Existing blobs are still being listed: `blobs` and `blob_bytes` lack some."""
+
+    def has_other_rows(self, before: StoreView) -> bool:
+        """Whether anything about the rows differs from those of a view before, ages aside."""
+        return (
+            before.blobs is not self.blobs
+            or before.health.freshness != self.health.freshness
+            or before.ingests != self.ingests
+            or before.groups != self.groups
+            or before.is_loading is not self.is_loading
+        )

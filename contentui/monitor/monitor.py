@@ -169,10 +169,9 @@ class Monitor:
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing moves or waits for a check, and the kernel will notify of changes."""
+        """Whether nothing moves or waits for a check."""
         return (
-            self._health.is_announced
-            and not self._health.is_stale
+            not self._health.is_stale
             and not self._ingests.is_active
             and not self._blobs.is_busy
             and self._transfers.is_calm

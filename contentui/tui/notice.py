@@ -30,6 +30,8 @@ class NoticeLine(Static):
         self._problem = ""
         self._progress = ""
         self._messages: dict[str, _Message] = {}
+        self._shown = ("", 0)
+        """Text and rank of what is on the screen."""
 
     def show_state(self, problem: str | None = None, progress: str | None = None) -> None:
         """Why the view is old, and what is under way; None: as before."""
@@ -70,7 +72,11 @@ class NoticeLine(Static):
         lines = [text for text in (self._problem or self._progress,) if text]
         lines += [message.text for message in shown]
         rank = 2 if self._problem else max((_RANKS[each.severity] for each in shown), default=0)
-        self.update("\n".join(lines))
+        shown_now = "\n".join(lines), rank
+        if shown_now == self._shown:
+            return  # an update lays the whole screen out again
+        self._shown = shown_now
+        self.update(shown_now[0])
         self.set_class(bool(lines), "-shown")
         self.set_class(rank == 0, "-calm")
         self.set_class(rank == 1, "-warn")

@@ -350,7 +350,7 @@ async def test_a_stale_picture_is_called_one():
     async with running(FrozenSession(store_view(health=health))) as ui:
         await ui.shown()
         assert "stale 4s" in ui.text()
-        assert "the directory is gone" in ui.text()
+        await ui.until(lambda: "the directory is gone" in ui.text())
 
 
 async def test_without_a_store_it_asks(tmp_path, monkeypatch):

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
-from frozen import INGESTS, FrozenSession, store_view
+from frozen import INGESTS, NOW, SECOND, FrozenSession, store_view
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -19,7 +21,10 @@ from contentui.actions.facts import IngestFacts
 from contentui.actions.model import Outcome, Result, Verb
 from contentui.actions.plan import plan_ingests
 from contentui.content.model import Liveness
+from contentui.monitor.feed import Feed
+from contentui.monitor.monitor import Monitor
 from contentui.stores.detect import detect, first_choice
+from contentui.stores.local.store import LocalStore
 from contentui.stores.source import of_store
 from contentui.tui.commands import COMMANDS
 from contentui.tui.footer import Hint, fit
@@ -232,3 +237,30 @@ async def test_no_message_covers_a_dialog():
         assert "a message" not in ui.text()
         await ui.press("escape")
         await ui.until(lambda: "a message" in ui.text())
+
+
+async def test_ages_count_by_five_seconds_once_nothing_has_changed_for_a_minute():
+    frozen = FrozenSession(store_view())
+    async with running(frozen) as ui:
+        await ui.shown()
+        dashboard = ui.dashboard
+        later = [replace(dashboard.store_view, taken_ns=NOW + s * SECOND) for s in range(12)]
+        assert not dashboard._looks_same(later[0], later[1])
+        dashboard._changed_s -= 61
+        same = [dashboard._looks_same(a, b) for a, b in pairwise(later)]
+        assert same.count(False) == 2
+        assert not dashboard._looks_same(later[0], replace(later[1], ingests=INGESTS[:1]))
+
+
+def test_an_idle_store_is_read_once_a_second(tmp_path):
+    with LocalStore(str(tmp_path / "s"), create=True) as store:
+        store.put(b"x")
+        monitor = Monitor(store)
+        feed = Feed(monitor)
+        for _ in range(4):
+            monitor.tick()
+        assert feed._pause_s() == 1.0
+        with store.writer("r") as writer:
+            writer.write(b"1")
+            monitor.tick()
+            assert feed._pause_s() <= 0.25

@@ -63,6 +63,8 @@ OUTCOME_S = 20.0
 """Seconds for which the outcome of a plan is shown."""
 UNWATCHED_STEP = 2_000
 """New rows after which `gc.freeze` is called again."""
+AGES_S = 60.0
+"""Time after the last change during which ages are shown to the second."""
 _GONE = " gone."
 SETTLE_S = 1.0
 """After the first rows: until then a problem goes to the top as soon as it is known."""
@@ -98,6 +100,8 @@ class Dashboard(Screen[None]):
         self._vanished = 0
         """Marked items that went, in the message that is shown."""
         self._rows_seen: tuple[object, object] = ((), ())
+        self._changed_s = 0.0
+        """When a view differed from the one before, by the monotonic clock."""
         self._open_detail = OpenDetail(self)
         self.read_only_reason = ""
 
@@ -140,13 +144,25 @@ class Dashboard(Screen[None]):
         for notice in message.store_view.notices:
             self._app.show_message(visible(notice, 600), "warning", for_s=NOTICE_S)
         self._paint_together()
-        if not failed and _looks_same(before, message.store_view):
+        if before is None or message.store_view.has_other_rows(before):
+            self._changed_s = time.monotonic()
+        if not failed and self._looks_same(before, message.store_view):
             self._refresh_header()
         elif self.is_active:
             self._refresh_all()
         else:
             self._refresh_header()
             self._open_detail.follow(before, message.store_view)
+
+    def _looks_same(self, before: StoreView | None, now: StoreView) -> bool:
+        """Whether tables and detail would show the same: equal rows, and ages of the same time.
+
+        Ages count seconds for a minute after the last change, and then five seconds at a time.
+        """
+        if before is None or now.has_other_rows(before):
+            return False
+        step_ns = 10**9 * (1 if time.monotonic() - self._changed_s < AGES_S else 5)
+        return before.taken_ns // step_ns == now.taken_ns // step_ns
 
     def _use_columns(self, store_view: StoreView) -> None:
         """With the namespaces, once there are any; the column stays when its rows go."""
@@ -568,19 +584,6 @@ class Dashboard(Screen[None]):
         from contentui.tui.screens.help import HelpScreen, help_lines
 
         self.app.push_screen(HelpScreen(help_lines(live_hints(self), texts.legend())))
-
-
-def _looks_same(before: StoreView | None, now: StoreView) -> bool:
-    """Whether tables and detail would show the same: equal rows, and ages of the same second."""
-    return (
-        before is not None
-        and before.taken_ns // 10**9 == now.taken_ns // 10**9
-        and before.blobs is now.blobs
-        and before.health.freshness == now.health.freshness
-        and before.ingests == now.ingests
-        and before.groups == now.groups
-        and before.is_loading is now.is_loading
-    )
 
 
 def _clear_label(pane: Pane[Any]) -> str:
