@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Result = Row | Figure | Skipped
 
 THEMES = (
-    "ingest", "small", "listing", "status", "screen",
+    "ingest", "small", "listing", "status", "screen", "bandwidth", "idle",
     "grpc_large", "grpc_small", "grpc_image", "grpc_poll", "grpc_memory", "pull",
 )  # fmt: skip
 

@@ -17,7 +17,11 @@ MIN_SPACING_S = 0.05
 """Two ticks are at least this far apart, seconds."""
 _MAX_REST_S = 1.0
 CALM_S = 1.0
-"""The interval, seconds, while nothing moves."""
+"""The interval, seconds, while nothing moves and the kernel announces what will."""
+CALM_POLL_S = 2.0
+"""The same where nothing announces it, as behind a daemon's socket."""
+ATTENDED_S = 5.0
+"""Seconds for which a person who pressed a key sees a calm daemon polled as often as a busy one."""
 _PATIENCE_S = 2.0
 
 
@@ -42,6 +46,7 @@ class Feed:
         self._ticking: asyncio.Future[StoreView] | None = None
         self._hurried = False
         """The last tick was early."""
+        self._attended_until = 0.0
 
     @property
     def interval_s(self) -> float:
@@ -58,6 +63,23 @@ class Feed:
         self._hurried = False
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
+
+    def attend(self) -> None:
+        """A person acts: poll at full speed for a while. On the loop's thread."""
+        if self._loop is None or self.monitor.is_announced:
+            return
+        was_slow = self.is_slow
+        self._attended_until = self._loop.time() + ATTENDED_S
+        if was_slow:
+            self._wake.set()
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether nothing moves and nobody acts, or the kernel will notify of changes."""
+        if not self.monitor.is_calm:
+            return False
+        attended = self._loop is not None and self._loop.time() < self._attended_until
+        return self.monitor.is_announced or not attended
 
     async def close(self) -> None:
         """End the stream: its consumer's loop ends, its thread too. Twice is fine."""
@@ -106,8 +128,9 @@ class Feed:
 
     def _pause_s(self) -> float:
         """Seconds between two ticks without hints."""
-        if self.monitor.is_calm:
-            return max(self._interval_s, CALM_S)
+        if self.is_slow:
+            calm_s = CALM_S if self.monitor.is_announced else CALM_POLL_S
+            return max(self._interval_s, calm_s)
         soon = self.monitor.next_tick_s
         if retry_s := self.monitor.retry_s:
             return max(self._interval_s, retry_s)

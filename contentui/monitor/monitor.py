@@ -177,6 +177,11 @@ class Monitor:
             and self._transfers.is_calm
         )
 
+    @property
+    def is_announced(self) -> bool:
+        """Whether the kernel notifies of changes."""
+        return self._health.is_announced
+
     def tick(self) -> StoreView:
         """Read the store and return the view. Errors of the store are never raised.
 

@@ -86,6 +86,8 @@ class Column(Generic[Row]):
     """How a text that is too long loses cells: in the ``middle``, at the ``end``; empty: never."""
     live: bool = False
     """Its sort key moves all the time: a table sorts by it once a second at most."""
+    timed: bool = False
+    """Its text changes with the time alone."""
     descending: bool = False
     """The direction in which people want it first."""
     shorter: Callable[[Row, int], tuple[str, ...]] | None = None
@@ -115,6 +117,18 @@ def cells_of(row: Row | Heading, fitted: Sequence[tuple[Column[Row], int]], now_
     cells = [(c.cell(row, now_ns, width), c.style(row)) for c, width in fitted]
     noting = next((column.note for column, _ in fitted if column.note is not None), None)
     return with_note(cells, fitted, noting(row) if noting is not None else ("", ""))
+
+
+def cells_later(
+    row: Row | Heading, fitted: Sequence[tuple[Column[Row], int]], now_ns: int, before: Cells
+) -> Cells:
+    """The cells of a line that `cells_of` made ``before`` of the same row, at a later time."""
+    if isinstance(row, Heading) or len(before) != len(fitted):  # a note takes the place of some
+        return cells_of(row, fitted, now_ns)
+    return tuple(
+        (column.cell(row, now_ns, width), column.style(row)) if column.timed else cell
+        for (column, width), cell in zip(fitted, before, strict=True)
+    )
 
 
 def with_note(
@@ -350,15 +364,16 @@ INGEST_COLUMNS: tuple[Column[IngestRow], ...] = (
     ),
     Column(
         "started", "STARTED", _started, lambda r: r.status.started_ns, 30, 7, 8,
-        style=_muted, right=True, descending=True,
+        style=_muted, right=True, timed=True, descending=True,
     ),
     Column(
         "updated", "UPDATED", _updated, lambda r: r.last_byte_ns or r.status.updated_ns, 40, 7, 8,
-        style=_muted, right=True, live=True, descending=True,
+        style=_muted, right=True, live=True, timed=True, descending=True,
     ),
     Column(
         "state", "STATE", _state, lambda r: (_SEVERITY[r.state], r.status.started_ns), 95, 15, 17,
-        style=_state_style, shorter=_shorter_states, cut="end", live=True, descending=True,
+        style=_state_style, shorter=_shorter_states, cut="end", live=True, timed=True,
+        descending=True,
     ),
 )  # fmt: skip
 
@@ -485,7 +500,7 @@ BLOB_COLUMNS: tuple[Column[BlobRow], ...] = (
     ),
     Column(
         "committed", "COMMITTED", _committed, lambda r: r.info.committed_ns, 60, 9, 10,
-        style=_muted, right=True, descending=True,
+        style=_muted, right=True, timed=True, descending=True,
     ),
     Column("kind", "KIND", _kind, lambda r: kind_text(r), 70, 12, 13, style=_kind_style),
     Column(

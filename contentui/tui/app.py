@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import events, on, work
+from textual._compositor import CompositorUpdate
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
@@ -26,12 +27,14 @@ from contentui.tui.messages import (
 from contentui.tui.notice import MESSAGE_S
 from contentui.tui.operations import Operations
 from contentui.tui.refresh_throttle import RefreshThrottle
+from contentui.tui.screen_cells import ScreenCells
 from contentui.tui.screens.dashboard import Dashboard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from rich.console import RenderableType
     from textual.screen import Screen
 
     from contentui.tui.screens.picker import Choice
@@ -41,6 +44,8 @@ RETRY_S = 2.0
 """Seconds until the second try to open a store that can't be opened; doubled for each one more."""
 RETRY_MOST_S = 16.0
 LAG_SAMPLE_S = 0.5
+CALM_S = 5.0
+"""Seconds for which the lag is not measured, after it was found that nothing moves."""
 JOURNAL_LINES = 1000
 ERROR_S = 30.0
 """Seconds for which an error is shown."""
@@ -95,6 +100,7 @@ class ContentUI(App[None]):
         self._dashboard = Dashboard(graph=not self.appearance.low_bandwidth)
         self.operations = Operations(self, self._dashboard)
         self._retry_now = asyncio.Event()
+        self._cells = ScreenCells()
 
     def on_mount(self) -> None:
         self._catch_signals()
@@ -118,6 +124,23 @@ class ContentUI(App[None]):
                     loop.call_soon_threadsafe(partial(self.exit, return_code=code))
 
             self._driver.end_on_signals(leave)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self.session.attend()
+        await super().on_event(event)
+
+    def on_resize(self) -> None:
+        self._cells.forget()
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Write what an update changes on the terminal, and nothing if it changes nothing."""
+        is_drawn = self._driver is not None and not (self._batch_count or self.is_headless)
+        if is_drawn and isinstance(renderable, CompositorUpdate):
+            if isinstance(self._driver, TerminalDriver) and self._driver.take_restarted():
+                self._cells.forget()
+            renderable = self._cells.changes(renderable, self.console)
+        super()._display(screen, renderable)
 
     def exit(self, result: None = None, return_code: int = 0, message: Any = None) -> None:
         if isinstance(self._driver, TerminalDriver):
@@ -179,6 +202,8 @@ class ContentUI(App[None]):
         """Refresh less often when drawing or the terminal can't keep up."""
         loop = asyncio.get_running_loop()
         while True:
+            if self.session.is_slow:  # little is drawn
+                await asyncio.sleep(CALM_S)
             due = loop.time() + LAG_SAMPLE_S
             await asyncio.sleep(LAG_SAMPLE_S)
             if self._throttle.record_lag(loop.time() - due):

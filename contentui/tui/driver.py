@@ -12,10 +12,13 @@ import sys
 import termios
 import threading
 import time
+from codecs import getincrementaldecoder
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from textual import constants
+from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ END_S = 2.5
 """Seconds between the request to end and the end of the process."""
 KILL_S = 2.9
 """Seconds until SIGALRM ends a process whose interpreter hangs."""
+_ESCAPE_STEP_S = 0.05
+_MOST_TYPED = 4096
 _RESTORE = (
     b"\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h"
 )
@@ -42,8 +47,19 @@ class TerminalDriver(LinuxDriver):
         output: Any = _Output(cast("TextIO", sys.__stderr__), self._lost)
         self._file = output
         self._is_ending = False
+        self._is_restarted = True
+        self.exit_event: _InputEnd = _InputEnd()
         self._end_requests: SimpleQueue[int] = SimpleQueue()
         threading.Thread(target=self._force_end, name="force-end", daemon=True).start()
+
+    def start_application_mode(self) -> None:
+        self._is_restarted = True  # the alternate screen begins empty
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual declares no type
+
+    def take_restarted(self) -> bool:
+        """Whether application mode has begun, or begun again, since the last call."""
+        restarted, self._is_restarted = self._is_restarted, False
+        return restarted
 
     def end(self, code: int) -> None:
         """End the process with exit code ``code`` if it has not ended in time by itself.
@@ -74,6 +90,32 @@ class TerminalDriver(LinuxDriver):
         self.end(128 + signal.SIGHUP)
         self._app.call_later(self._app.exit, return_code=128 + signal.SIGHUP)
 
+    def run_input_thread(self) -> None:
+        """Pass on what is typed. Textual's own looks ten times a second whether it must end."""
+        parser = XTermParser(self._debug)
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        poll = select.poll()
+        poll.register(self.fileno, select.POLLIN)
+        poll.register(self.exit_event.descriptor, select.POLLIN)
+        typed_at = 0.0
+        while not self.exit_event.is_set():
+            # The parser waits for the rest of an escape sequence, until `tick` is called.
+            is_recent = time.monotonic() - typed_at < constants.ESCAPE_DELAY + _ESCAPE_STEP_S
+            ready = poll.poll(_ESCAPE_STEP_S * 1000 if is_recent else None)
+            if any(fd == self.fileno for fd, _ in ready):
+                typed_at = time.monotonic()
+                try:
+                    data = os.read(self.fileno, _MOST_TYPED)
+                except OSError:
+                    data = b""
+                if not data:
+                    self._lost()
+                    return
+                for event in parser.feed(decode(data)):
+                    self.process_message(event)
+            for event in parser.tick():
+                self.process_message(event)
+
     def _force_end(self) -> None:
         code = self._end_requests.get()
         time.sleep(END_S)
@@ -101,6 +143,23 @@ class TerminalDriver(LinuxDriver):
             self.suspend_application_mode()
             self._must_signal_resume = True
         self.resume_application_mode()
+
+
+class _InputEnd(threading.Event):
+    """An event that also wakes whoever polls its descriptor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def set(self) -> None:
+        super().set()
+        os.eventfd_write(self.descriptor, 1)
+
+    def clear(self) -> None:
+        super().clear()
+        with suppress(BlockingIOError):  # it was not set
+            os.eventfd_read(self.descriptor)
 
 
 class _Output:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from contentui.present.cells import elide
-from contentui.present.columns import GAP, Column, Heading, Row, cells_of, fit
-from contentui.text import visible
+from contentui.present.columns import GAP, Column, Heading, Row, fit
 from contentui.tui.styling import component_style
 from contentui.tui.table_header import titles
+from contentui.tui.table_lines import GUTTER, Line, LineCells, empty_cells, paint, thumb_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,23 +26,10 @@ if TYPE_CHECKING:
 
     from contentui.monitor.model import RowKey
 
-GUTTER = 2
-"""Cells at the left of each line: the mark, then the cursor."""
-MARK, CURSOR = "▌", "›"
-THUMB = "▐"
 _WHEEL_LINES = 3
 _NEAR = 64
-
-
-class Line(NamedTuple):
-    """A line as it is painted: equal lines look the same."""
-
-    cells: tuple[tuple[str, str], ...]
-    """(text, style word) of each column; none for a line below the last row."""
-    cursor: bool = False
-    marked: bool = False
-    thumb: bool = False
-    """The scroll indicator is in this line."""
+_BELOW = Line(())
+"""A line below the last row."""
 
 
 class LiveTable(Widget, Generic[Row], can_focus=True):
@@ -174,10 +159,10 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._marked: tuple[Sequence[object], set[RowKey], Sequence[Row]] = ((), self._marks, ())
         self._sort: tuple[str, bool] | None = None
         self._empty_text = empty_text
+        self._empty: tuple[tuple[str, int, int], list[Line]] = ("", 0, 0), []
+        """What the lines of a table without rows were made from, and those lines."""
         self._fitted: tuple[int, list[tuple[Column[Row], int]]] = (-1, [])
-        self._seen: dict[
-            int, tuple[Row | Heading, int, Line]
-        ] = {}  # row number -> row, second, line
+        self._cells = LineCells()
         self._painted: dict[int, Line] = {}  # line on the screen -> what is there
         self._strips: LRUCache[Any, Strip] = LRUCache(1024)
         self._styles_ready: dict[str, Style] = {}
@@ -207,7 +192,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         self._now_ns = now_ns
         if not self.is_attached or self.app.screen is not self.screen or not self.size:
             return
-        height, width = self.size.height, self.size.width
+        width, height = self.size
         lines = {y: self._line(y) for y in range(1, height)}
         dirty = [y for y, line in lines.items() if self._painted.get(y) != line]
         self._painted = lines
@@ -488,6 +473,11 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
     # -- painting ----------------------------------------------------------------------------
 
     @property
+    def size(self) -> Size:
+        """Its size in cells. Without border and padding that is all of it: quicker to find."""
+        return self.outer_size
+
+    @property
     def _body_height(self) -> int:
         return max(self.size.height - 1, 0)
 
@@ -495,7 +485,7 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
         width = self.size.width
         if self._fitted[0] != width:
             self._fitted = (width, fit(self._columns, max(width - GUTTER - 1, 1)))
-            self._seen.clear()
+            self._cells.clear()
         return self._fitted[1]
 
     def _column_at(self, x: int) -> Column[Row] | None:
@@ -508,76 +498,37 @@ class LiveTable(Widget, Generic[Row], can_focus=True):
 
     def _line(self, y: int) -> Line:
         """What line ``y`` of the widget, 1 or more, has to look like now."""
-        fitted = self._fit()
+        width, height = self.size
         place = self._top + y - 1
-        thumb = self._has_thumb(y)
         if place >= len(self._rows):
-            return Line(() if self._rows else self._empty_cells(y), thumb=thumb)
-        row, second = self._rows[place], self._now_ns // 1_000_000_000
-        cursor, marked = place == self._cursor, row.key in self._marks
-        seen = self._seen.get(y)
-        if seen is not None and seen[0] is row and seen[1] == second:
-            line = seen[2]
-            if line[1:] == (cursor, marked, thumb):
-                return line
-            line = Line(line.cells, cursor, marked, thumb)
-        else:
-            line = Line(cells_of(row, fitted, self._now_ns), cursor, marked, thumb)
-        self._seen[y] = (row, second, line)
-        return line
+            return _BELOW if self._rows else self._empty_line(y, width, height)
+        row = self._rows[place]
+        cells = self._cells.of(y, row, self._fit(), self._now_ns)
+        thumb = y in thumb_lines(self._top, height - 1, len(self._rows))
+        return Line(cells, place == self._cursor, row.key in self._marks, thumb)
 
-    def _has_thumb(self, y: int) -> bool:
-        height, count = self._body_height, len(self._rows)
-        if count <= height:
-            return False
-        length = max(1, height * height // count)
-        start = self._top * (height - length) // (count - height)
-        return start <= y - 1 < start + length
+    def _empty_line(self, y: int, width: int, height: int) -> Line:
+        text = self._empty_text
+        if self._empty[0] != (text, width, height):
+            lines = [Line(cells) for cells in empty_cells(text, width, height)]
+            self._empty = (text, width, height), lines
+        return self._empty[1][y]
 
     def render_line(self, y: int) -> Strip:
         if y == 0:
             return self._header()
         line = self._painted[y] = self._line(y)
-        key = (line, self.size.width, self.has_focus if line.cursor else False)
-        strip = self._strips.get(key)
+        width, focused = self.size.width, self.has_focus if line.cursor else False
+        strip = self._strips.get((line, width, focused))
         if strip is None:
-            strip = self._strips[key] = self._paint(line)
+            strip = paint(line, width, self._style, focused=focused)
+            self._strips[line, width, focused] = strip
         return strip
-
-    def _paint(self, line: Line) -> Strip:
-        width = self.size.width
-        look = ""
-        if line.cursor:
-            look = "cursor" if self.has_focus else "cursor-blurred"
-        elif line.marked:
-            look = "marked"
-        style = self._style
-        segments = [
-            Segment(MARK if line.marked else " ", style("mark", look)),
-            Segment(CURSOR if line.cursor else " ", style("pointer", look)),
-        ]
-        blank = Segment(" " * GAP, style("base", look))
-        for text, word in line.cells:
-            segments.append(Segment(text, style(word, look)))
-            segments.append(blank)
-        strip = Strip(segments).adjust_cell_length(max(width - 1, 0), style("base", look))
-        end = Segment(THUMB if line.thumb else " ", style("thumb", look))
-        return Strip.join([strip, Strip([end], 1)]).adjust_cell_length(width)
 
     def _header(self) -> Strip:
         header, arrow = self._style("header"), self._style("sorted")
         segments = [Segment(" " * GUTTER, header), *titles(self._fit(), self._sort, header, arrow)]
         return Strip(segments).adjust_cell_length(self.size.width, self._style("base"))
-
-    def _empty_cells(self, y: int) -> tuple[tuple[str, str], ...]:
-        """The part of the empty text, centred as a block, in line ``y``."""
-        lines = [visible(line) for line in self._empty_text.splitlines()]
-        place = y - max(1, (self.size.height - len(lines)) // 2)
-        if not 0 <= place < len(lines):
-            return ()
-        width = self.size.width - GUTTER - 1
-        left = max(0, (width - max(map(cell_len, lines))) // 2)
-        return ((" " * left + elide(lines[place], width - left), "empty"),)
 
     # -- styles ------------------------------------------------------------------------------
 

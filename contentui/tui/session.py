@@ -36,7 +36,7 @@ def _ingests_of(plan: Plan) -> list[IngestId]:
 class Session:
     """Opened off the event loop after the first paint; opened again after it was lost.
 
-    Every method but `views`, `focus`, `history` and `wake` blocks: call it on a thread.
+    Every method but `views`, `focus`, `history`, `wake` and `attend` blocks: call it on a thread.
     """
 
     def __init__(
@@ -166,6 +166,16 @@ class Session:
         """Look as soon as may be. Doesn't block."""
         if self._feed is not None:
             self._feed.wake()
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the store is read less often, because nothing in it moves."""
+        return self._feed is not None and self._feed.is_slow
+
+    def attend(self) -> None:
+        """A person acts: look often for a while. Doesn't block."""
+        if self._feed is not None:
+            self._feed.attend()
 
     def probe(self, status: Status) -> ProbeResult:
         """Probe an ingest, if it is still as shown (`contentui.content.helpers.probe_ingest`)."""

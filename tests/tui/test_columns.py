@@ -18,6 +18,8 @@ from contentui.present.columns import (
     SHAPES,
     STATE_STYLES,
     blob_search_text,
+    cells_later,
+    cells_of,
     fit,
     ingest_search_text,
     needs_text,
@@ -201,3 +203,25 @@ def test_a_holder_that_labels_and_lists_a_blob_is_named_once():
     assert needs_text(blob(1, referrers=needs)) == f"manifest {holder.encoded[:12]}"
     assert needs_text(blob(1, referrers=needs[:1])) == f"label of {holder.encoded[:12]}"
     assert needs_text(blob(1, referrers=(*needs, Referrer("root", "gc.root")))).endswith(" +1")
+
+
+@pytest.mark.parametrize("state", IngestState)
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_only_timed_columns_are_made_again_when_time_passes(state, width):
+    row = ingest("layer", 4, 10, state=state, silent=40, age=60)
+    fitted = fit(INGEST_COLUMNS, width)
+    before, later = cells_of(row, fitted, NOW), NOW + 3723 * 10**9
+    assert cells_later(row, fitted, later, before) == cells_of(row, fitted, later)
+    row = blob("x")
+    fitted = fit(BLOB_COLUMNS, width)
+    before = cells_of(row, fitted, NOW)
+    assert cells_later(row, fitted, later, before) == cells_of(row, fitted, later)
+
+
+def test_a_column_that_is_not_timed_is_not_computed_again():
+    row = ingest("layer", state=IngestState.STALLED, silent=40)
+    fitted = fit(INGEST_COLUMNS, 120)
+    before = cells_of(row, fitted, NOW)
+    after = cells_later(row, fitted, NOW + 10**9, before)
+    same = [c.key for (c, _), old, new in zip(fitted, before, after, strict=True) if old is new]
+    assert {"ref", "progress", "percent", "offset", "rate", "eta"} <= set(same)

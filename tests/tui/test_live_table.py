@@ -349,3 +349,23 @@ async def test_each_verdict_is_a_word_and_a_shape():
             "⊗ damaged",
         ):
             assert word in shown
+
+
+async def test_a_second_later_only_lines_with_a_duration_are_drawn():
+    rows = [
+        ingest("moving"),
+        ingest("stalled", state=IngestState.STALLED, silent=40, age=7200),
+        ingest("old", age=7200, silent=7200),
+    ]
+    app = TableApp()
+    async with app.run_test(size=(120, 10)) as pilot:
+        app.table.show(rows, NOW)
+        await pilot.pause()
+        app.table.drawn.clear()
+        app.table.touch(NOW + SECOND // 2)
+        await pilot.pause()
+        assert app.table.drawn == []
+        app.table.touch(NOW + SECOND)
+        await pilot.pause()
+        drawn = set(app.table.drawn)
+        assert drawn == {line_with(app.table, "moving"), line_with(app.table, "stalled")}

@@ -47,7 +47,9 @@ def add_screen_options(parser: ArgumentParser) -> None:
         help="how often to look (default: 250ms)",
     )
     parser.add_argument(
-        "--low-bandwidth", action="store_true", help="draw less often: for slow connections"
+        "--low-bandwidth",
+        action="store_true",
+        help="draw once a second, in 16 colours, without the graph: for slow connections",
     )
     parser.add_argument(
         "--no-mouse", action="store_true", help="leave the mouse to the terminal's own selection"

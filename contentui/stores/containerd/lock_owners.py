@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from contentui.content.holder import Process
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from contentui.stores.containerd.client import Client
     from contentui.stores.daemon import OpenIngests
     from contentui.stores.socket_peers import SocketPeers
+
+NAMED_S = 5.0
+"""Seconds until the clients are looked for again while the same ingests are held: the kernel lists
+every socket for that.
+"""
 
 
 class LockOwners:
@@ -32,6 +38,9 @@ class LockOwners:
         self._since: dict[IngestId, int] = {}
         self._open: OpenIngests | None = None
         self._peers: SocketPeers | None = None
+        self._named: frozenset[IngestId] = frozenset()
+        """What was held when the clients were found last."""
+        self._named_at = float("-inf")
 
     def holders(self, ids: Iterable[IngestId]) -> Mapping[IngestId, Holder] | None:
         """The holders of those of ``ids`` that are held; None if unknown."""
@@ -39,8 +48,9 @@ class LockOwners:
         if held is None:
             return None
         wanted = [ident for ident in ids if ident in held]
-        if wanted:
+        if wanted and (held != self._named or time.monotonic() - self._named_at > NAMED_S):
             self._find_clients()
+            self._named, self._named_at = held, time.monotonic()
         return {ident: self._for(ident) for ident in wanted}
 
     def completed(self, holder: Holder | None, ident: IngestId) -> Holder:
@@ -85,6 +95,7 @@ class LockOwners:
         self._holder = Holder(0, 0, "", 0, daemon=Process(pid, name))
         self._peers = SocketPeers(self._client.socket, pid) if trusted else None
         self._generation = self._client.generation
+        self._named_at = float("-inf")
 
     def _find_clients(self) -> None:
         with self._mutex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from contextlib import ExitStack
@@ -40,6 +41,7 @@ from contentui.tui.screens import texts
 from contentui.tui.screens.filter_line import FilterLine
 from contentui.tui.screens.open_detail import OpenDetail
 from contentui.tui.screens.pane import Pane
+from contentui.tui.second_clock import SecondClock, looks_same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,8 +65,6 @@ OUTCOME_S = 20.0
 """Seconds for which the outcome of a plan is shown."""
 UNWATCHED_STEP = 2_000
 """New rows after which `gc.freeze` is called again."""
-AGES_S = 60.0
-"""Time after the last change during which ages are shown to the second."""
 _GONE = " gone."
 SETTLE_S = 1.0
 """After the first rows: until then a problem goes to the top as soon as it is known."""
@@ -96,12 +96,11 @@ class Dashboard(Screen[None]):
         self._focus_told: tuple[RowKey, ...] = ()
         self._groups: tuple[tuple[Group, ...], tuple[GroupHeading, ...]] = ((), ())
         self.notice = NoticeLine()
+        self._clock = SecondClock(self._durations_go_on, self._refresh_durations)
         self._unwatched = 0
         self._vanished = 0
         """Marked items that went, in the message that is shown."""
         self._rows_seen: tuple[object, object] = ((), ())
-        self._changed_s = 0.0
-        """When a view differed from the one before, by the monotonic clock."""
         self._open_detail = OpenDetail(self)
         self.read_only_reason = ""
 
@@ -143,26 +142,15 @@ class Dashboard(Screen[None]):
         self._use_columns(message.store_view)
         for notice in message.store_view.notices:
             self._app.show_message(visible(notice, 600), "warning", for_s=NOTICE_S)
+        self._clock.restart()
         self._paint_together()
-        if before is None or message.store_view.has_other_rows(before):
-            self._changed_s = time.monotonic()
-        if not failed and self._looks_same(before, message.store_view):
+        if not failed and looks_same(before, message.store_view):
             self._refresh_header()
         elif self.is_active:
             self._refresh_all()
         else:
             self._refresh_header()
             self._open_detail.follow(before, message.store_view)
-
-    def _looks_same(self, before: StoreView | None, now: StoreView) -> bool:
-        """Whether tables and detail would show the same: equal rows, and ages of the same time.
-
-        Ages count seconds for a minute after the last change, and then five seconds at a time.
-        """
-        if before is None or now.has_other_rows(before):
-            return False
-        step_ns = 10**9 * (1 if time.monotonic() - self._changed_s < AGES_S else 5)
-        return before.taken_ns // step_ns == now.taken_ns // step_ns
 
     def _use_columns(self, store_view: StoreView) -> None:
         """With the namespaces, once there are any; the column stays when its rows go."""
@@ -183,12 +171,22 @@ class Dashboard(Screen[None]):
             self._unwatched = count
             gc.freeze()
 
+    def _durations_go_on(self) -> bool:
+        """Whether no view is due yet, because nothing moves."""
+        return self.is_active and self._app.session.is_slow and not self.paused
+
+    def _refresh_durations(self) -> None:
+        self._paint_together()
+        self.ingests.table.touch(self.now_ns)
+        self.blobs.table.touch(self.now_ns)
+        self._refresh_detail()
+
     def _paint_together(self) -> None:
         """Paint once: the parts report their changes one by one, and the first would not wait."""
         batch = ExitStack()
         batch.callback(self.check_idle)
         batch.enter_context(self.app.batch_update())
-        self.app.set_timer(FRAME_S, batch.close)
+        asyncio.get_running_loop().call_later(FRAME_S, batch.close)
 
     @on(StoreOpened)
     def _store_opened(self, message: StoreOpened) -> None:
@@ -227,8 +225,10 @@ class Dashboard(Screen[None]):
 
     @property
     def now_ns(self) -> int:
-        """When the shown view was taken, nanoseconds since 1970."""
-        return self.store_view.taken_ns if self.store_view else time.time_ns()
+        """The time for which the view is shown, nanoseconds since 1970."""
+        if self.store_view is None:
+            return time.time_ns()
+        return self.store_view.taken_ns + self._clock.seconds * 10**9
 
     @property
     def paused(self) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from monitor_bench import sentences
 
 from contentui.content.digest import Digest
-from contentui.monitor.feed import Feed
+from contentui.monitor.feed import CALM_POLL_S, CALM_S, Feed
 from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
 from contentui.monitor.states import IngestState
@@ -130,4 +130,72 @@ async def test_a_removed_store_is_stale_until_it_is_back(store: LocalStore, tmp_
     back = await until(stream, lambda s: s.health.freshness is not Freshness.STALE and s.blobs)
     assert [row.info.digest for row in back.blobs] == [Digest.of(b"second")]
     assert back.ingests == ()
+    await feed.close()
+
+
+class _CountedMonitor(Monitor):
+    """Counts its ticks; whether it is calm and announced is set by the test."""
+
+    ticks = 0
+    calm = True
+    announced = False
+
+    def tick(self) -> StoreView:
+        self.ticks += 1
+        return super().tick()
+
+    @property
+    def is_calm(self) -> bool:
+        return self.calm
+
+    @property
+    def is_announced(self) -> bool:
+        return self.announced
+
+    @property
+    def next_tick_s(self) -> float | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("calm", "announced", "pause_s"),
+    [(True, False, CALM_POLL_S), (True, True, CALM_S), (False, False, 0.25), (False, True, 0.25)],
+)
+async def test_what_is_calm_is_read_less_often(
+    store: LocalStore, calm: bool, announced: bool, pause_s: float
+) -> None:
+    monitor = _CountedMonitor(store)
+    monitor.calm, monitor.announced = calm, announced
+    feed = Feed(monitor, hints=False)
+    await anext(aiter(feed))
+    assert feed._pause_s() == pause_s
+    assert feed.is_slow is calm
+    await feed.close()
+
+
+async def test_a_key_ends_the_calm_at_once_and_for_a_while(store: LocalStore) -> None:
+    monitor = _CountedMonitor(store)
+    feed = Feed(monitor, hints=False)
+    stream = aiter(feed)
+    await anext(stream)
+    assert not feed._wake.is_set()
+    feed.attend()
+    assert feed._wake.is_set()
+    await anext(stream)
+    assert monitor.ticks == 2
+    assert feed._pause_s() == 0.25
+    feed.attend()
+    assert not feed._wake.is_set(), "keys that follow read no more often than the interval"
+    feed._attended_until = 0.0
+    assert feed._pause_s() == CALM_POLL_S
+    await feed.close()
+
+
+async def test_a_key_wakes_nothing_where_changes_are_announced(store: LocalStore) -> None:
+    monitor = _CountedMonitor(store)
+    monitor.announced = True
+    feed = Feed(monitor, hints=False)
+    await anext(aiter(feed))
+    feed.attend()
+    assert not feed._wake.is_set()
     await feed.close()
