@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.content.errors import InvalidArgument
+from contentui.glyphs import GLYPHS, UTF8
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,14 +40,28 @@ def _invisible() -> re.Pattern[str]:
 
 
 def visible(text: str, limit: int = 4096) -> str:
-    """``text`` made safe for a terminal: one line, at most ``limit`` characters before escaping.
+    """``text`` made safe for this terminal: one line, at most ``limit`` characters before escaping.
+
+    As `escaped`, and in ASCII where the locale has no more.
+    """
+    if GLYPHS.utf8 or (text.isascii() and len(text) <= limit):
+        return escaped(text, limit)
+    kept = text if len(text) <= limit else text[: limit - 1]
+    shown = "".join(
+        [char if char.isascii() and char.isprintable() else _escape(char) for char in kept]
+    )
+    return shown if kept is text else shown + GLYPHS.cut
+
+
+def escaped(text: str, limit: int = 4096) -> str:
+    """``text`` as one line for any reader of UTF-8, whatever the locale: for records and journals.
 
     What `str.isprintable` refuses (controls, bidi marks, odd spaces, lone surrogates, characters
     that Unicode has not assigned, whose width each terminal guesses) and what is invisible becomes
     an escape.
     """
     if len(text) > limit:
-        text = text[: limit - 1] + "…"
+        text = text[: limit - 1] + UTF8.cut
     if not text.isprintable():
         text = "".join([char if char.isprintable() else _escape(char) for char in text])
     return text if text.isascii() else _invisible().sub(lambda found: _escape(found[0]), text)

@@ -114,8 +114,3 @@ def write_stderr(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
-
-
-def is_unicode() -> bool:
-    """Whether standard error is UTF-8."""
-    return (getattr(sys.stderr, "encoding", "") or "").lower().replace("-", "") == "utf8"

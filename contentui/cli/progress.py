@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Literal
 
-from contentui.cli.output import is_unicode, write_stderr
+from contentui.cli.output import write_stderr
 from contentui.monitor.rates import WindowMeter
 from contentui.text import human_countdown, human_rate, human_size, visible
 
@@ -108,7 +108,7 @@ class ProgressLine:
         width = min(room - len(label) - 2, 40)
         if not self._total or width < 6:
             return elide(f"{label}  {text}", columns - 1)
-        return f"{label}  {line_bar(offset, self._total, width, unicode=is_unicode())}  {text}"
+        return f"{label}  {line_bar(offset, self._total, width)}  {text}"
 
 
 def _columns() -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contentui.actions.facts import IngestFacts
     from contentui.content.filters import Selector
 
-_REFS = ("a", "Z9", "-", "é", "layer-sha256:0", "upload 7\n")
+_REFS = ("a", "Z9", "-", "\u00e9", "layer-sha256:0", "upload 7\n")
 """Refs that have nothing in common: what matches all of them selects nothing."""
 
 ABANDONED_AFTER_S = 30.0

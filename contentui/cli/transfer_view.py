@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from contentui.cli.output import is_unicode, write_stderr
+from contentui.cli.output import write_stderr
 from contentui.present.cells import cell_len
 from contentui.present.transfers import (
     ENDED,
@@ -138,5 +138,5 @@ def _terminal() -> Terminal:
     try:
         size = os.get_terminal_size(sys.stderr.fileno())
     except OSError:
-        return Terminal(80, 24, is_unicode())
-    return Terminal(size.columns or 80, max(size.lines or 24, 2), is_unicode())
+        return Terminal(80, 24)
+    return Terminal(size.columns or 80, max(size.lines or 24, 2))

@@ -6,11 +6,13 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from contentui.glyphs import GLYPHS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_EIGHTHS = " ▏▎▍▌▋▊▉"
-_LEVELS = " ▁▂▃▄▅▆▇█"
+_EIGHTHS = GLYPHS.eighths
+_LEVELS = GLYPHS.levels
 
 
 @lru_cache(maxsize=128)
@@ -19,7 +21,7 @@ def _bars(width: int) -> tuple[str, ...]:
     ready = []
     for eighths in range(width * 8 + 1):
         full, rest = divmod(eighths, 8)
-        bar = "█" * full + (_EIGHTHS[rest] if rest else "")
+        bar = GLYPHS.full * full + (_EIGHTHS[rest] if rest else "")
         ready.append(bar.ljust(width))
     return tuple(ready)
 
@@ -37,9 +39,9 @@ def bar(fraction: float, width: int) -> str:
     return bars[min(max(int(fraction * last), 1), last - 1)]
 
 
-def line_bar(offset: int, total: int, width: int, *, unicode: bool) -> str:
+def line_bar(offset: int, total: int, width: int) -> str:
     """A thin bar of ``width`` cells for lines of text; ``total`` 0: full."""
-    done, rest = ("━", "─") if unicode else ("#", "-")
+    done, rest = GLYPHS.line_done, GLYPHS.line_rest
     filled = min(width * offset // total, width) if total else width
     return done * filled + rest * (width - filled)
 
@@ -47,7 +49,7 @@ def line_bar(offset: int, total: int, width: int, *, unicode: bool) -> str:
 @lru_cache(maxsize=128)
 def unknown_bar(width: int) -> str:
     """The bar of an ingest whose total is undeclared: a pattern that shows no share."""
-    return ("╺╸ " * (width // 3 + 1))[:width]
+    return (GLYPHS.unknown_bar * (width // 3 + 1))[:width]
 
 
 def resample(samples: Sequence[float], width: int) -> list[float]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-ELLIPSIS = "…"
+from contentui.glyphs import GLYPHS
+
+ELLIPSIS = GLYPHS.cut
 _MAX_CHARS_PER_CELL = 4
 """Combining marks take no cells: a name may not bring hundreds of them into one."""
 
@@ -112,9 +114,10 @@ def elide_middle(text: str, width: int, tail: int = 0) -> str:
 
 def elide_image(name: str, width: int) -> str:
     """An image's name with its host and path left out first: its end is the most specific."""
-    while not fits(name, width) and "/" in name.removeprefix("…/"):
-        short = name.removeprefix("…/").partition("/")[2]
-        name = f"…/{short}" if fits(f"…/{short}", width) or "/" in short else short
+    cut = ELLIPSIS + "/"
+    while not fits(name, width) and "/" in name.removeprefix(cut):
+        short = name.removeprefix(cut).partition("/")[2]
+        name = cut + short if fits(cut + short, width) or "/" in short else short
     return elide_middle(name, width)
 
 

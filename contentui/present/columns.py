@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from contentui.content.model import ref_argument
+from contentui.glyphs import GLYPHS, UTF8
 from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present.bars import bar, unknown_bar
@@ -148,19 +149,19 @@ def with_note(
 
 
 def _unfit(_text: str, _width: int) -> str:
-    return "…"
+    return GLYPHS.cut
 
 
 SHAPES = {
-    IngestState.MOVING: "▸",
-    IngestState.COMPLETE: "✓",
-    IngestState.QUIET: "◦",
+    IngestState.MOVING: GLYPHS.moving,
+    IngestState.COMPLETE: GLYPHS.complete,
+    IngestState.QUIET: GLYPHS.quiet,
     IngestState.UNKNOWN: "?",
-    IngestState.TRICKLE: "▹",
-    IngestState.STALLED: "◌",
-    IngestState.ABANDONED: "✕",
+    IngestState.TRICKLE: GLYPHS.trickle,
+    IngestState.STALLED: GLYPHS.stalled,
+    IngestState.ABANDONED: GLYPHS.abandoned,
     IngestState.POISONED: "!",
-    IngestState.DAMAGED: "⊗",
+    IngestState.DAMAGED: GLYPHS.damaged,
 }
 """A shape for each state, none of which any terminal draws two cells wide or as an emoji."""
 
@@ -183,7 +184,7 @@ def ref_text(row: IngestRow) -> str:
     return visible(row.status.ref or ref_argument(row.status))
 
 
-MEMBER = "│ "
+MEMBER = GLYPHS.member + " "
 """Prefix of a name that is grouped under the heading above."""
 
 
@@ -243,13 +244,13 @@ _LONGEST_ETA_S = 99 * 31_557_600
 
 def eta_text(row: IngestRow) -> str:
     """Time to the end; ``…`` while it is not known yet, ``–`` when nothing moves towards it."""
-    return "…" if row.rate is None and row.status.total else duration_text(row.eta_s)
+    return GLYPHS.pending if row.rate is None and row.status.total else duration_text(row.eta_s)
 
 
 def duration_text(seconds: float | None) -> str:
     """Seconds as a cell of the ETA column."""
     if seconds is None:
-        return "–"
+        return GLYPHS.nothing
     return ">99y" if seconds > _LONGEST_ETA_S else human_countdown(max(seconds, 0))
 
 
@@ -392,7 +393,7 @@ _WHOLE_DIGEST_FROM = 16
 def _digest_cell(row: BlobRow, width: int) -> str:
     """With the result of a verification, where there is one, as its first character."""
     text: str = row.info.digest
-    mark = "" if row.verified is None else "! " if row.verified.problem else "✓ "
+    mark = "" if row.verified is None else "! " if row.verified.problem else GLYPHS.complete + " "
     if width - len(mark) < _WHOLE_DIGEST_FROM:
         text = text.removeprefix("sha256:")
     return pad(mark + elide_middle(text, width - len(mark)), width)
@@ -414,7 +415,7 @@ def _committed(row: BlobRow, now_ns: int) -> str:
 
 def kind_text(row: BlobRow) -> str:
     """A blob's kind; ``…`` until it has been read."""
-    return "…" if row.kind is None else row.kind.value
+    return GLYPHS.pending if row.kind is None else row.kind.value.replace(UTF8.dot, GLYPHS.dot)
 
 
 def _kind(row: BlobRow, _now_ns: int) -> str:
@@ -431,7 +432,7 @@ def needs_text(row: BlobRow) -> str:
     ``…``: not read yet; ``?``: unknown.
     """
     if row.referrers is None:
-        return "…" if row.kind is None else "?"
+        return GLYPHS.pending if row.kind is None else "?"
     if not row.referrers:
         return "nothing"
     first, *others = holder_names(row.referrers)

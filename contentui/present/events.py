@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.content.model import ref_argument
+from contentui.glyphs import GLYPHS
 from contentui.monitor import events
 from contentui.text import visible
 
@@ -22,7 +23,7 @@ def event_text(event: events.Event) -> str:
             total = f" of {status.total}" if status.total else ""
             return f"{_name(status)} appeared, {status.offset}{total} bytes"
         case events.IngestStateChanged(status, before, after):
-            return f"{_name(status)} {before} → {after}"
+            return f"{_name(status)} {before} {GLYPHS.becomes} {after}"
         case events.IngestCommitted(status, info):
             return f"{_name(status)} committed as {info.digest}, {info.size} bytes"
         case events.IngestGone(status):

@@ -26,6 +26,7 @@ from contentui.actions.records import (
 )
 from contentui.content.model import Image, Info, Status
 from contentui.content.rules import GC_SNAPSHOT
+from contentui.glyphs import GLYPHS
 from contentui.stores.source import of_store
 from contentui.text import holder_text, human_age, human_size, namespaces_text, visible
 
@@ -241,7 +242,7 @@ def plan_lines(plan: Plan, now_ns: int, *, limit: int | None = None) -> list[Lin
         facts = step_facts(step, plan, now_ns)
         lines += [_fact_line(fact) for fact in facts if fact.label != "loses"]
     if limit is not None and len(plan.steps) > limit:
-        lines.append(Line("muted", f"… and {len(plan.steps) - limit} more"))
+        lines.append(Line("muted", f"{GLYPHS.pending} and {len(plan.steps) - limit} more"))
     return lines
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contentui.actions.records import exact_text, holder_to_json
 from contentui.content.model import Liveness, id_text
-from contentui.text import rfc3339, visible
+from contentui.text import escaped, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ def info_record(info: Info) -> dict[str, Any]:
         "committed_at": rfc3339(info.committed_ns),
         "updated_at": rfc3339(info.updated_ns),
         "labels": None if info.labels is None else dict(info.labels),
-        "namespaces": [visible(name) for name in info.namespaces],
+        "namespaces": [escaped(name) for name in info.namespaces],
     }
 
 
@@ -56,7 +56,7 @@ def blob_record(row: BlobRow) -> dict[str, Any]:
         "kind": row.kind and str(row.kind),
         "needed_by": None
         if by is None
-        else [{"by": each.by, "name": visible(each.name), "digest": each.digest} for each in by],
+        else [{"by": each.by, "name": escaped(each.name), "digest": each.digest} for each in by],
     }
 
 
@@ -71,13 +71,13 @@ def status_record(status: Status) -> dict[str, Any]:
         "ref": None,
         **exact_text("ref", status.ref),
         "id": id_text(status.id),
-        "namespace": visible(status.namespace) or None,
+        "namespace": escaped(status.namespace) or None,
         "offset_bytes": status.offset,
         "total_bytes": status.total or None,
         "started_at": rfc3339(status.started_ns),
         "updated_at": rfc3339(status.updated_ns),
         "expected": status.expected,
-        "damage": visible(status.damage) or None,
+        "damage": escaped(status.damage) or None,
         "refused": status.refused,
     }
 
@@ -138,7 +138,7 @@ def store_view_record(view: StoreView, *, blobs: bool = False) -> dict[str, Any]
     record = {
         "seq": view.seq,
         "taken_at": rfc3339(view.taken_ns),
-        "source": visible(view.source),
+        "source": escaped(view.source),
         "read_only_reason": view.read_only_reason or None,
         "health": health_record(view.health, view.taken_ns),
         "counts": {str(state): count for state, count in view.counts.items()},
@@ -189,10 +189,10 @@ def path_record(digest: Digest, path: str) -> dict[str, Any]:
 def image_record(image: Image, sizes: Sizes) -> dict[str, Any]:
     """An image's name and what it keeps."""
     return {
-        "name": visible(image.name),
+        "name": escaped(image.name),
         "namespace": image.namespace or None,
         "digest": image.target.digest,
-        "media_type": visible(image.target.media_type),
+        "media_type": escaped(image.target.media_type),
         "size_bytes": sizes.total,
         "own_bytes": sizes.own,
         "shared_bytes": sizes.shared,
@@ -205,9 +205,9 @@ def image_record(image: Image, sizes: Sizes) -> dict[str, Any]:
 def transferred_record(image: str, root: Descriptor) -> dict[str, Any]:
     """An image that was pulled, fetched or imported; ``image`` empty: it has no name."""
     return {
-        "image": visible(image) or None,
+        "image": escaped(image) or None,
         "digest": root.digest,
-        "media_type": visible(root.media_type),
+        "media_type": escaped(root.media_type),
     }
 
 
@@ -218,30 +218,30 @@ def imported_record(image: str, root: Descriptor, replaced: Digest | None) -> di
 
 def pushed_record(image: str, root: Descriptor) -> dict[str, Any]:
     """An image that a registry has now."""
-    return {"image": visible(image), "digest": root.digest}
+    return {"image": escaped(image), "digest": root.digest}
 
 
 def part_record(transfer: Transfer, part: Part, rate: float) -> dict[str, Any]:
     """One blob of a running pull or push; ``rate`` in bytes per second."""
     return {
-        "image": visible(transfer.image),
-        "ref": visible(part.ref),
+        "image": escaped(transfer.image),
+        "ref": escaped(part.ref),
         "digest": part.descriptor.digest,
         "phase": str(part.phase),
-        "words": visible(part.message) or None,
+        "words": escaped(part.message) or None,
         "offset_bytes": part.offset,
         "total_bytes": part.descriptor.size,
         "resumed_from_bytes": part.resumed,
         "rate_bytes_per_s": round(rate),
-        "host": visible(part.host) or None,
+        "host": escaped(part.host) or None,
     }
 
 
 def transfer_record(transfer: Transfer) -> dict[str, Any]:
     """What happens to a whole pull or push."""
     return {
-        "image": visible(transfer.image),
-        "words": visible(transfer.error or transfer.message),
+        "image": escaped(transfer.image),
+        "words": escaped(transfer.error or transfer.message),
         "failed": bool(transfer.error),
     }
 

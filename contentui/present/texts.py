@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contentui.glyphs import GLYPHS
 from contentui.text import human_age, human_rate, human_size, local_time, process_text, visible
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ def count_text(count: int, *, is_loading: bool) -> str:
     """``27,392``; ``27,392+`` and ``…`` while more are being listed."""
     if not is_loading:
         return f"{count:,}"
-    return f"{count:,}+" if count else "…"
+    return f"{count:,}+" if count else GLYPHS.pending
 
 
 def rate_text(rate: float | None) -> str:
     """``4.80 MB/s``; ``…`` while it is not known yet."""
-    return "…" if rate is None else human_rate(rate)
+    return GLYPHS.pending if rate is None else human_rate(rate)
 
 
 def total_text(status: Status) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from contentui.glyphs import GLYPHS
 from contentui.monitor.rates import WindowMeter
 from contentui.present.bars import line_bar
 from contentui.present.cells import elide, elide_middle
@@ -74,11 +75,10 @@ class Rates:
 
 
 class Terminal(NamedTuple):
-    """A terminal's size, and whether it shows more than ASCII."""
+    """A terminal's size."""
 
     columns: int
     lines: int
-    unicode: bool = True
 
 
 def render_transfer(
@@ -96,7 +96,7 @@ def render_transfer(
         for part in shown
     ]
     if hidden and terminal.lines > 2:
-        lines.append(elide(f"  … {_counts(hidden)}", width))
+        lines.append(elide(f"  {GLYPHS.pending} {_counts(hidden)}", width))
     return lines
 
 
@@ -166,7 +166,7 @@ def _part_line(part: Part, rate: WindowMeter, now: float, terminal: Terminal, *,
     name = f"  {part_name(part):<{_NAME}}"
     if width < _BAR_FROM - 1:
         return f"{name} {sizes:>15}  {status}"
-    bar = line_bar(part.offset, size, min(max(width - 70, 8), 40), unicode=terminal.unicode)
+    bar = line_bar(part.offset, size, min(max(width - 70, 8), 40))
     return f"{name} {bar} {sizes:>15}  {status}"
 
 

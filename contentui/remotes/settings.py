@@ -59,7 +59,7 @@ class Credentials(NamedTuple):
     """Exchanged for access tokens instead of a password; never shown."""
 
     def __repr__(self) -> str:
-        return f"Credentials({self.username!r}, …)"
+        return f"Credentials({self.username!r}, ...)"
 
 
 class Timeouts(NamedTuple):

@@ -14,6 +14,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
 from contentui.content.errors import ContentError, InvalidArgument, Unavailable
+from contentui.glyphs import GLYPHS
 from contentui.text import visible
 from contentui.tui import themes
 from contentui.tui.clipboard import osc52
@@ -130,6 +131,10 @@ class ContentUI(App[None]):
             self.session.attend()
         await super().on_event(event)
 
+    def get_key_display(self, binding: Binding) -> str:
+        display = super().get_key_display(binding)
+        return display if GLYPHS.utf8 or display.isascii() else binding.key  # Textual draws arrows
+
     def on_resize(self) -> None:
         self._cells.forget()
 
@@ -245,7 +250,7 @@ class ContentUI(App[None]):
     def _copy_requested(self, message: CopyRequested) -> None:
         outcome = self.copy(message.text, message.what)
         for box in self.screen.query(".overlay, #plan"):  # which covers the notice line
-            box.border_subtitle = f"{outcome} · esc closes"
+            box.border_subtitle = f"{outcome} {GLYPHS.dot} esc closes"
 
     def copy(self, text: str, what: str) -> str:
         """Put text on the terminal's clipboard, also through ssh and tmux; returns the outcome."""

@@ -21,6 +21,8 @@ from textual import constants
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
+from contentui.glyphs import GLYPHS, ascii_cells
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -175,6 +177,8 @@ class _Output:
         self._is_lost = False
 
     def write(self, text: str) -> None:
+        if not GLYPHS.utf8:
+            text = ascii_cells(text)
         self._try(lambda: self._file.write(text))
 
     def flush(self) -> None:

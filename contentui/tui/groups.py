@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from contentui.glyphs import GLYPHS
 from contentui.present.bars import bar, unknown_bar
 from contentui.present.cells import elide, elide_image, fits, pad
 from contentui.present.columns import Cells, Column, Heading, Row, duration_text, with_note
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from contentui.monitor.model import Group, RowKey
 
-_SIGN = "▾ "
+_SIGN = GLYPHS.group + " "
 
 
 class GroupHeading(Heading):
@@ -56,7 +57,7 @@ class GroupHeading(Heading):
         if column.key == "state":
             return pad(elide(self._count(width), width), width), "strong"
         text = self._text(column.key, now_ns)
-        return pad(text if fits(text, width) else "…", width, column.right), "strong"
+        return pad(text if fits(text, width) else GLYPHS.cut, width, column.right), "strong"
 
     def _name(self, width: int) -> str:
         """The image, and the process that moves it where there is room."""
@@ -91,7 +92,9 @@ class GroupHeading(Heading):
         if key == "rate":
             return rate_text(group.rate)
         if key == "eta":
-            return "…" if group.rate is None and group.total else duration_text(group.eta_s)
+            return (
+                GLYPHS.pending if group.rate is None and group.total else duration_text(group.eta_s)
+            )
         return human_age(group.transfer.started_ns, now_ns) if key == "started" else ""
 
 

@@ -9,6 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from contentui.content.model import Liveness
+from contentui.glyphs import GLYPHS
 from contentui.monitor.model import Freshness, StoreView
 from contentui.monitor.states import IngestState
 from contentui.present.bars import sparkline
@@ -54,16 +55,18 @@ class Part(NamedTuple):
 
 def _health(store_view: StoreView, source: Source, now_ns: int, paused: bool) -> Iterator[Part]:
     if paused:
-        yield Part("paused", "‖ paused", "warn", 96)
+        yield Part("paused", f"{GLYPHS.paused} paused", "warn", 96)
     health = store_view.health
     if health.freshness is Freshness.STALE:
         age = human_duration((now_ns - (health.since_ns or store_view.taken_ns)) / 1e9)
-        yield Part("health", f"✕ stale {age}", "bad", 98)
+        yield Part("health", f"{GLYPHS.abandoned} stale {age}", "bad", 98)
     elif health.freshness is Freshness.POLLING:
         # A daemon can only be polled; for a directory, polling means that inotify failed.
-        yield Part("health", "▹ polling", "warn" if source.is_directory else "good", 70)
+        yield Part(
+            "health", f"{GLYPHS.trickle} polling", "warn" if source.is_directory else "good", 70
+        )
     else:
-        yield Part("health", "▸ live", "good", 70)
+        yield Part("health", f"{GLYPHS.moving} live", "good", 70)
     if store_view.read_only_reason:
         yield Part("read-only", "read-only", "badge", 80)
 
@@ -92,7 +95,7 @@ def _space(store_view: StoreView) -> Iterator[Part]:
     noun = "blob" if count == 1 and not loading else "blobs"
     text = f"{count_text(count, is_loading=loading)} {noun}"
     if count or not loading:
-        text += f" · {human_size(store_view.blob_bytes)}{'+' if loading else ''}"
+        text += f" {GLYPHS.dot} {human_size(store_view.blob_bytes)}{'+' if loading else ''}"
     yield Part("blobs", text, "base", 50)
     usage = store_view.usage
     if usage is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
 
+from contentui.glyphs import GLYPHS
 from contentui.present.cells import elide, pad
 from contentui.present.columns import GAP
 
@@ -27,7 +28,7 @@ def titles(
     segments: list[Segment] = []
     for column, width in fitted:
         if sort is not None and sort[0] == column.key:
-            arrow = "↓" if sort[1] else "↑"
+            arrow = GLYPHS.falling if sort[1] else GLYPHS.rising
             segments += _sorted_title(column, width, arrow, segments, style, arrow_style)
         else:
             title = pad(elide(column.title, width), width, column.right) + " " * GAP

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 
+from contentui.glyphs import GLYPHS
 from contentui.present.cells import elide
 from contentui.present.columns import GAP, Cells, Column, cells_later, cells_of
 from contentui.text import visible
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 GUTTER = 2
 """Cells at the left of each line: the mark, then the cursor."""
-MARK, CURSOR = "▌", "›"
-THUMB = "▐"
+MARK, CURSOR = GLYPHS.mark, GLYPHS.cursor
+THUMB = GLYPHS.thumb
 
 
 class Line(NamedTuple):

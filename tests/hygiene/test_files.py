@@ -20,3 +20,22 @@ def test_a_file_is_short_and_says_what_it_is(path):
     assert documented, "the first line is a docstring"
     assert text.startswith('"""')
     assert documented.splitlines()[0].endswith((".", ":"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_glyphs_are_more_than_ascii(path):
+    tree = ast.parse(path.read_text())
+    documents = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
+    }  # docstrings
+    lines = path.read_text().splitlines()
+    found = [
+        f"line {node.lineno}: {node.value!r}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in documents
+        and any(not line.isascii() for line in lines[node.lineno - 1 : node.end_lineno])
+        and not node.value.isascii()
+    ]
+    assert path.name == "glyphs.py" or found == []

@@ -22,7 +22,7 @@ EXAMPLES = """
   contentui abort layer-1 upload-7
   contentui abort --abandoned --dry-run
   contentui abort --stalled-for 10m --match 'ref~=^layer-' --yes
-  contentui abort id:2c26b46b68ffc68f… --force     although a writer holds it
+  contentui abort id:2c26b46b68ffc68f... --force     although a writer holds it
 """
 
 _SECOND_LOOK_S = 0.5

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   watch -n0.2 contentui active
   contentui active --match 'ref~=^layer-'
-  contentui active --verdict                  moving, stalled, abandoned…
+  contentui active --verdict                  moving, stalled, abandoned...
   contentui active --watch --json             changes as they happen
   contentui active -q | xargs contentui abort
 """
@@ -37,7 +37,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--verdict",
         action="store_true",
-        help="read twice, and print the state: moving, stalled, abandoned …",
+        help="read twice, and print the state: moving, stalled, abandoned...",
     )
     parser.add_argument(
         "--stalled-after",

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from contentui.content.model import Info
 
 EXAMPLES = """
-  contentui delete sha256:84ff92…
+  contentui delete sha256:84ff92...
   contentui list -q | xargs contentui delete       empties the store, without a question
   contentui delete --match 'labels.team==web' --dry-run
-  contentui delete sha256:84ff92… --force          although a manifest needs it
+  contentui delete sha256:84ff92... --force          although a manifest needs it
 """
 
 

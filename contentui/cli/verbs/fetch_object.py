@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   contentui fetch-object docker.io/library/redis 7.4 | jq .
-  contentui fetch-object docker.io/library/redis sha256:84ff92… | tar -tz
+  contentui fetch-object docker.io/library/redis sha256:84ff92... | tar -tz
   contentui fetch-object ghcr.io/team/web v2 mediatype:application/vnd.oci.image.manifest.v1+json
 """
 

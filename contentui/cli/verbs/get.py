@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from contentui.content.store import Store
 
 EXAMPLES = """
-  contentui get sha256:84ff92… | tar tz
-  contentui get sha256:84ff92… -o layer.tar.gz      appears only when it is whole and right
-  contentui get sha256:84ff92… --offset 1MiB --size 512 | xxd
+  contentui get sha256:84ff92... | tar tz
+  contentui get sha256:84ff92... -o layer.tar.gz      appears only when it is whole and right
+  contentui get sha256:84ff92... --offset 1MiB --size 512 | xxd
 """
 
 _PIECE = 1024 * 1024

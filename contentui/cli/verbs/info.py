@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from contentui.cli.context import Context
 
 EXAMPLES = """
-  contentui info sha256:e3b0c442…
-  contentui info sha256:e3b0c442… --json | jq .labels
+  contentui info sha256:e3b0c442...
+  contentui info sha256:e3b0c442... --json | jq .labels
 """
 
 

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   contentui ingest layer-1 --from layer.tar.gz
-  curl -s "$URL" | contentui ingest layer-2 --expected-digest sha256:84ff92…
-  contentui ingest --expected-digest sha256:84ff92… --from layer.tar.gz
+  curl -s "$URL" | contentui ingest layer-2 --expected-digest sha256:84ff92...
+  contentui ingest --expected-digest sha256:84ff92... --from layer.tar.gz
   contentui ingest layer-1 --from layer.tar.gz --wait=10m
   printf '%s\\n' *.tar | xargs -P10 -I{} contentui ingest {} --from {} --wait
 """

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from contentui.content.store import Store
 
 EXAMPLES = """
-  contentui label sha256:e3b0c442…
-  contentui label sha256:e3b0c442… containerd.io/gc.root=now
-  contentui label sha256:e3b0c442… containerd.io/gc.root=     an empty value removes
+  contentui label sha256:e3b0c442...
+  contentui label sha256:e3b0c442... containerd.io/gc.root=now
+  contentui label sha256:e3b0c442... containerd.io/gc.root=     an empty value removes
 """
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from contentui.content.digest import Digest
 
 EXAMPLES = """
-  contentui path sha256:e3b0c442…
-  tar tf "$(contentui path -q sha256:e3b0c442…)"
+  contentui path sha256:e3b0c442...
+  tar tf "$(contentui path -q sha256:e3b0c442...)"
 """
 
 

@@ -22,7 +22,7 @@ EXAMPLES = """
   contentui pull redis:7.4
   contentui pull --platform linux/arm64 ghcr.io/example/web:2.8
   contentui --store unix:///run/containerd/containerd.sock?namespace=k8s.io pull redis:7.4
-  contentui pull --plain-http registry.lan:5000/team/app@sha256:84ff92…
+  contentui pull --plain-http registry.lan:5000/team/app@sha256:84ff92...
 """
 
 

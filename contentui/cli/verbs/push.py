@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   contentui push registry.lan:5000/team/web:v2
   contentui push registry.lan:5000/team/web:v2 docker.io/library/redis:7.4
-  contentui push registry.lan:5000/team/web:v2 sha256:84ff92…
+  contentui push registry.lan:5000/team/web:v2 sha256:84ff92...
 """
 
 

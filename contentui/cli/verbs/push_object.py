@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from contentui.cli.context import Context
 
 EXAMPLES = """
-  contentui push-object registry.lan:5000/team/web sha256:84ff92…
-  contentui push-object registry.lan:5000/team/web:v2 sha256:84ff92… \\
+  contentui push-object registry.lan:5000/team/web sha256:84ff92...
+  contentui push-object registry.lan:5000/team/web:v2 sha256:84ff92... \\
       application/vnd.oci.image.manifest.v1+json
 """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   contentui status layer-1
-  contentui status id:5d41402abc4b2a76b9719d911017c592… --json
+  contentui status id:5d41402abc4b2a76b9719d911017c592... --json
 """
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   contentui verify
   contentui verify -q | xargs -r contentui delete       removes what is altered
-  contentui verify sha256:84ff92… --json
+  contentui verify sha256:84ff92... --json
   contentui verify --ingest layer-1                     is a writer live, are its bytes right?
 """
 

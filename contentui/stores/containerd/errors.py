@@ -23,6 +23,7 @@ from contentui.content.errors import (
     Unavailable,
 )
 from contentui.content.model import Holder
+from contentui.glyphs import GLYPHS
 
 if TYPE_CHECKING:
     import grpc
@@ -89,7 +90,11 @@ def from_rpc_error(error: grpc.RpcError, lost: str, advice: str) -> ContentError
 
 def shortened(text: str) -> str:
     """A server's text, bounded, without the suffix that repeats the code."""
-    text = text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]}…{text[-MAX_TEXT // 2 :]}"
+    text = (
+        text
+        if len(text) <= MAX_TEXT
+        else f"{text[: MAX_TEXT // 2]}{GLYPHS.cut}{text[-MAX_TEXT // 2 :]}"
+    )
     for suffix in _DUPLICATE_SUFFIXES:
         text = text.removesuffix(suffix) if len(text) > len(suffix) else text
     return text

@@ -14,6 +14,7 @@ from textual.screen import Screen
 
 from contentui.actions.model import Result, Verb
 from contentui.content.model import Info, Status
+from contentui.glyphs import GLYPHS
 from contentui.monitor.model import BlobRow, Freshness, Group, IngestRow, StoreView
 from contentui.present.columns import (
     BLOB_COLUMNS,
@@ -123,7 +124,7 @@ class Dashboard(Screen[None]):
         self.ingests.table.focus()
         self.ingests.add_class("-active")
         source = self._app.session.source
-        text = f"opening {visible(source.text, 200)} …" if source is not None else ""
+        text = f"opening {visible(source.text, 200)} {GLYPHS.pending}" if source is not None else ""
         self.ingests.empty_text = self.blobs.empty_text = text
         self._refresh_panes()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
+from contentui.glyphs import GLYPHS
 from contentui.present.detail import detail_fields, sentences
 from contentui.tui.screens.text_screen import TextScreen
 from contentui.tui.text_view import Line
@@ -29,7 +30,7 @@ def full_lines(
 class DetailScreen(TextScreen):
     """Follows its row while it is open."""
 
-    subtitle = "y copies all of it · esc closes"
+    subtitle = f"y copies all of it {GLYPHS.dot} esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss(None)", "Close", id="detail.close"),
         Binding("y", "copy", "Copy", id="detail.copy"),

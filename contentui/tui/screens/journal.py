@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
+from contentui.glyphs import GLYPHS
 from contentui.tui.screens.text_screen import TextScreen
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class JournalScreen(TextScreen):
     """The newest first. Closes with the key that opened it."""
 
-    subtitle = "newest first · esc closes"
+    subtitle = f"newest first {GLYPHS.dot} esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,j,q", "dismiss(None)", "Close", id="journal.close"),
     ]

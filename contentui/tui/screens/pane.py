@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 
+from contentui.glyphs import GLYPHS
 from contentui.present.columns import Column, Row
 from contentui.present.texts import count_text
 from contentui.text import visible
@@ -149,7 +150,7 @@ class Pane(Vertical, Generic[Row]):
 
     def update_title(self) -> None:
         """Bring the border's title up to date."""
-        title = " · ".join([self._count(), *self._notes()])
+        title = f" {GLYPHS.dot} ".join([self._count(), *self._notes()])
         if title != self._title_shown:
             self._title_shown = title
             self.border_title = Content(title)
@@ -158,14 +159,15 @@ class Pane(Vertical, Generic[Row]):
         """What the rows are sorted by, where no title can bear the arrow."""
         if self.table.has_column(self.view.sort) or not self.table.size:
             return ""
-        return f"by {self.view.sort_title.lower()} {'↓' if self.view.descending else '↑'}"
+        arrow = GLYPHS.falling if self.view.descending else GLYPHS.rising
+        return f"by {self.view.sort_title.lower()} {arrow}"
 
     def _count(self) -> str:
         total = count_text(len(self._all), is_loading=self.is_loading)
         if not self.view.query:
             return f"{self.title_word} {total}"
         count = f"{len(self._shown):,} of {total}"
-        return f"{self.title_word} {count} · /{visible(self.view.query.text, 60)}"
+        return f"{self.title_word} {count} {GLYPHS.dot} /{visible(self.view.query.text, 60)}"
 
     def _notes(self) -> Iterator[str]:
         if marks := self.table.mark_count:

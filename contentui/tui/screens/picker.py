@@ -65,7 +65,7 @@ class PickerScreen(Screen[Choice]):
         yield Static(_INTRO, id="picker-intro", markup=False)
         yield OptionList(id="picker-list", markup=False)
         yield Input(
-            placeholder="or the path of a directory or a socket, or unix://…?namespace=…",
+            placeholder="or the path of a directory or a socket, or unix://PATH?namespace=NAME",
             id="picker-path",
             compact=True,
         )

@@ -12,6 +12,7 @@ from textual.widgets import Button, Input, Static
 
 from contentui.actions.model import Concern, Plan, Step
 from contentui.content.model import Status
+from contentui.glyphs import GLYPHS
 from contentui.present.plans import concern_lines, count_text, lost_text, plan_notes, step_facts
 from contentui.stores.source import of_store
 from contentui.text import visible
@@ -52,7 +53,7 @@ def command_line(plan: Plan, *, limit: int | None = None) -> str:
                 break
             kept.append(argument)
         if rest := len(arguments) - len(kept):
-            kept.append(f"… and {rest:,} more")
+            kept.append(f"{GLYPHS.pending} and {rest:,} more")
         arguments = kept
     return " ".join((*words, *arguments))
 
@@ -69,7 +70,7 @@ def step_lines(step: Step, plan: Plan, now_ns: int = 0) -> list[Line]:
     name = visible(step.name)
     if isinstance(step.target, Status) and name.startswith("id:") and step.target.ref:
         name = f"{name}  ({visible(step.target.ref, 200)})"
-    mark = "✗" if step.refusal else "!" if step.concerns else "•"
+    mark = GLYPHS.refused if step.refusal else "!" if step.concerns else GLYPHS.bullet
     style = "warn" if step.concerns and not step.refusal else "plain"
     lines = [Line(name, style, mark, "bad" if step.refusal else style, hang=2)]
     lines += [

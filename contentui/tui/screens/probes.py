@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
+from contentui.glyphs import GLYPHS
 from contentui.text import namespaces_text
 from contentui.tui.probing import summary
 from contentui.tui.screens.text_screen import TextScreen
@@ -39,7 +40,7 @@ def probe_result_lines(results: Sequence[ProbeResult], now_ns: int) -> list[Line
 class ProbesScreen(TextScreen):
     """One ingest below the other; no taller than it has to be."""
 
-    subtitle = "y copies all of it · esc closes"
+    subtitle = f"y copies all of it {GLYPHS.dot} esc closes"
     box_classes = "overlay -fit"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,v", "dismiss(None)", "Close", id="probes.close"),

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from contentui.actions.model import Result
+from contentui.glyphs import GLYPHS
 from contentui.monitor.model import Freshness, StoreView
 from contentui.monitor.states import IngestState
 from contentui.present.columns import SHAPES
@@ -109,7 +110,7 @@ def empty(store_view: StoreView, *, garbage_collected: bool = False) -> tuple[st
             "\nIt is listed here while it is written, and as a blob once it is committed."
         )
     if store_view.is_loading:
-        return ingests, "…"
+        return ingests, GLYPHS.pending
     return ingests, "No blobs. A committed ingest is listed here as a blob."
 
 
