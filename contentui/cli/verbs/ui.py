@@ -49,7 +49,7 @@ def add_screen_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--low-bandwidth",
         action="store_true",
-        help="draw once a second, in 16 colours, without the graph: for slow connections",
+        help="draw less often, in 16 colours, without the graph: for slow connections",
     )
     parser.add_argument(
         "--no-mouse", action="store_true", help="leave the mouse to the terminal's own selection"

@@ -31,6 +31,7 @@ from contentui.tui.detail import DetailPane
 from contentui.tui.footer import KeyBar, live_hints
 from contentui.tui.groups import GroupHeading
 from contentui.tui.header import HeaderBar
+from contentui.tui.line_compositor import LineCompositor
 from contentui.tui.live_table import LiveTable
 from contentui.tui.messages import (
     StoreFailed,
@@ -78,6 +79,7 @@ class Dashboard(Screen[None]):
 
     def __init__(self, *, graph: bool = True) -> None:
         super().__init__()
+        self._compositor = LineCompositor()
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide"), (160, "-huge")]
         self.VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
         self.ingests: Pane[IngestRow] = Pane(
