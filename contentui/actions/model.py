@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.model import Image, Status, ref_argument
 
@@ -37,8 +37,7 @@ class Concern(StrEnum):
     """The garbage collector removes other blobs as well, which only this item keeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One item of a plan."""
 
     verb: Verb

@@ -73,22 +73,26 @@ def plan_delete(
 
     Blobs of the same plan don't count as referrers. ``referrers`` returns None for an unknown
     result; ``certain`` returns whether a result is complete (None: each is). Both as
-    `referrers` and `referrers_complete` of `contentui.index.content_index.ContentIndex`;
+    `all_referrers` of `contentui.index.content_index.ContentIndex` returns them;
     ``unreferenced`` and ``bound`` for each blob as in `Step`.
     """
     chosen = {info.digest: info for info in infos}
-    steps = {
-        digest: _delete_step(
-            info,
-            chosen,
-            referrers(digest),
-            certain=certain is None or certain(digest),
-            unreferenced=(unreferenced or {}).get(digest, ()),
-            bound=bound,
-            garbage_collected=garbage_collected,
-        )
-        for digest, info in chosen.items()
-    }
+    steps: dict[Digest, Step] = {}
+    for digest, info in chosen.items():
+        found, alone = referrers(digest), (unreferenced or {}).get(digest, ())
+        known = found is not None and (certain is None or certain(digest))
+        if known and not found and not alone:  # as most are where there are very many
+            steps[digest] = Step(Verb.DELETE, info, info.size, None, (), (), (), bound)
+        else:
+            steps[digest] = _delete_step(
+                info,
+                chosen,
+                found,
+                known=known,
+                unreferenced=alone,
+                bound=bound,
+                garbage_collected=garbage_collected,
+            )
     if read_only_reason:
         ordered = tuple(_refused(steps, read_only_reason))
     else:
@@ -97,9 +101,7 @@ def plan_delete(
 
 
 def _refused(steps: Mapping[Digest, Step], reason: str) -> Iterable[Step]:
-    from dataclasses import replace
-
-    return (replace(step, refusal=reason) for step in steps.values())
+    return (step._replace(refusal=reason) for step in steps.values())
 
 
 def _delete_step(
@@ -107,13 +109,12 @@ def _delete_step(
     chosen: Mapping[Digest, Info],
     found: tuple[Referrer, ...] | None,
     *,
-    certain: bool,
+    known: bool,
     unreferenced: tuple[Info, ...],
     bound: str,
     garbage_collected: bool,
 ) -> Step:
     """The plan for one blob among the ``chosen`` ones."""
-    known = certain and found is not None
     remaining = tuple(referrer for referrer in found or () if referrer.digest not in chosen)
     freed_by = dict.fromkeys(
         referrer.digest
@@ -175,7 +176,10 @@ def _parents_first(steps: Mapping[Digest, Step]) -> list[Digest]:
     Blobs that need each other in a circle come one after the other, in some order.
     """
     order: dict[Digest, None] = {}
-    for start in steps:
+    for start, step in steps.items():
+        if not step.freed_by:
+            order.setdefault(start)
+            continue
         trail = [(start, iter(steps[start].freed_by))]
         entered = {start}
         while trail:

@@ -78,15 +78,15 @@ class Planner:
         """
         store = self._store
         digests = [info.digest for info in infos]
-        unreferenced: list[tuple[Info, ...]] = []
         if infos:
             self._refresh_index(listed, budget_s)
-            unreferenced = self._index.unreferenced_after(digests)
+        unreferenced = self._index.unreferenced_after(digests)
+        known = self._index.all_referrers(digests)
         return plan.plan_delete(
             store.name,
             infos,
-            self._index.referrers,
-            certain=self._index.referrers_complete,
+            lambda digest: known[digest][0],
+            certain=lambda digest: known[digest][1],
             unreferenced=dict(zip(digests, unreferenced, strict=True)),
             bound=self._bound(),
             read_only_reason=store.traits.read_only_reason,

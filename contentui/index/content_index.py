@@ -140,7 +140,7 @@ class ContentIndex:
     def referrers(self, digest: Digest) -> tuple[Referrer, ...] | None:
         """What refers to a blob; empty: certainly nothing does; None: unknown.
 
-        Known referrers are returned even when there may be more: see `referrers_complete`.
+        Known referrers are returned even when there may be more: see `all_referrers`.
         """
         with self._lock:
             found = self._find(digest)
@@ -162,10 +162,34 @@ class ContentIndex:
                     break
         return self.referrers(digest)
 
-    def referrers_complete(self, digest: Digest) -> bool:
-        """Whether `referrers` is complete: all labels, documents and roots are known."""
+    def all_referrers(
+        self, digests: Sequence[Digest]
+    ) -> dict[Digest, tuple[tuple[Referrer, ...] | None, bool]]:
+        """`referrers` of each, and whether they are all: labels, documents and roots are known.
+
+        Fast where nothing refers to most of them.
+        """
         with self._lock:
-            return self._certain(digest)
+            is_known = self._knows_all()
+            parents = [edges.pointed_at() for edges in (self._references, self._documents)]
+            nothing: tuple[tuple[Referrer, ...], bool] = (), True
+            found: dict[Digest, tuple[tuple[Referrer, ...] | None, bool]] = {}
+            for digest in digests:
+                info = self._infos.get(digest)
+                if (
+                    is_known
+                    and info is not None
+                    and not info.labels
+                    and digest not in parents[0]
+                    and digest not in parents[1]
+                    and not self._roots.referrers(digest)
+                ):
+                    found[digest] = nothing
+                    continue
+                certain = self._certain(digest)
+                referrers = self._find(digest)
+                found[digest] = (referrers if referrers or certain else None), certain
+            return found
 
     def unreferenced_after(
         self, deleted: Sequence[Digest], removed: Sequence[Image] = ()
@@ -179,9 +203,14 @@ class ContentIndex:
         """
         names = {(image.namespace, image.name) for image in removed}
         gone = set(deleted)
-        found: list[list[Info]] = [[] for _ in range(len(deleted) + len(removed))]
+        found: dict[int, list[Info]] = {}
         with self._lock:
-            todo = [(child, at) for at, digest in enumerate(deleted) for child in self._all(digest)]
+            todo = [
+                (child, at)
+                for at, digest in enumerate(deleted)
+                if self._references.has(digest) or self._documents.has(digest)
+                for child in self._all(digest)
+            ]
             todo += [
                 (image.target.digest, at) for at, image in enumerate(removed, start=len(deleted))
             ]
@@ -192,9 +221,9 @@ class ContentIndex:
                 if info is None or digest in gone or self._is_kept(info, gone, names):
                     continue  # it is looked at again when its last referrer is gone
                 gone.add(digest)
-                found[at].append(info)
+                found.setdefault(at, []).append(info)
                 todo += [(child, at) for child in self._all(digest)]
-        return [tuple(infos) for infos in found]
+        return [tuple(found.get(at, ())) for at in range(len(deleted) + len(removed))]
 
     @property
     def labels_known(self) -> bool:
@@ -249,6 +278,16 @@ class ContentIndex:
                     todo += self._references.children(digest)
             self._garbage_at = self._version, self._infos.keys() - live
         return self._garbage_at[1]
+
+    def _knows_all(self) -> bool:
+        return not (
+            self._unlabelled
+            or self._pending
+            or self._reading
+            or self._unread
+            or self._unparsed
+            or not self._roots.known
+        )
 
     def _certain(self, digest: Digest) -> bool:
         if digest not in self._infos or self._unlabelled or not self._roots.known:

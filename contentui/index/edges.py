@@ -50,6 +50,14 @@ class Edges:
         """What ``parent`` points at."""
         return self._children.get(parent, ())
 
+    def has(self, parent: Digest) -> bool:
+        """Whether it points at something."""
+        return parent in self._children
+
+    def pointed_at(self) -> Collection[Digest]:
+        """All at which something points."""
+        return self._parents.keys()
+
     def parents(self, child: Digest) -> Collection[Digest]:
         """Who points at ``child``."""
         return self._parents.get(child, ())

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from contentui.actions.model import Outcome, Plan, Step
+    from contentui.content.model import Holder
 
 NO_CONDITIONAL_DELETE = (
     "The daemon has no conditional delete; an item may change between check and deletion."
@@ -66,6 +67,10 @@ _STYLES = {
     Result.REFUSED: "warning",
     Result.FAILED: "danger",
 }
+
+
+_EXAMPLES = 3
+"""Names that are shown of a group."""
 
 
 class Line(NamedTuple):
@@ -228,6 +233,47 @@ def plan_notes(plan: Plan) -> list[str]:
     if is_daemon and any(not step.refusal for step in plan.steps):
         return [NO_CONDITIONAL_DELETE]
     return []
+
+
+class StepGroup(NamedTuple):
+    """Steps of a plan that have the same effect and the same holder."""
+
+    steps: tuple[Step, ...]
+    refusal: str
+    concerns: frozenset[Concern]
+    holder: Holder | None
+
+    @property
+    def lost_bytes(self) -> int:
+        return sum(step.lost_bytes for step in self.steps)
+
+
+def plan_groups(plan: Plan) -> list[StepGroup]:
+    """The steps by effect and holder: first what is refused, then what needs confirming."""
+    found: dict[tuple[str, frozenset[Concern], Holder | None], list[Step]] = {}
+    for step in plan.steps:
+        found.setdefault((step.refusal, step.concerns, step.holder), []).append(step)
+    groups = [StepGroup(tuple(steps), *key) for key, steps in found.items()]
+    return sorted(groups, key=lambda group: (not group.refusal, not group.concerns))
+
+
+def group_facts(group: StepGroup, plan: Plan, now_ns: int) -> Iterator[Fact]:
+    """What there is to know about a group: how many, what they lose, who holds them, why not."""
+    count = count_text(plan.verb, len(group.steps))
+    yield Fact("item", count, "text")
+    if group.refusal:
+        yield Fact("refused", visible(group.refusal), "danger")
+    else:
+        bound = f"{plan.bound} " if plan.bound else ""
+        yield Fact("loses", f"{bound}{human_size(group.lost_bytes)}", "text")
+    if group.holder is not None:
+        yield Fact("held by", holder_text(group.holder, now_ns), "warning")
+    for concern in sorted(group.concerns):
+        if concern is not Concern.LIVE_WRITER or group.holder is None:
+            are = "it is" if len(group.steps) == 1 else "each is"
+            yield Fact("concern", f"{are} {CONCERNS[concern]}", "warning")
+    names = [visible(step.name, 100) for step in group.steps[:_EXAMPLES]]
+    yield Fact("such as", ", ".join(names), "muted")
 
 
 def plan_lines(plan: Plan, now_ns: int, *, limit: int | None = None) -> list[Line]:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
@@ -18,22 +19,26 @@ from rich.cells import cell_len
 from running import running
 
 from contentui.actions.facts import IngestFacts
-from contentui.actions.model import Outcome, Result, Verb
+from contentui.actions.model import Concern, Outcome, Result, Verb
 from contentui.actions.plan import plan_ingests
-from contentui.content.model import Liveness
+from contentui.actions.planner import Planner
+from contentui.content.digest import Digest
+from contentui.content.model import Info, Liveness
 from contentui.monitor.feed import CALM_POLL_S, Feed
 from contentui.monitor.monitor import Monitor
+from contentui.present.plans import plan_groups
 from contentui.stores.detect import detect, first_choice
 from contentui.stores.local.store import LocalStore
+from contentui.stores.memory import MemoryStore
 from contentui.stores.source import of_store
 from contentui.tui.commands import COMMANDS
 from contentui.tui.footer import Hint, fit
 from contentui.tui.refresh_throttle import WINDOW, RefreshThrottle
 from contentui.tui.run import screen_problem
-from contentui.tui.screens.plan import command_line, concern_lines
+from contentui.tui.screens.plan import PlanScreen, command_line, concern_lines
 from contentui.tui.screens.texts import outcome
 from contentui.tui.second_clock import looks_same
-from contentui.tui.text_view import wrap
+from contentui.tui.text_view import TextView, wrap
 
 
 def test_a_slow_loop_halves_the_rate_and_a_quick_one_restores_it():
@@ -272,3 +277,66 @@ def test_an_idle_store_is_read_every_two_seconds(tmp_path):
             writer.write(b"1")
             monitor.tick()
             assert feed._pause_s() <= 0.25
+
+
+def many_blobs(count):
+    """Blobs that are no documents, so that none has to be read."""
+    return [
+        Info(Digest(f"sha256:{number:064x}"), 50_000_000 + number, NOW, 0, {})
+        for number in range(count)
+    ]
+
+
+def delete_plan(infos):
+    store = MemoryStore("m")
+    store.walk = lambda filters=(): iter(infos)
+    return Planner(store).delete(infos)
+
+
+def test_a_large_plan_is_shown_in_groups_that_name_examples():
+    infos = many_blobs(5000)
+    plan = delete_plan(infos)
+    held = replace_step(plan, 7, concerns=frozenset({Concern.REFERENCED}))
+    screen = PlanScreen(held, NOW)
+    text = "\n".join(f"{line.label} {line.text}" for line in screen._lines())
+    assert "4,999 blobs  (2 lists them)" in text
+    assert "1 blob  (1 lists them)" in text
+    assert "needed by something" in text
+    assert str(infos[0].digest) in text
+    assert len(screen._lines()) < 30
+    lost = sum(group.lost_bytes for group in plan_groups(held))
+    assert lost == held.lost_bytes == sum(info.size for info in infos)
+
+
+def replace_step(plan, place, **changes):
+    steps = [*plan.steps]
+    steps[place] = steps[place]._replace(**changes)
+    return replace(plan, steps=tuple(steps))
+
+
+async def test_a_digit_lists_the_items_of_a_group():
+    plan = delete_plan(many_blobs(600))
+    async with running(FrozenSession(store_view())) as ui:
+        await ui.shown()
+        ui.app.push_screen(PlanScreen(plan, NOW))
+        screen = await ui.screen(PlanScreen)
+        items = screen.query_one(TextView)
+        assert str(plan.steps[20].target.digest) not in items.plain
+        await ui.press("1")
+        assert str(plan.steps[20].target.digest) in items.plain
+        assert "and 100 more" in items.plain
+        await ui.press("1")
+        assert str(plan.steps[20].target.digest) not in items.plain
+
+
+def test_a_plan_of_very_many_items_takes_little_memory_and_one_look_at_each():
+    infos = many_blobs(30_000)
+    tracemalloc.start()
+    try:
+        plan = delete_plan(infos)
+        PlanScreen(plan, NOW)._lines()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(plan.steps) == 30_000
+    assert peak < 30_000_000  # 100 MB for 100,000

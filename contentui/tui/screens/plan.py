@@ -13,14 +13,23 @@ from textual.widgets import Button, Input, Static
 from contentui.actions.model import Concern, Plan, Step
 from contentui.content.model import Status
 from contentui.glyphs import GLYPHS
-from contentui.present.plans import concern_lines, count_text, lost_text, plan_notes, step_facts
+from contentui.present.plans import (
+    StepGroup,
+    concern_lines,
+    count_text,
+    group_facts,
+    lost_text,
+    plan_groups,
+    plan_notes,
+    step_facts,
+)
 from contentui.stores.source import of_store
 from contentui.text import visible
 from contentui.tui.messages import CopyRequested
 from contentui.tui.text_view import Line, TextView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from textual.app import ComposeResult
     from textual.events import Key
@@ -30,6 +39,12 @@ Decision = frozenset[Concern] | None
 
 _SHOWN_IN_COMMAND = 600
 """Characters of arguments that the command for a shell shows."""
+_GROUPED_FROM = 12
+"""Plans with more items are shown in groups."""
+_NUMBERED = 9
+"""Groups that a digit opens."""
+_MOST_LISTED = 500
+"""Items of an open group that are listed."""
 _MAX_REFERRERS = 20
 """Referrers of one item that are listed by name."""
 _STYLES = {"text": "plain", "muted": "dim", "warning": "warn", "danger": "bad"}
@@ -43,18 +58,16 @@ def command_line(plan: Plan, *, limit: int | None = None) -> str:
     words = ["contentui", "--store", shlex.quote(_command_source(plan, able)), plan.verb.value]
     if plan.concerns:
         words.append("--force")
-    arguments = [shlex.quote(step.name) for step in able]
-    if limit is not None:
-        kept: list[str] = []
-        room = limit
-        for argument in arguments:
+    arguments: list[str] = []
+    room = limit
+    for step in able:
+        argument = shlex.quote(step.name)
+        if room is not None:
             room -= len(argument) + 1
-            if room < 0 and kept:
+            if room < 0 and arguments:
+                arguments.append(f"{GLYPHS.pending} and {len(able) - len(arguments):,} more")
                 break
-            kept.append(argument)
-        if rest := len(arguments) - len(kept):
-            kept.append(f"{GLYPHS.pending} and {rest:,} more")
-        arguments = kept
+        arguments.append(argument)
     return " ".join((*words, *arguments))
 
 
@@ -104,6 +117,10 @@ class PlanScreen(ModalScreen[Decision]):
         self.word = plan.verb.value
         self._able = sum(1 for step in plan.steps if not step.refusal)
         self._refused = len(plan.steps) - self._able
+        self._groups = plan_groups(plan) if len(plan.steps) > _GROUPED_FROM else []
+        """Empty: each item is listed."""
+        self._opened: set[int] = set()
+        """Numbers of the groups whose items are listed."""
 
     @property
     def needs_typing(self) -> bool:
@@ -148,13 +165,33 @@ class PlanScreen(ModalScreen[Decision]):
 
     def _lines(self) -> list[Line]:
         lines: list[Line] = []
-        for step in sorted(self.plan.steps, key=lambda s: (not s.refusal, not s.concerns)):
-            lines += step_lines(step, self.plan, self._now_ns)
+        if self._groups:
+            for number, group in enumerate(self._groups, start=1):
+                lines += self._group_lines(number, group)
+        else:
+            for step in sorted(self.plan.steps, key=lambda s: (not s.refusal, not s.concerns)):
+                lines += step_lines(step, self.plan, self._now_ns)
         if self._able:
             lines += [Line(""), *(Line(note, "dim") for note in plan_notes(self.plan))]
             shell = visible(command_line(self.plan, limit=_SHOWN_IN_COMMAND), 4096)
             lines += [Line(shell, "key", "shell", "dim", hang=7)]
         return lines
+
+    def _group_lines(self, number: int, group: StepGroup) -> Iterator[Line]:
+        """The facts about a group, and its items when it is open."""
+        first, *others = group_facts(group, self.plan, self._now_ns)
+        is_open = number in self._opened
+        key = f"  ({number} {'closes' if is_open else 'lists them'})" if number <= _NUMBERED else ""
+        style = "bad" if group.refusal else "warn" if group.concerns else "plain"
+        mark = GLYPHS.refused if group.refusal else "!" if group.concerns else GLYPHS.bullet
+        yield Line(f"{first.text}{key}", style, mark, style, hang=2)
+        for fact in others:
+            yield Line(fact.text, _STYLES[fact.style], fact.label, "dim", indent=2, hang=9)
+        if is_open:
+            for step in group.steps[:_MOST_LISTED]:
+                yield from step_lines(step, self.plan, self._now_ns)
+            if (more := len(group.steps) - _MOST_LISTED) > 0:
+                yield Line(f"and {more:,} more: the command below lists all with --dry-run")
 
     def on_mount(self) -> None:
         self.query_one("#plan-cancel").focus()
@@ -172,7 +209,13 @@ class PlanScreen(ModalScreen[Decision]):
         view.styles.height = min(view.rows_at(width), room)
 
     def on_key(self, event: Key) -> None:
-        """Typed letters go into the field that asks for the word."""
+        """A digit opens or closes that group; letters go into the field that asks for the word."""
+        digit = event.character or ""
+        if digit in "123456789" and digit and int(digit) <= len(self._groups):
+            self._opened ^= {int(digit)}
+            self.query_one(TextView).show(self._lines())
+            event.stop()
+            return
         if self.needs_typing and event.is_printable and not isinstance(self.focused, Input):
             field = self.query_one(Input)
             field.focus()

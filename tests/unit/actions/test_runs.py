@@ -327,7 +327,10 @@ class TestBlobs:
 
     def test_a_set_that_holds_itself_goes_whole(self, store, layer, manifest, index):
         plan = plan_delete(
-            ".", [layer, manifest], index.referrers, certain=index.referrers_complete
+            ".",
+            [layer, manifest],
+            index.referrers,
+            certain=lambda d: index.all_referrers([d])[d][1],
         )
         outcomes = run(store, plan, referrers=index.referrers)
         assert [outcome.result for outcome in outcomes] == [Result.DONE, Result.DONE]
