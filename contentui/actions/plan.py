@@ -175,6 +175,8 @@ def _parents_first(steps: Mapping[Digest, Step]) -> list[Digest]:
 
     Blobs that need each other in a circle come one after the other, in some order.
     """
+    if not any(step.freed_by for step in steps.values()):
+        return list(steps)
     order: dict[Digest, None] = {}
     for start, step in steps.items():
         if not step.freed_by:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _MAX_TITLES = 20_000
 _RETRY_AFTER_S = 30.0
+_NOTHING: tuple[tuple[Referrer, ...] | None, bool] = (), True
+"""Certainly nothing refers to a blob."""
 
 
 class _ScanResult(NamedTuple):
@@ -62,6 +64,8 @@ class ContentIndex:
         self._retry_at = 0.0
         self._unparsed: set[Digest] = set()
         self._unlabelled: set[Digest] = set()
+        self._kept_by_label: set[Digest] = set()
+        """Blobs with a label that makes them roots."""
         self._documents = Edges(max_edges)
         self._references = Edges(max_edges)
         self._titles: dict[Digest, str] = {}
@@ -170,22 +174,14 @@ class ContentIndex:
         Fast where nothing refers to most of them.
         """
         with self._lock:
-            is_known = self._knows_all()
-            parents = [edges.pointed_at() for edges in (self._references, self._documents)]
-            nothing: tuple[tuple[Referrer, ...], bool] = (), True
-            found: dict[Digest, tuple[tuple[Referrer, ...] | None, bool]] = {}
-            for digest in digests:
-                info = self._infos.get(digest)
-                if (
-                    is_known
-                    and info is not None
-                    and not info.labels
-                    and digest not in parents[0]
-                    and digest not in parents[1]
-                    and not self._roots.referrers(digest)
-                ):
-                    found[digest] = nothing
-                    continue
+            found = dict.fromkeys(digests, _NOTHING)
+            rest: Collection[Digest] = found.keys()
+            if self._knows_all():
+                referred = (self._references, self._documents, self._roots)
+                rest = set().union(*(some.pointed_at(found.keys()) for some in referred))
+                rest |= found.keys() & self._kept_by_label
+                rest |= found.keys() - self._infos.keys()
+            for digest in rest:
                 certain = self._certain(digest)
                 referrers = self._find(digest)
                 found[digest] = (referrers if referrers or certain else None), certain
@@ -205,10 +201,11 @@ class ContentIndex:
         gone = set(deleted)
         found: dict[int, list[Info]] = {}
         with self._lock:
+            pointing = set().union(*(edges.pointing(deleted) for edges in self._edges()))
             todo = [
                 (child, at)
                 for at, digest in enumerate(deleted)
-                if self._references.has(digest) or self._documents.has(digest)
+                if digest in pointing
                 for child in self._all(digest)
             ]
             todo += [
@@ -223,7 +220,8 @@ class ContentIndex:
                 gone.add(digest)
                 found.setdefault(at, []).append(info)
                 todo += [(child, at) for child in self._all(digest)]
-        return [tuple(found.get(at, ())) for at in range(len(deleted) + len(removed))]
+        count = len(deleted) + len(removed)
+        return [tuple(found[at]) if at in found else () for at in range(count)]
 
     @property
     def labels_known(self) -> bool:
@@ -339,6 +337,10 @@ class ContentIndex:
             return
         self._version += 1
         self._unlabelled.discard(digest)
+        if root_referrers(info.labels):
+            self._kept_by_label.add(digest)
+        else:
+            self._kept_by_label.discard(digest)
         if info.labels is None or not self._references.put(digest, references(info.labels)):
             self._references.drop(digest)
             self._unlabelled.add(digest)
@@ -347,7 +349,7 @@ class ContentIndex:
         self._version += 1
         self._kinds.pop(digest, None)
         self._pending.pop(digest, None)
-        for group in (self._unread, self._unparsed, self._unlabelled):
+        for group in (self._unread, self._unparsed, self._unlabelled, self._kept_by_label):
             group.discard(digest)
         self._references.drop(digest)
         self._drop_document(digest)

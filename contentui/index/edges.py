@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Set
 
     from contentui.content.digest import Digest
 
@@ -50,13 +50,13 @@ class Edges:
         """What ``parent`` points at."""
         return self._children.get(parent, ())
 
-    def has(self, parent: Digest) -> bool:
-        """Whether it points at something."""
-        return parent in self._children
+    def pointing(self, those: Iterable[Digest]) -> set[Digest]:
+        """Those that point at something."""
+        return {digest for digest in those if digest in self._children}
 
-    def pointed_at(self) -> Collection[Digest]:
-        """All at which something points."""
-        return self._parents.keys()
+    def pointed_at(self, those: Set[Digest]) -> Set[Digest]:
+        """Those at which something points."""
+        return self._parents.keys() & those
 
     def parents(self, child: Digest) -> Collection[Digest]:
         """Who points at ``child``."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from contentui.index.model import Referrer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Set
 
     from contentui.content.digest import Digest
     from contentui.content.model import Root
@@ -42,6 +42,10 @@ class Roots:
     def referrers(self, digest: Digest) -> tuple[Referrer, ...]:
         """The image names and leases that refer to this blob directly."""
         return self._referrers.get(digest, ())
+
+    def pointed_at(self, those: Set[Digest]) -> Set[Digest]:
+        """Those to which an image name or a lease refers directly."""
+        return self._referrers.keys() & those
 
     def keep(self, digest: Digest, without: Collection[tuple[str, str]]) -> bool:
         """Whether one refers to this blob, besides ``without``: namespaces and names of images."""

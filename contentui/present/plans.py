@@ -251,9 +251,13 @@ class StepGroup(NamedTuple):
 def plan_groups(plan: Plan) -> list[StepGroup]:
     """The steps by effect and holder: first what is refused, then what needs confirming."""
     found: dict[tuple[str, frozenset[Concern], Holder | None], list[Step]] = {}
+    last, steps = None, []
     for step in plan.steps:
-        found.setdefault((step.refusal, step.concerns, step.holder), []).append(step)
-    groups = [StepGroup(tuple(steps), *key) for key, steps in found.items()]
+        key = step.refusal, step.concerns, step.holder
+        if key != last:  # neighbours are mostly alike
+            last, steps = key, found.setdefault(key, [])
+        steps.append(step)
+    groups = [StepGroup(tuple(some), *key) for key, some in found.items()]
     return sorted(groups, key=lambda group: (not group.refusal, not group.concerns))
 
 

@@ -298,12 +298,12 @@ def test_a_large_plan_is_shown_in_groups_that_name_examples():
     plan = delete_plan(infos)
     held = replace_step(plan, 7, concerns=frozenset({Concern.REFERENCED}))
     screen = PlanScreen(held, NOW)
-    text = "\n".join(f"{line.label} {line.text}" for line in screen._lines())
+    text = "\n".join(f"{line.label} {line.text}" for line in screen.lines())
     assert "4,999 blobs  (2 lists them)" in text
     assert "1 blob  (1 lists them)" in text
     assert "needed by something" in text
     assert str(infos[0].digest) in text
-    assert len(screen._lines()) < 30
+    assert len(screen.lines()) < 30
     lost = sum(group.lost_bytes for group in plan_groups(held))
     assert lost == held.lost_bytes == sum(info.size for info in infos)
 
@@ -334,7 +334,7 @@ def test_a_plan_of_very_many_items_takes_little_memory_and_one_look_at_each():
     tracemalloc.start()
     try:
         plan = delete_plan(infos)
-        PlanScreen(plan, NOW)._lines()
+        PlanScreen(plan, NOW).lines()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -131,7 +131,7 @@ class PlanScreen(ModalScreen[Decision]):
         with Vertical(id="plan") as box:
             box.border_title = self._title()
             yield Static(self._summary(), id="plan-summary", markup=False)
-            yield TextView(self._lines(), id="plan-items")
+            yield TextView(self.lines(), id="plan-items")
             if self.needs_typing:
                 yield Static("\n".join(concern_lines(self.plan)), id="plan-concerns", markup=False)
                 with Horizontal(id="plan-word"):
@@ -163,7 +163,8 @@ class PlanScreen(ModalScreen[Decision]):
             text += f" {self._refused:,} of {len(self.plan.steps):,} are refused."
         return text
 
-    def _lines(self) -> list[Line]:
+    def lines(self) -> list[Line]:
+        """What the plan would do, item by item or in groups."""
         lines: list[Line] = []
         if self._groups:
             for number, group in enumerate(self._groups, start=1):
@@ -213,7 +214,7 @@ class PlanScreen(ModalScreen[Decision]):
         digit = event.character or ""
         if digit in "123456789" and digit and int(digit) <= len(self._groups):
             self._opened ^= {int(digit)}
-            self.query_one(TextView).show(self._lines())
+            self.query_one(TextView).show(self.lines())
             event.stop()
             return
         if self.needs_typing and event.is_printable and not isinstance(self.focused, Input):
