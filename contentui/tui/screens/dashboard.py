@@ -145,9 +145,9 @@ class Dashboard(Screen[None]):
         self._use_columns(message.store_view)
         for notice in message.store_view.notices:
             self._app.show_message(visible(notice, 600), "warning", for_s=NOTICE_S)
-        self._clock.restart()
+        self._clock.restart(before, message.store_view)
         self._paint_together()
-        if not failed and looks_same(before, message.store_view):
+        if not failed and looks_same(before, message.store_view, self._clock.step_s):
             self._refresh_header()
         elif self.is_active:
             self._refresh_all()
