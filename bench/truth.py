@@ -15,10 +15,11 @@ import sys
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bench.peers import Containerd
 from bench.truth_plans import lost_rows
+from bench.truth_row import Row
 from bench.truth_samples import Samples
 from contentui.content.digest import Digest
 from contentui.content.model import ingest_id
@@ -48,17 +49,6 @@ TICK_S = 0.25
 """How often the dashboard reads the store."""
 CLOSE = 0.05
 """The share by which a rate or a time may differ on an idle machine."""
-
-
-class Row(NamedTuple):
-    """One comparison."""
-
-    what: str
-    shown: str
-    true: str
-    how: str
-    """How the true value was computed."""
-    right: bool
 
 
 def close(shown: float | None, true: float, share: float, tolerance: float = 0.0) -> bool:
@@ -342,7 +332,7 @@ def measure(place: Path, share: float = CLOSE) -> Iterator[Row]:
         node = Node(daemon, registry, share)
         with closing(node.store):
             yield from rate_rows(node)
-            yield from lost_rows(daemon, node.store, Row)
+            yield from lost_rows(daemon, node.store)
             yield from state_rows(node)
             registry.closed.set()
     yield from loading_rows(place)

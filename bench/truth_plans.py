@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+from bench.truth_row import Row
 from contentui.actions.model import Concern, Result
 from contentui.actions.planner import Planner
 from contentui.actions.run import run
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bench.peers import Containerd
-    from bench.truth import Row
     from contentui.actions.model import Plan
     from contentui.content.store import Store
 
@@ -33,7 +33,7 @@ def bytes_on_disk(daemon: Containerd) -> int:
     return sum(entry.stat().st_size for entry in os.scandir(folder))
 
 
-def lost_rows(daemon: Containerd, store: Store, row: type[Row]) -> Iterator[Row]:
+def lost_rows(daemon: Containerd, store: Store) -> Iterator[Row]:
     """One row for deleting a layer, a manifest, an index and an image's name."""
     wanted: dict[str, Callable[[Planner, _Image], Plan]] = {
         "a layer": lambda planner, made: planner.delete([store.info(made.layer)]),
@@ -57,7 +57,7 @@ def lost_rows(daemon: Containerd, store: Store, row: type[Row]) -> Iterator[Row]
         lost = before - _collected(daemon)
         right = outcome.result is Result.DONE and lost == plan.lost_bytes
         shown = f"{plan.bound} {plan.lost_bytes} bytes".strip()
-        yield row(
+        yield Row(
             f"lost by deleting {what}", shown, f"{lost} bytes",
             "size of the blob files before and after the collector ran", right,
         )  # fmt: skip

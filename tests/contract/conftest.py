@@ -148,7 +148,7 @@ def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opene
 
 @pytest.fixture
 def holders_pid(request: pytest.FixtureRequest, open_again: Opener) -> int:
-    """The process as which a writer of this test is seen."""
+    """The process as which a writer of this test is seen, or the daemon that serves it."""
     if request.node.callspec.params["open_again"] != "containerd":
         return os.getpid()
     daemon: Containerd = request.getfixturevalue("isolated_containerd")

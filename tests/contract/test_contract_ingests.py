@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from idents import ident
+from idents import ident, process_of
 
 from contentui.content.digest import Digest
 from contentui.content.errors import (
@@ -35,7 +35,7 @@ def test_one_writer_per_ref(store, open_again, holders_pid):
         for view in (store, open_again()):
             with pytest.raises(Locked) as caught:
                 view.writer("r")
-            assert caught.value.holder.pid == holders_pid
+            assert process_of(caught.value.holder) == holders_pid
         writer.write(b"undisturbed")
         assert writer.commit().digest == Digest.of(b"undisturbed")
     store.writer("r").close()
@@ -71,7 +71,7 @@ def test_ten_threads_race_for_one_ref(store, holders_pid):
     for thread in threads:
         thread.join()
     assert (len(held), len(locked)) == (1, 9)
-    assert {error.holder.pid for error in locked} == {holders_pid}
+    assert {process_of(error.holder) for error in locked} == {holders_pid}
 
 
 def test_many_threads_ingest_while_one_lists(store):
@@ -101,7 +101,7 @@ def test_holders_tell_held_from_free(store, open_again, holders_pid):
             holders = view.holders(ids)
             assert set(holders) == {ident(store, "held")}
             holder = holders[ident(store, "held")]
-            assert holder.pid == holders_pid
+            assert process_of(holder) == holders_pid
             assert not holder.foreign
     assert not store.holders(ids)
     assert not store.holders([])
@@ -236,7 +236,7 @@ def test_a_held_ingest_is_left_alone(store, open_again, holders_pid, verb):
         for view in (store, open_again()):
             with pytest.raises(Locked) as caught:
                 getattr(view, verb)("r")
-            assert caught.value.holder.pid == holders_pid
+            assert process_of(caught.value.holder) == holders_pid
         assert store.status("r").offset == 1
         assert writer.commit().digest == Digest.of(b"x")
 
