@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import filterfalse
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from contentui.content.model import Image, Status, ref_argument
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from contentui.content.digest import Digest
     from contentui.content.errors import ContentError
     from contentui.content.model import Holder, Info
@@ -87,15 +91,19 @@ class Plan:
     """Whether a garbage collector frees the space, as in containerd (core/metadata/gc.go): a
     deleted blob's file and what nothing refers to go at its next run."""
 
+    def able(self) -> Iterator[Step]:
+        """The steps that are not refused."""
+        return filterfalse(attrgetter("refusal"), self.steps)
+
     @property
     def lost_bytes(self) -> int:
         """Bytes lost by the steps that are not refused."""
-        return sum(step.lost_bytes for step in self.steps if not step.refusal)
+        return sum(map(attrgetter("lost_bytes"), self.able()))
 
     @property
     def bound(self) -> str:
         """``at least``, ``at most`` or ``about`` where `lost_bytes` is not exact."""
-        bounds = {step.bound for step in self.steps if step.bound and not step.refusal}
+        bounds = set(map(attrgetter("bound"), self.able())) - {""}
         if not self.garbage_collected or not bounds:
             return ""
         return bounds.pop() if len(bounds) == 1 else "about"
@@ -103,7 +111,7 @@ class Plan:
     @property
     def concerns(self) -> frozenset[Concern]:
         """The concerns of the steps that are not refused."""
-        return frozenset().union(*(step.concerns for step in self.steps if not step.refusal))
+        return frozenset().union(*set(map(attrgetter("concerns"), self.able())))
 
 
 class Result(StrEnum):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from contentui.actions import reasons
@@ -9,7 +11,7 @@ from contentui.actions.model import Concern, Plan, Step, Verb
 from contentui.content.model import Liveness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from contentui.actions.facts import IngestFacts
     from contentui.content.digest import Digest
@@ -65,6 +67,7 @@ def plan_delete(
     *,
     certain: Callable[[Digest], bool] | None = None,
     unreferenced: Mapping[Digest, tuple[Info, ...]] | None = None,
+    involved: Collection[Digest] | None = None,
     bound: str = "",
     read_only_reason: str = "",
     garbage_collected: bool = False,
@@ -73,26 +76,29 @@ def plan_delete(
 
     Blobs of the same plan don't count as referrers. ``referrers`` returns None for an unknown
     result; ``certain`` returns whether a result is complete (None: each is). Both as
-    `all_referrers` of `contentui.index.content_index.ContentIndex` returns them;
-    ``unreferenced`` and ``bound`` for each blob as in `Step`.
+    `all_referrers` of `contentui.index.content_index.ContentIndex` returns them; ``unreferenced``
+    and ``bound`` for each blob as in `Step`. ``involved``: the only blobs that have referrers,
+    unknown ones or an ``unreferenced`` entry (None: any may), as very many mostly have none.
     """
     chosen = {info.digest: info for info in infos}
     steps: dict[Digest, Step] = {}
-    for digest, info in chosen.items():
-        found, alone = referrers(digest), (unreferenced or {}).get(digest, ())
-        known = found is not None and (certain is None or certain(digest))
-        if known and not found and not alone:  # as most are where there are very many
-            steps[digest] = Step(Verb.DELETE, info, info.size, None, (), (), (), bound)
-        else:
-            steps[digest] = _delete_step(
-                info,
-                chosen,
-                found,
-                known=known,
-                unreferenced=alone,
-                bound=bound,
-                garbage_collected=garbage_collected,
-            )
+    if involved is not None:
+        sizes = map(attrgetter("size"), chosen.values())
+        equal: tuple[object, ...] = (None, (), (), (), bound, frozenset(), "")
+        constant = map(repeat, equal)
+        alone = zip(repeat(Verb.DELETE), chosen.values(), sizes, *constant, strict=False)
+        steps = dict(zip(chosen, map(Step._make, alone), strict=True))
+    for digest in chosen if involved is None else involved:
+        found = referrers(digest)
+        steps[digest] = _delete_step(
+            chosen[digest],
+            chosen,
+            found,
+            known=found is not None and (certain is None or certain(digest)),
+            unreferenced=(unreferenced or {}).get(digest, ()),
+            bound=bound,
+            garbage_collected=garbage_collected,
+        )
     if read_only_reason:
         ordered = tuple(_refused(steps, read_only_reason))
     else:
@@ -175,7 +181,7 @@ def _parents_first(steps: Mapping[Digest, Step]) -> list[Digest]:
 
     Blobs that need each other in a circle come one after the other, in some order.
     """
-    if not any(step.freed_by for step in steps.values()):
+    if not any(map(attrgetter("freed_by"), steps.values())):
         return list(steps)
     order: dict[Digest, None] = {}
     for start, step in steps.items():

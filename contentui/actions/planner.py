@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contentui.content.model import Image, Info, IngestId, Status
     from contentui.content.store import Store
     from contentui.index.content_index import ContentIndex
+    from contentui.index.model import Referrer
     from contentui.index.refresher import ReferrerRefresher
 
 
@@ -82,12 +83,14 @@ class Planner:
             self._refresh_index(listed, budget_s)
         unreferenced = self._index.unreferenced_after(digests)
         known = self._index.all_referrers(digests)
+        nothing: tuple[tuple[Referrer, ...], bool] = (), True
         return plan.plan_delete(
             store.name,
             infos,
-            lambda digest: known[digest][0],
-            certain=lambda digest: known[digest][1],
-            unreferenced=dict(zip(digests, unreferenced, strict=True)),
+            lambda digest: known.get(digest, nothing)[0],
+            certain=lambda digest: known.get(digest, nothing)[1],
+            involved=known.keys() | {digests[at] for at in unreferenced},
+            unreferenced={digests[at]: some for at, some in unreferenced.items()},
             bound=self._bound(),
             read_only_reason=store.traits.read_only_reason,
             garbage_collected=store.traits.garbage_collected,
@@ -98,9 +101,10 @@ class Planner:
         store = self._store
         if images:
             self._refresh_index(None, math.inf)
+        unreferenced = self._index.unreferenced_after((), images)
         return plan.plan_untag(
             store.name,
-            zip(images, self._index.unreferenced_after((), images), strict=True),
+            [(image, unreferenced.get(at, ())) for at, image in enumerate(images)],
             bound=self._bound(),
             read_only_reason=store.traits.read_only_reason,
             garbage_collected=store.traits.garbage_collected,

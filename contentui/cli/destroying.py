@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from contentui.content.store import Store
     from contentui.index.refresher import ReferrerRefresher
 
-_SHOWN = 50
-"""Items that are listed before a question."""
 _FORCE_HINT = "what is held, needed, unknown or takes others along is refused without --force"
 
 
@@ -153,7 +151,7 @@ def _plan_confirmed(args: Namespace, plan: Plan) -> bool:
     """Whether a person at the terminal confirms. Raises InvalidArgument without a terminal."""
     from contentui.present import plans
 
-    lines = [line.text for line in plans.plan_lines(plan, time.time_ns(), limit=_SHOWN)]
+    lines = [line.text for line in plans.plan_lines(plan, time.time_ns(), summary=True)]
     if plan.concerns and not args.force:
         lines.append(_FORCE_HINT)
     action = f"{plan.verb} {plans.count_text(plan.verb, len(plan.steps))}"

@@ -93,10 +93,9 @@ class ContentIndex:
             self._listed = True
             for digest in self._infos.keys() - fresh.keys():
                 self._forget(digest)
-            for digest, info in fresh.items():
-                before = self._infos.get(digest)
-                if before is not info:
-                    self._take(before, info)
+            known = self._infos.get
+            for info in [info for digest, info in fresh.items() if known(digest) is not info]:
+                self._take(known(info.digest), info)
             self._infos = fresh
             self._retry()
 
@@ -147,8 +146,7 @@ class ContentIndex:
         Known referrers are returned even when there may be more: see `all_referrers`.
         """
         with self._lock:
-            found = self._find(digest)
-            return found if found or self._certain(digest) else None
+            return self._find_known(digest)
 
     def current_referrers(
         self, digest: Digest, budget_s: float = 1.0
@@ -171,40 +169,35 @@ class ContentIndex:
     ) -> dict[Digest, tuple[tuple[Referrer, ...] | None, bool]]:
         """`referrers` of each, and whether they are all: labels, documents and roots are known.
 
-        Fast where nothing refers to most of them.
+        What is not in the result has certainly none. Fast where that is so of most of them.
         """
         with self._lock:
-            found = dict.fromkeys(digests, _NOTHING)
-            rest: Collection[Digest] = found.keys()
+            rest = set(digests)
             if self._knows_all():
                 referred = (self._references, self._documents, self._roots)
-                rest = set().union(*(some.pointed_at(found.keys()) for some in referred))
-                rest |= found.keys() & self._kept_by_label
-                rest |= found.keys() - self._infos.keys()
-            for digest in rest:
-                certain = self._certain(digest)
-                referrers = self._find(digest)
-                found[digest] = (referrers if referrers or certain else None), certain
-            return found
+                found: set[Digest] = set().union(*(some.pointed_at(rest) for some in referred))
+                rest = found | (rest & self._kept_by_label) | (rest - self._infos.keys())
+            return {digest: (self._find_known(digest), self._certain(digest)) for digest in rest}
 
     def unreferenced_after(
         self, deleted: Sequence[Digest], removed: Sequence[Image] = ()
-    ) -> list[tuple[Info, ...]]:
+    ) -> dict[int, tuple[Info, ...]]:
         """What nothing refers to any more without ``deleted`` blobs and ``removed`` image names.
 
-        One tuple for each of both, in their order; what several of them referred to is with the
-        first. In a store with a garbage collector only labels and roots keep blobs, so these are
-        the blobs that its next run removes as well (containerd core/metadata/gc.go); what it
-        removes anyway keeps nothing. What refers to itself in a circle is not found.
+        By the positions of those that leave something, counted through both; what several of
+        them referred to is with the first. In a store with a garbage collector only labels and
+        roots keep blobs, so these are the blobs that its next run removes as well (containerd
+        core/metadata/gc.go); what it removes anyway keeps nothing. What refers to itself in a
+        circle is not found.
         """
         names = {(image.namespace, image.name) for image in removed}
         gone = set(deleted)
         found: dict[int, list[Info]] = {}
         with self._lock:
-            pointing = set().union(*(edges.pointing(deleted) for edges in self._edges()))
+            pointing = set().union(*(edges.pointing(gone) for edges in self._edges()))
             todo = [
                 (child, at)
-                for at, digest in enumerate(deleted)
+                for at, digest in enumerate(deleted if pointing else ())
                 if digest in pointing
                 for child in self._all(digest)
             ]
@@ -220,8 +213,7 @@ class ContentIndex:
                 gone.add(digest)
                 found.setdefault(at, []).append(info)
                 todo += [(child, at) for child in self._all(digest)]
-        count = len(deleted) + len(removed)
-        return [tuple(found[at]) if at in found else () for at in range(count)]
+        return {at: tuple(infos) for at, infos in found.items()}
 
     @property
     def labels_known(self) -> bool:
@@ -295,6 +287,10 @@ class ContentIndex:
             not group or (len(group) == 1 and digest in group)
             for group in (self._pending, self._reading, self._unread, self._unparsed)
         )
+
+    def _find_known(self, digest: Digest) -> tuple[Referrer, ...] | None:
+        found = self._find(digest)
+        return found if found or self._certain(digest) else None
 
     def _find(self, digest: Digest) -> tuple[Referrer, ...]:
         info = self._infos.get(digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Set
+    from collections.abc import Collection, Set
 
     from contentui.content.digest import Digest
 
@@ -50,9 +50,9 @@ class Edges:
         """What ``parent`` points at."""
         return self._children.get(parent, ())
 
-    def pointing(self, those: Iterable[Digest]) -> set[Digest]:
+    def pointing(self, those: Set[Digest]) -> Set[Digest]:
         """Those that point at something."""
-        return {digest for digest in those if digest in self._children}
+        return self._children.keys() & those
 
     def pointed_at(self, those: Set[Digest]) -> Set[Digest]:
         """Those at which something points."""

@@ -40,8 +40,8 @@ class ReferrerRefresher:
         """What nothing refers to after a blob or an image's name. Raises as `Store.walk`."""
         self._refresh()
         if isinstance(target, Image):
-            return self._index.unreferenced_after((), (target,))[0]
-        return self._index.unreferenced_after((target.digest,))[0]
+            return self._index.unreferenced_after((), (target,)).get(0, ())
+        return self._index.unreferenced_after((target.digest,)).get(0, ())
 
     def _refresh(self) -> None:
         began_s = time.monotonic()

@@ -13,6 +13,8 @@ a blob's ``namespaces``. Blobs and images add the blobs to which nothing refers 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contentui.actions.model import Concern, Result, Verb
@@ -26,7 +28,6 @@ from contentui.actions.records import (
 )
 from contentui.content.model import Image, Info, Status
 from contentui.content.rules import GC_SNAPSHOT
-from contentui.glyphs import GLYPHS
 from contentui.stores.source import of_store
 from contentui.text import holder_text, human_age, human_size, namespaces_text, visible
 
@@ -69,6 +70,8 @@ _STYLES = {
 }
 
 
+GROUPED_FROM = 12
+"""More items than this come in groups of equal effect and holder."""
 _EXAMPLES = 3
 """Names that are shown of a group."""
 
@@ -230,7 +233,7 @@ def lost_text(plan: Plan) -> str:
 def plan_notes(plan: Plan) -> list[str]:
     """What is true of all items, as sentences."""
     is_daemon = plan.garbage_collected or not of_store(plan.source).is_directory
-    if is_daemon and any(not step.refusal for step in plan.steps):
+    if is_daemon and any(plan.able()):
         return [NO_CONDITIONAL_DELETE]
     return []
 
@@ -251,12 +254,9 @@ class StepGroup(NamedTuple):
 def plan_groups(plan: Plan) -> list[StepGroup]:
     """The steps by effect and holder: first what is refused, then what needs confirming."""
     found: dict[tuple[str, frozenset[Concern], Holder | None], list[Step]] = {}
-    last, steps = None, []
-    for step in plan.steps:
-        key = step.refusal, step.concerns, step.holder
-        if key != last:  # neighbours are mostly alike
-            last, steps = key, found.setdefault(key, [])
-        steps.append(step)
+    kind = attrgetter("refusal", "concerns", "holder")
+    for key, alike in groupby(plan.steps, kind):  # neighbours are mostly alike
+        found.setdefault(key, []).extend(alike)
     groups = [StepGroup(tuple(some), *key) for key, some in found.items()]
     return sorted(groups, key=lambda group: (not group.refusal, not group.concerns))
 
@@ -280,19 +280,29 @@ def group_facts(group: StepGroup, plan: Plan, now_ns: int) -> Iterator[Fact]:
     yield Fact("such as", ", ".join(names), "muted")
 
 
-def plan_lines(plan: Plan, now_ns: int, *, limit: int | None = None) -> list[Line]:
-    """What a plan would do, item by item, the first ``limit`` of them; ages as of ``now_ns``."""
+def plan_lines(plan: Plan, now_ns: int, *, summary: bool = False) -> list[Line]:
+    """What a plan would do; ages as of ``now_ns``.
+
+    More than `GROUPED_FROM` items come in groups first. Then item by item, which ``summary``
+    leaves out where there are groups.
+    """
     lines = [Line("title", plan_title(plan))]
-    refused = sum(bool(step.refusal) for step in plan.steps)
+    refused = len(plan.steps) - sum(1 for _ in plan.able())
     if refused and len(plan.steps) > 1:
-        lines.append(Line("danger", f"{refused} of {len(plan.steps)} are refused"))
+        lines.append(Line("danger", f"{refused:,} of {len(plan.steps):,} are refused"))
     lines += [Line("muted", note) for note in plan_notes(plan)]
-    for step in plan.steps[:limit]:
+    grouped = len(plan.steps) > GROUPED_FROM
+    for group in plan_groups(plan) if grouped else ():
+        count, *others = group_facts(group, plan, now_ns)
+        lines.append(Line("name", f"  {count.text}"))
+        lines += map(_fact_line, others)
+    if grouped and summary:
+        lines.append(Line("muted", "--dry-run lists each of them"))
+        return lines
+    for step in plan.steps:
         lines.append(Line("name", f"  {visible(step.name, 1000)}"))
         facts = step_facts(step, plan, now_ns)
         lines += [_fact_line(fact) for fact in facts if fact.label != "loses"]
-    if limit is not None and len(plan.steps) > limit:
-        lines.append(Line("muted", f"{GLYPHS.pending} and {len(plan.steps) - limit} more"))
     return lines
 
 

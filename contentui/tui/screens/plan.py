@@ -10,10 +10,11 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from contentui.actions.model import Concern, Plan, Step
+from contentui.actions.model import Concern, Plan, Step, Verb
 from contentui.content.model import Status
 from contentui.glyphs import GLYPHS
 from contentui.present.plans import (
+    GROUPED_FROM,
     StepGroup,
     concern_lines,
     count_text,
@@ -39,8 +40,6 @@ Decision = frozenset[Concern] | None
 
 _SHOWN_IN_COMMAND = 600
 """Characters of arguments that the command for a shell shows."""
-_GROUPED_FROM = 12
-"""Plans with more items are shown in groups."""
 _NUMBERED = 9
 """Groups that a digit opens."""
 _MOST_LISTED = 500
@@ -54,7 +53,7 @@ def command_line(plan: Plan, *, limit: int | None = None) -> str:
     """The same plan as a command for a shell; arguments beyond ``limit`` characters are counted."""
     import shlex
 
-    able = [step for step in plan.steps if not step.refusal]
+    able = list(plan.able())
     words = ["contentui", "--store", shlex.quote(_command_source(plan, able)), plan.verb.value]
     if plan.concerns:
         words.append("--force")
@@ -73,8 +72,10 @@ def command_line(plan: Plan, *, limit: int | None = None) -> str:
 
 def _command_source(plan: Plan, steps: Sequence[Step]) -> str:
     """The plan's source; with the namespace that all its ingests share, as a ref needs one."""
-    namespaces = {s.target.namespace for s in steps if isinstance(s.target, Status)}
     source = of_store(plan.source)
+    if plan.verb not in (Verb.ABORT, Verb.TRUNCATE):
+        return source.text
+    namespaces = {s.target.namespace for s in steps if isinstance(s.target, Status)}
     return source.narrowed(namespaces.pop()).text if len(namespaces) == 1 else source.text
 
 
@@ -115,9 +116,9 @@ class PlanScreen(ModalScreen[Decision]):
         self.plan = plan
         self._now_ns = now_ns
         self.word = plan.verb.value
-        self._able = sum(1 for step in plan.steps if not step.refusal)
+        self._able = sum(1 for _ in plan.able())
         self._refused = len(plan.steps) - self._able
-        self._groups = plan_groups(plan) if len(plan.steps) > _GROUPED_FROM else []
+        self._groups = plan_groups(plan) if len(plan.steps) > GROUPED_FROM else []
         """Empty: each item is listed."""
         self._opened: set[int] = set()
         """Numbers of the groups whose items are listed."""

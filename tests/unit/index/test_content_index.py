@@ -124,7 +124,7 @@ def test_who_needs_what_in_an_image(store):
         Referrer("manifest", f"index {image.index.digest.short()}", image.index.digest),
     )
     assert index.referrers(image.index.digest) == ()
-    assert index.all_referrers([image.index.digest])[image.index.digest][1]
+    assert image.index.digest not in index.all_referrers([image.index.digest])
 
 
 def test_names_come_from_annotations(store):

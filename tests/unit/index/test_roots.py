@@ -38,6 +38,11 @@ def store():
     return Rooted()
 
 
+def certain_in(index):
+    """Whether the referrers of a digest are all known."""
+    return lambda digest: index.all_referrers([digest]).get(digest, ((), True))[1]
+
+
 def settled(store):
     index = ContentIndex(store)
     assert index.refresh(60)
@@ -113,7 +118,10 @@ def test_a_name_that_came_since_the_plan_keeps_its_blob(store):
     blob = store.put(b"blob")
     index = settled(store)
     plan = plan_delete(
-        ".", [blob], index.referrers, certain=lambda d: index.all_referrers([d])[d][1]
+        ".",
+        [blob],
+        index.referrers,
+        certain=certain_in(index),
     )
     assert not plan.concerns
     store.kept = [Root("image", "a", blob.digest)]
@@ -128,7 +136,10 @@ def test_a_name_is_not_freed_by_deleting_all_blobs(store):
     store.kept = [Root("image", "a", manifest.digest)]
     index = settled(store)
     plan = plan_delete(
-        ".", [layer, manifest], index.referrers, certain=lambda d: index.all_referrers([d])[d][1]
+        ".",
+        [layer, manifest],
+        index.referrers,
+        certain=certain_in(index),
     )
     assert [step.target.digest for step in plan.steps] == [manifest.digest, layer.digest]
     assert plan.steps[0].concerns == {Concern.REFERENCED}

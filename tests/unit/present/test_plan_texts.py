@@ -79,11 +79,21 @@ def test_unknown_needs_are_said():
     assert ("warning", "    it is possibly needed: what needs it is not known") in lines
 
 
-def test_long_plans_and_reports_are_cut():
+def test_long_plans_are_grouped():
     plan = plan_ingests(Verb.ABORT, ".", [fact(f"{number}") for number in range(30)])
-    lines = texts(plan_lines(plan, NOW, limit=2))
-    assert lines[-1] == ("muted", "… and 28 more")
-    assert sum(style == "name" for style, _ in lines) == 2
+    lines = texts(plan_lines(plan, NOW, summary=True))
+    assert lines[1:] == [
+        ("name", "  30 ingests"),
+        ("text", "    loses 90.0 MB"),
+        ("muted", "    such as 0, 1, 2"),
+        ("muted", "--dry-run lists each of them"),
+    ]
+    names = [text for style, text in texts(plan_lines(plan, NOW)) if style == "name"]
+    assert names == ["  30 ingests", *(f"  {number}" for number in range(30))]
+
+
+def test_a_report_of_many_outcomes_is_cut():
+    plan = plan_ingests(Verb.ABORT, ".", [fact(f"{number}") for number in range(30)])
     outcomes = [Outcome(step, Result.DONE) for step in plan.steps]
     assert outcome_line(outcomes[0]) == ("good", "0: aborted")
     assert outcomes_summary(outcomes) == "30 aborted: 90.0 MB gone"
