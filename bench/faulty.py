@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
@@ -221,6 +222,35 @@ def announced(difference: int) -> Callable[..., None]:
 
 def encoded(link: Connection, request: Request, data: bytes) -> None:
     link.send(_begin(link, request, data, _length(request, data), "Content-Encoding: gzip"))
+
+
+def compressed(link: Connection, request: Request, data: bytes) -> None:
+    """Compressed on the way, though ``identity`` was asked for."""
+    del request
+    made = gzip.compress(data, 1)
+    link.head(200, f"Content-Length: {len(made)}", "Content-Encoding: gzip")
+    link.send(made)
+
+
+def compressed_chunked(link: Connection, request: Request, data: bytes) -> None:
+    """The same without a length."""
+    del request
+    link.head(200, "Content-Encoding: gzip", "Connection: close")
+    link.send(gzip.compress(data, 1))
+
+
+def part(size: int, total: str = "") -> Callable[..., str]:
+    """206 with at most so many bytes of what was asked for, whatever the range's end."""
+
+    def fault(link: Connection, request: Request, data: bytes) -> str:
+        start = request.start
+        piece = data[start : start + size]
+        span = f"{start}-{start + len(piece) - 1}/{total or len(data)}"
+        link.head(206, f"Content-Range: bytes {span}", f"Content-Length: {len(piece)}")
+        link.send(piece)
+        return "keep"
+
+    return fault
 
 
 def endless_head(link: Connection, request: Request, data: bytes) -> None:

@@ -75,6 +75,21 @@ def interval(text: str) -> float:
     return seconds
 
 
+def wait(text: str) -> float:
+    """A `duration` for the longest wait: from a tenth of a second to a day."""
+    seconds = duration(text)
+    if not 0.1 <= seconds <= 86400:
+        raise ArgumentTypeError("a time limit lies between 100ms and 1d")
+    return seconds
+
+
+def count(text: str) -> int:
+    """A number from 0 to 1000."""
+    if not (text.isascii() and text.isdigit() and int(text[:5]) <= 1000):
+        raise ArgumentTypeError(f"{text!r} is not a number from 0 to 1000")
+    return int(text)
+
+
 def label(text: str) -> tuple[str, str]:
     """``KEY=VALUE`` as a pair."""
     key, equals, value = text.partition("=")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from contentui.cli.arguments import FILES, completes
+from contentui.cli.arguments import FILES, completes, count, wait
 from contentui.content.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from contentui.remotes.registry import Registry
-    from contentui.remotes.settings import Credentials, Settings
+    from contentui.remotes.settings import Credentials, Settings, Timeouts
 
 _HOSTS_DIR = "/etc/containerd/certs.d"
 _MAX_SECRET = 64 * 1024
@@ -42,7 +42,21 @@ def add_registry(parser: ArgumentParser) -> None:
         "--hosts-dir",
         metavar="DIR",
         action="append",
-        help=f"directory with HOST/hosts.toml: mirrors, certificates (default: {_HOSTS_DIR})",
+        help="directory with HOST/hosts.toml: mirrors, certificates, time limits"
+        f" (default: {_HOSTS_DIR})",
+    )
+    for name, help_text in (
+        ("--connect-timeout", "for a connection (default: 30s)"),
+        ("--head-timeout", "for the beginning of a response (default: 1m)"),
+        ("--answer-timeout", "for the response to content that was sent (default: 10m)"),
+        ("--stall-timeout", "without content (default: 30s)"),
+    ):
+        group.add_argument(name, metavar="TIME", type=wait, help=f"the longest wait {help_text}")
+    group.add_argument(
+        "--retries",
+        metavar="N",
+        type=count,
+        help="how often to try again without progress (default: 5)",
     )
 
 
@@ -63,6 +77,8 @@ def settings_of(args: Namespace) -> Settings:
         tls=Tls((args.tls_ca,) if args.tls_ca else (), client, args.skip_verify),
         hosts_dirs=tuple(args.hosts_dir or (_HOSTS_DIR,)),
         credentials=_credentials(args),
+        timeouts=_timeouts(args),
+        attempts=Settings().attempts if args.retries is None else args.retries + 1,
     )
 
 
@@ -72,6 +88,18 @@ def registry_for(args: Namespace, name: str) -> Registry:
     from contentui.remotes.registry import Registry
 
     return Registry(parse_reference(name), settings_of(args))
+
+
+def _timeouts(args: Namespace) -> Timeouts:
+    from contentui.remotes.settings import Timeouts
+
+    given = {
+        "connect_s": args.connect_timeout,
+        "head_s": args.head_timeout,
+        "answer_s": args.answer_timeout,
+        "stall_s": args.stall_timeout,
+    }
+    return Timeouts()._replace(**{name: value for name, value in given.items() if value})
 
 
 def _credentials(args: Namespace) -> Credentials | None:

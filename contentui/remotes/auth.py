@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from contentui.remotes.errors import LOG_IN, Denied
+from contentui.remotes.errors import CHECK_ACCOUNT, LOG_IN, Denied
 from contentui.remotes.response import from_response
 from contentui.remotes.urls import host_of, redacted
 from contentui.text import visible
@@ -62,6 +62,8 @@ class Authorizer:
         self._http = http
         self._host = host
         self._find = credentials
+        self.has_account = False
+        """Whether a user's credentials were found, once they were looked for."""
         self._lock = threading.Lock()
         self._tokens: dict[str, _Token] = {}
         self._schemes: dict[str, Challenge] = {}
@@ -123,6 +125,7 @@ class Authorizer:
 
     def _basic(self) -> str:
         credentials = self._find()
+        self.has_account = credentials is not None
         if credentials is None or not credentials.username:
             raise self._denied("it requires a user and a password, and none are known")
         return _basic_header(credentials)
@@ -138,8 +141,11 @@ class Authorizer:
         requested = challenge.parameters.get("scope", "").split()
         scopes = sorted({*requested, *scope.split()})
         credentials = self._find()
+        self.has_account = credentials is not None
         service = challenge.parameters.get("service", "")
         response = self._request_token(realm, service, scopes, credentials)
+        if response.status in (401, 403) and credentials is not None:
+            raise self._rejected(response, credentials)
         return self._read_token(response)
 
     def _request_token(
@@ -157,7 +163,9 @@ class Authorizer:
         mark = "&" if "?" in realm else "?"
         url = realm + (mark + urlencode(query) if query else "")
         headers = {"Authorization": _basic_header(credentials)} if credentials else {}
-        return self._http.request("GET", url, tls=self._host.tls, headers=headers)
+        return self._http.follow(
+            "GET", url, tls=self._host.tls, headers=headers, timeouts=self._host.timeouts
+        )
 
     def _post(
         self, realm: str, service: str, scopes: list[str], credentials: Credentials
@@ -171,12 +179,15 @@ class Authorizer:
                 "username": credentials.username,
                 "password": credentials.secret,
             }
-        return self._http.request(
+        content = urlencode(form).encode()
+        return self._http.follow(
             "POST",
             realm,
             tls=self._host.tls,
             headers={"Content-Type": "application/x-www-form-urlencoded"},
-            body=urlencode(form).encode(),
+            body=lambda: content,
+            timeouts=self._host.timeouts,
+            secret=True,
         )
 
     def _read_token(self, response: Response) -> _Token:
@@ -198,6 +209,17 @@ class Authorizer:
             raise self._denied(f"{visible(response.host)} issued an invalid token")
         life_s = life_s if life_s > 0 else _DEFAULT_LIFE_S  # also for NaN
         return _Token(f"Bearer {token}", time.monotonic() + max(life_s - _EARLY_S, life_s / 2))
+
+    def _rejected(self, response: Response, credentials: Credentials) -> ContentError:
+        """The token server doesn't take the account."""
+        error = from_response(response, "a token")
+        account = visible(credentials.username, 100) or "the stored account"
+        return Denied(
+            f"{visible(error.message)}: it rejects the credentials of {account}",
+            host=self._host.address,
+            status=response.status,
+            advice=CHECK_ACCOUNT,
+        )
 
     def _denied(self, why: str) -> ContentError:
         return Denied(

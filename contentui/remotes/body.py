@@ -6,6 +6,7 @@ Source: "Pulling blobs" in the OCI distribution specification, RFC 9110 section 
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING
 
 from contentui.remotes.errors import Refused, RetryableError
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _SKIP = 1 << 20
+_ENCODED_PIECE = 64 * 1024
+_DECODED = ("gzip", "x-gzip", "deflate")
+"""Content-Encodings that are undone (RFC 9110, 8.4.1)."""
 _ADVICE = "a proxy or mirror may alter the content: check them"
 
 
 def start_offset(response: Response, size: int) -> int | None:
-    """The offset of a response's first byte; None if unknown, or if the end of the blob is missing.
+    """The offset of a response's first byte; None if it is unknown.
 
-    A 206 without a Content-Range counts where it has as many bytes as all of the content.
+    The end and the total of a Content-Range don't count: the digest decides. A 206 without one
+    counts where it has as many bytes as all of the content.
     """
     if response.status != 206:
         return 0 if response.status == 200 else None
@@ -33,19 +38,63 @@ def start_offset(response: Response, size: int) -> int | None:
     if given is None:
         return 0 if response.length == size else None
     match = _CONTENT_RANGE.fullmatch(given.strip())
-    if match is None:
-        return None
-    first, last, total = int(match[1]), int(match[2]), match[3]
-    return first if last == size - 1 and total in ("*", str(size)) else None
+    return None if match is None else int(match[1])
+
+
+def encoding_of(response: Response) -> str:
+    """The Content-Encoding in lower case; empty: none."""
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding
+
+
+class _Decoded:
+    """The bytes of a compressed response. Never makes more of them than are asked for."""
+
+    def __init__(self, response: Response, encoding: str) -> None:
+        self._response = response
+        # 32: gzip or zlib by their heads.
+        self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._buffer = memoryview(bytearray(_ENCODED_PIECE))
+        self._encoding = encoding
+
+    def readinto(self, buffer: memoryview) -> int:
+        """As `Response.readinto`. Raises Refused: the bytes are not of this encoding."""
+        while not self._decoder.eof:
+            data = self._decoder.unconsumed_tail
+            if not data:
+                size = self._response.readinto(self._buffer)
+                if not size:
+                    break
+                data = bytes(self._buffer[:size])
+            try:
+                piece = self._decoder.decompress(data, len(buffer))
+            except zlib.error as error:
+                raise Refused(
+                    f"{visible(self._response.host)} sent content that is not valid"
+                    f" {self._encoding}: {visible(str(error), 100)}",
+                    host=self._response.host,
+                    status=self._response.status,
+                    advice=_ADVICE,
+                ) from None
+            if piece:
+                buffer[: len(piece)] = piece
+                return len(piece)
+        return 0
 
 
 class Body:
-    """The bytes of a blob from an offset to its end. Close it; it is a context manager."""
+    """The bytes of a blob from an offset on. Close it; it is a context manager.
 
-    def __init__(self, response: Response, size: int, offset: int, start: int) -> None:
+    They end before the end of the blob where a host sends it in parts: the next request continues.
+    """
+
+    def __init__(
+        self, response: Response, size: int, offset: int, start: int, *, decoded: bool = False
+    ) -> None:
         """A body whose first byte is at ``start``; those before ``offset`` are to be skipped.
 
-        Raises Refused: its Content-Length differs from the descriptor, or it is encoded.
+        ``decoded``: undo its Content-Encoding. Raises Refused: its Content-Length differs from the
+        descriptor, or its encoding is unknown.
         """
         self._response = response
         self._left = size - offset
@@ -54,15 +103,23 @@ class Body:
         self.skipping = offset - start
         """Bytes before the offset that are sent again, because the host ignores ranges."""
         expected = self._left + self.skipping
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding != "identity":
+        self.encoding = encoding_of(response)
+        """Unrequested, as it was announced; empty: none."""
+        self._source: Response | _Decoded = response
+        length = response.length
+        if self.encoding and (decoded or (length is not None and length != expected)):
+            if self.encoding not in _DECODED:
+                response.close()
+                raise self._refused(
+                    f"sends an unrequested Content-Encoding: {visible(self.encoding, 40)}"
+                )
+            self._source = _Decoded(response, self.encoding)
+            length = None
+        self._part = min(length, expected) if response.status == 206 and length else expected
+        """Bytes that this response has, where it is whole."""
+        if length is not None and response.status != 206 and length != expected:
             response.close()
-            raise self._refused(f"sends an unrequested Content-Encoding: {visible(encoding, 40)}")
-        if response.length is not None and response.length != expected:
-            response.close()
-            raise self._refused(
-                f"announces {response.length} bytes, but the manifest has {expected}"
-            )
+            raise self._refused(f"announces {length} bytes, but the manifest has {expected}")
 
     @property
     def host(self) -> str:
@@ -76,27 +133,31 @@ class Body:
         """
         view = memoryview(bytearray(min(_SKIP, self.skipping)))
         while self.skipping:
-            size = self._response.readinto(view[: self.skipping])
+            size = self._source.readinto(view[: self.skipping])
             if not size:
                 raise self._short()
             self.skipping -= size
+            self._part -= size
             check()
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read at most as many bytes as fit; 0 once all are there.
+        """Read at most as many bytes as fit; 0 at the end of the blob or of the host's part of it.
 
         Raises:
             RetryableError: the connection broke, stalled, or ended early.
             Refused: more bytes are sent than in the descriptor.
         """
         if not self._left:
-            if self._response.readinto(memoryview(bytearray(1))):
+            if self._source.readinto(memoryview(bytearray(1))):
                 raise self._refused("sends more bytes than the size in the manifest")
             return 0
-        size = self._response.readinto(buffer[: self._left])
+        if not self._part:
+            return 0
+        size = self._source.readinto(buffer[: min(self._left, self._part)])
         if not size:
             raise self._short()
         self._left -= size
+        self._part -= size
         return size
 
     def close(self) -> None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from contentui.content.errors import InvalidArgument
-from contentui.remotes.raw_response import RawResponse
 from contentui.text import visible
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from contentui.remotes.raw_response import RawResponse
     from contentui.remotes.settings import Tls
 
 
@@ -43,11 +43,14 @@ class Connection:
     ) -> None:
         self.origin = origin
         self.http = client
-        self.http.response_class = RawResponse
         self.response: RawResponse = cast("RawResponse", None)
         self.sock: socket.socket | None = None
         """Kept here, since the standard library drops it while it reads the last response."""
         self.fresh = True
+        self.may_expect = True
+        """Whether ``Expect: 100-continue`` is worth a wait here."""
+        self.body_begun = False
+        """Whether a part of the current request's body was taken to be sent."""
         self.proxy = proxy.address if proxy else ""
         is_plain = proxy is not None and origin.scheme == "http"
         self.prefix = f"http://{origin.address}" if is_plain else ""

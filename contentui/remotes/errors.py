@@ -8,6 +8,15 @@ import socket
 from contentui.content.errors import ContentError, NotFound, PermissionDenied, Unavailable
 from contentui.text import visible
 
+_CERTIFICATE_ADVICE = {
+    9: "it is valid from a later time on: check the clock of this machine",
+    10: "it has expired: ask who runs the host, and check the clock of this machine",
+    62: "it is for other names: check the name of the host",
+    64: "it is for other addresses: use the host's name",
+}
+"""By OpenSSL's verify codes (X509_STORE_CTX_get_error), where another authority doesn't help."""
+_TRUST_ADVICE = "name its authority with --tls-ca, or in a directory under --hosts-dir"
+CHECK_ACCOUNT = "check the user and the password or token; it may also lack the permission"
 LOG_IN = "log in to it (docker login, skopeo login), or use --user"
 
 
@@ -16,14 +25,22 @@ class RetryableError(Unavailable):
 
     Attributes:
         host: as ``host:port``; untrusted text.
+        status: the response's HTTP status; 0 when there was no response.
         after_s: the host's Retry-After, in seconds; None when it sent none.
     """
 
     def __init__(
-        self, message: str, *, host: str, after_s: float | None = None, advice: str = ""
+        self,
+        message: str,
+        *,
+        host: str,
+        status: int = 0,
+        after_s: float | None = None,
+        advice: str = "",
     ) -> None:
         super().__init__(message, advice=advice)
         self.host = host
+        self.status = status
         self.after_s = after_s
 
 
@@ -82,7 +99,10 @@ def _permanent(error: Exception, host: str, shown: str) -> Refused | None:
     message = advice = ""
     if isinstance(error, ssl.SSLCertVerificationError):
         message = f"the certificate of {shown} is not trusted: {visible(error.verify_message, 200)}"
-        advice = "name its authority with --tls-ca, or in a directory under --hosts-dir"
+        advice = _CERTIFICATE_ADVICE.get(
+            error.verify_code,
+            "name its authority with --tls-ca, or in a directory under --hosts-dir",
+        )
     elif isinstance(error, ssl.SSLError) and error.reason in (
         "WRONG_VERSION_NUMBER",
         "HTTP_REQUEST",

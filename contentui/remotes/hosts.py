@@ -10,13 +10,13 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from contentui.content.errors import FailedPrecondition
+from contentui.content.errors import FailedPrecondition, InvalidArgument
 from contentui.oci.references import DOCKER_HUB
 from contentui.remotes.settings import ALL_CAPABILITIES, Host, HostCapability, Tls
-from contentui.text import visible
+from contentui.text import parse_duration, visible
 
 if TYPE_CHECKING:
-    from contentui.remotes.settings import Settings
+    from contentui.remotes.settings import Settings, Timeouts
 
 _HUB_ADDRESS = "registry-1.docker.io"
 _CAPABILITIES = {
@@ -25,6 +25,23 @@ _CAPABILITIES = {
     "push": HostCapability.PUSH,
     "referrers": HostCapability.REFERRERS,
 }
+_TIMEOUTS = {
+    "dial_timeout": "connect_s",
+    "head_timeout": "head_s",
+    "answer_timeout": "answer_s",
+    "stall_timeout": "stall_s",
+}
+_LONGEST_S = 86400.0
+_INVALID = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    InvalidArgument,
+)
+"""What an invalid file raises while it is read."""
 
 
 def hosts_of(name: str, settings: Settings) -> list[Host]:
@@ -52,7 +69,8 @@ def _default(name: str, settings: Settings, tls: Tls) -> Host:
     address = _HUB_ADDRESS if name == DOCKER_HUB else name
     # With certificates TLS is used on this machine as well, as in containerd.
     plain = settings.plain_http or (_is_local(address) and tls == Tls())
-    return Host("http" if plain else "https", address, tls=tls)
+    scheme = "http" if plain else "https"
+    return Host(scheme, address, tls=tls, timeouts=settings.timeouts)
 
 
 def _is_local(address: str) -> bool:
@@ -94,7 +112,7 @@ def _from_toml(path: str, name: str, settings: Settings) -> list[Host]:
         hosts = [_host(url, entry, path, name, settings) for url, entry in mirrors.items()]
         server = config.get("server", "")
         last = _host(server, config, path, name, settings) if server else None
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+    except _INVALID as error:
         raise FailedPrecondition(
             f"invalid {visible(path)}: {visible(str(error), 200)}",
             advice="correct it (containerd's docs/hosts.md describes the format)",
@@ -120,7 +138,17 @@ def _host(url: str, entry: dict[str, Any], path: str, name: str, settings: Setti
         _tls(entry, os.path.dirname(path), settings.tls),
         {str(k): _header(v) for k, v in entry.get("header", {}).items()},
         "" if parts.netloc in (own, name) else name,
+        _timeouts(entry, settings.timeouts),
     )
+
+
+def _timeouts(entry: dict[str, Any], usual: Timeouts) -> Timeouts:
+    """The waits of one host; containerd knows ``dial_timeout``, the others are ours."""
+    given = {field: entry[key] for key, field in _TIMEOUTS.items() if key in entry}
+    waits = {field: parse_duration(str(text)) for field, text in given.items()}
+    if not all(0 < seconds <= _LONGEST_S for seconds in waits.values()):
+        raise ValueError(f"{', '.join(map(str, given.values()))} is not a time limit")
+    return usual._replace(**waits)
 
 
 def _capabilities(entry: dict[str, Any]) -> HostCapability:

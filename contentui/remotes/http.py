@@ -17,6 +17,7 @@ from contentui.content.errors import InvalidArgument
 from contentui.remotes.connection import Connection, Origin, make_context, open_connection
 from contentui.remotes.errors import Refused, RetryableError, from_exception
 from contentui.remotes.response import Response
+from contentui.remotes.sending import exchange
 from contentui.remotes.settings import Timeouts, Tls
 from contentui.remotes.urls import redacted, split_url
 from contentui.text import visible
@@ -24,15 +25,18 @@ from contentui.text import visible
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from contentui.remotes.raw_response import RawResponse
+    from contentui.remotes.sending import Content
 
-    Content = bytes | Iterable[bytes]
+    Body = Callable[[], Content]
+    """Makes the content of a request again for each attempt."""
 
 MAX_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
-_FORWARDED = ("accept", "range")
+_KEEPING = (307, 308)
+"""Redirects of a request with its method and its content."""
+_FORWARDED = ("accept", "range", "content-type", "content-length", "content-range")
 """Headers that follow a redirect to another host."""
 _MAX_IDLE = 8
 """Idle connections that are kept for each host."""
@@ -47,6 +51,8 @@ class Http:
         self._idle: dict[Origin, list[Connection]] = {}
         self._busy: set[Connection] = set()
         self._contexts: dict[Tls, ssl.SSLContext] = {}
+        self._unexpecting: set[Origin] = set()
+        """Hosts that don't answer to ``Expect: 100-continue``."""
         self._ended = False
 
     def request(
@@ -57,6 +63,7 @@ class Http:
         tls: Tls | None = None,
         headers: Mapping[str, str] | None = None,
         body: Content | None = None,
+        timeouts: Timeouts | None = None,
     ) -> Response:
         """Send a request and return its response, whatever its status; without following redirects.
 
@@ -71,23 +78,30 @@ class Http:
         origin = Origin(scheme, address, tls or Tls())
         sent = {"User-Agent": f"contentui/{__version__}", "Accept-Encoding": "identity"}
         sent.update(headers or {})
+        timeouts = timeouts or self.timeouts
         while True:
-            connection = self._connection(origin)
+            connection = self._connection(origin, timeouts)
             try:
-                return self._send(connection, method, url, target, sent, body)
+                response = self._send(connection, method, url, target, sent, body, timeouts)
             except (OSError, http.client.HTTPException) as error:
+                sock = connection.sock
+                waited_s = (sock and sock.gettimeout()) or timeouts.connect_s
                 self.discard(connection)
                 # The host may have closed an idle connection.
-                again = (body is None or isinstance(body, bytes)) and not self._ended
+                again = not connection.body_begun and not self._ended
                 if not (again and connection.is_stale(error)):
-                    head_s = self.timeouts.head_s
-                    raise from_exception(error, address, head_s, connection.proxy) from None
+                    raise from_exception(error, address, waited_s, connection.proxy) from None
+                continue
             except ValueError:  # its message may contain a secret
                 self.discard(connection)
                 raise InvalidArgument(f"invalid header for {visible(address)}") from None
             except BaseException:
                 self.discard(connection)
                 raise
+            if response.status != 417 or origin in self._unexpecting or connection.body_begun:
+                return response
+            response.close()  # to the header Expect, which is not sent to this host again
+            self._unexpecting.add(origin)
 
     def follow(
         self,
@@ -96,22 +110,48 @@ class Http:
         *,
         tls: Tls | None = None,
         headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        timeouts: Timeouts | None = None,
+        secret: bool = False,
     ) -> Response:
-        """`request` without a body, following redirects; other hosts get no credentials.
+        """`request`, following redirects; other hosts get no credentials.
+
+        307 and 308 keep method and content. After others a request with content becomes a GET
+        without it, as in browsers and in Go's client.
+
+        Args:
+            method: the HTTP method.
+            url: the first URL.
+            tls: for the first host; others get its authorities alone.
+            headers: for the first host; others get those about the content alone.
+            body: makes the content; None: without.
+            timeouts: None: the usual ones.
+            secret: the content holds credentials, and is not for other hosts.
 
         Raises:
-            Refused: too many redirects, or one from https to http, or to an invalid URL.
+            Refused: too many redirects, one from https to http, to an invalid URL, or of secret
+                content to another host.
         """
-        sent = dict(headers or {})
+        sent, redirected = dict(headers or {}), False
         for _ in range(MAX_REDIRECTS + 1):
-            response = self.request(method, url, tls=tls, headers=sent)
+            content = None if body is None else body()
+            response = self.request(
+                method, url, tls=tls, headers=sent, body=content, timeouts=timeouts
+            )
+            response.redirected = redirected
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or not location:
                 return response
             response.close()
             before, url = url, redirect_target(response, location)
             _check_redirect(before, url, response.status)
+            if response.status not in _KEEPING and method not in ("GET", "HEAD"):
+                method, body = "GET", None
+                sent = {k: v for k, v in sent.items() if not k.lower().startswith("content-")}
             if urlsplit(before)[:2] != urlsplit(url)[:2]:
+                if body is not None and secret:
+                    raise _secret_redirected(before, url, response.status)
+                redirected = True
                 sent = {k: v for k, v in sent.items() if k.lower() in _FORWARDED}
                 tls = Tls(ca=tls.ca) if tls else None
         raise Refused(
@@ -152,12 +192,13 @@ class Http:
         for connection in connections:
             connection.close()
 
-    def _connection(self, origin: Origin) -> Connection:
+    def _connection(self, origin: Origin, timeouts: Timeouts) -> Connection:
         self._check_ended(origin)
         with self._lock:
             idle = self._idle.get(origin)
             connection = idle.pop() if idle else None
-        connection = connection or open_connection(origin, self._context, self.timeouts.connect_s)
+        connection = connection or open_connection(origin, self._context, timeouts.connect_s)
+        connection.may_expect = origin not in self._unexpecting
         with self._lock:
             self._busy.add(connection)
         return connection
@@ -174,17 +215,18 @@ class Http:
         target: str,
         headers: Mapping[str, str],
         body: Content | None,
+        timeouts: Timeouts,
     ) -> Response:
+        connection.body_begun = False
         connection.connect()
         self._check_ended(connection.origin)  # `interrupt` may have found it without a socket
-        sock = cast("socket.socket", connection.sock)
-        sock.settimeout(self.timeouts.head_s)
-        sent = {**headers, **connection.headers}
-        connection.http.request(method, connection.prefix + target, body, sent)
-        connection.response = cast("RawResponse", connection.http.getresponse())
+        sent, target = {**headers, **connection.headers}, connection.prefix + target
+        connection.response = exchange(connection, method, target, sent, body, timeouts)
+        if not connection.may_expect:
+            self._unexpecting.add(connection.origin)
         with suppress(OSError):  # it is closed already if the whole body is there
-            sock.settimeout(self.timeouts.stall_s)
-        return Response(self, url, connection)
+            cast("socket.socket", connection.sock).settimeout(timeouts.stall_s)
+        return Response(self, url, connection, timeouts)
 
     def _context(self, tls: Tls) -> ssl.SSLContext:
         with self._lock:
@@ -222,3 +264,13 @@ def _check_redirect(before: str, after: str, status: int) -> None:
             status=status,
             advice="TLS would be lost: check the settings of the registry",
         )
+
+
+def _secret_redirected(before: str, after: str, status: int) -> Refused:
+    host = urlsplit(before).netloc
+    return Refused(
+        f"{visible(host)} redirects credentials to another host: {visible(redacted(after), 200)}",
+        host=host,
+        status=status,
+        advice="they were not sent there: check the settings of the registry",
+    )

@@ -24,8 +24,10 @@ class _TooMuch(http.client.HTTPException):
 class _LimitedReader(io.RawIOBase):
     """A socket's bytes, until a deadline and up to a number of bytes."""
 
-    def __init__(self, raw: io.RawIOBase, deadline_s: float) -> None:
+    def __init__(self, raw: io.RawIOBase, deadline_s: float, first: bytes) -> None:
+        """``first``: bytes that were read from the socket before."""
         self._raw = raw
+        self._first = first
         self.deadline_s = deadline_s
         """Monotonic clock."""
         self.allowed = _MAX_OVERHEAD
@@ -47,7 +49,12 @@ class _LimitedReader(io.RawIOBase):
             raise TimeoutError
         if self.allowed <= 0:
             raise _TooMuch("its head or trailer is too long")
-        size = cast("int", self._raw.readinto(buffer))
+        if self._first:
+            size = min(len(self._first), len(buffer))
+            buffer[:size] = self._first[:size]
+            self._first = self._first[size:]
+        else:
+            size = cast("int", self._raw.readinto(buffer))
         self.allowed -= size or 0
         return size
 
@@ -91,11 +98,13 @@ class _EagerReader(io.BufferedReader):
 class RawResponse(http.client.HTTPResponse):
     """The standard library's response, over a limited reader."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, sock: socket.socket, *args: Any, first: bytes = b"", **kwargs: Any) -> None:
+        """``first``: bytes of it that were read from the socket before."""
         super().__init__(sock, *args, **kwargs)
         wait_s = sock.gettimeout()
         raw = self.fp.detach()
-        self.source = _LimitedReader(raw, time.monotonic() + (60.0 if wait_s is None else wait_s))
+        deadline_s = time.monotonic() + (60.0 if wait_s is None else wait_s)
+        self.source = _LimitedReader(raw, deadline_s, first)
         self.fp = _EagerReader(self.source)
 
     def readinto_some(self, buffer: memoryview) -> int:

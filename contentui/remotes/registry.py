@@ -19,9 +19,10 @@ from contentui.oci.documents import MAX_MANIFEST_SIZE
 from contentui.oci.media_types import ACCEPTED, DOCKER_SCHEMA1
 from contentui.oci.references import DOCKER_HUB
 from contentui.remotes.auth import Authorizer
-from contentui.remotes.body import Body, start_offset
+from contentui.remotes.body import Body, encoding_of, start_offset
 from contentui.remotes.credentials import find_credentials
 from contentui.remotes.errors import (
+    CHECK_ACCOUNT,
     LOG_IN,
     Denied,
     Missing,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from contentui.oci.references import Reference
-    from contentui.remotes.http import Content
+    from contentui.remotes.http import Body as Content
     from contentui.remotes.response import Response
     from contentui.remotes.settings import Credentials, Host, Settings
 
@@ -58,6 +59,8 @@ class Registry:
         self.reference = reference
         self.hosts = hosts_of(reference.host, settings)
         self.http = http or Http(settings.timeouts)
+        self.attempts = settings.attempts
+        """How often content is requested without useful progress before it fails."""
         self._settings = settings
         self._authorizers: dict[str, Authorizer] = {}
         self._failures: Counter[str] = Counter()
@@ -98,7 +101,7 @@ class Registry:
             if response.status == 405 or (response.status == 200 and not _has_descriptor(response)):
                 response.close()
                 return self._resolve_by_reading(host, path, headers)
-            if response.status in (401, 403):
+            if response.status in (401, 403, 404):
                 response.close()  # a HEAD has no error message, a GET has
                 response = self.request(host, "GET", path, headers=headers)
             if response.status != 200:
@@ -137,10 +140,18 @@ class Registry:
 
         return self._first_success(HostCapability.PULL, request)
 
-    def open(self, descriptor: Descriptor, offset: int = 0, urls: Sequence[str] = ()) -> Body:
+    def open(
+        self,
+        descriptor: Descriptor,
+        offset: int = 0,
+        urls: Sequence[str] = (),
+        *,
+        decoded: bool = False,
+    ) -> Body:
         """A blob's bytes from ``offset`` on; if a host ignores ranges, `Body.skip` drops the rest.
 
-        ``urls``: other places of the blob, tried first and without credentials.
+        ``urls``: other places of the blob, tried first and without credentials. ``decoded``: undo
+        a Content-Encoding, after the encoded bytes turned out to be others.
 
         Raises:
             Missing, Denied, Refused, RetryableError: from the hosts.
@@ -150,17 +161,24 @@ class Registry:
         else:
             paths = [f"/blobs/{descriptor.digest}"]
 
+        def open_at(host: Host, path: str) -> Body:
+            def get(headers: Mapping[str, str]) -> Response:
+                return self.request(host, "GET", path, headers=headers)
+
+            return self._body(descriptor, offset, host.address, get, decoded=decoded)
+
         def request(host: Host) -> Body:
             for path in paths[:-1]:
                 try:
-                    return self._open_at(host, path, descriptor, offset)
+                    return open_at(host, path)
                 except Missing:
                     continue
-            return self._open_at(host, paths[-1], descriptor, offset)
+            return open_at(host, paths[-1])
 
         for url in urls:
             with suppress(ContentError):
-                return self._body(descriptor, offset, url, partial(self._follow, url))
+                follow = partial(self._follow, url)
+                return self._body(descriptor, offset, url, follow, decoded=decoded)
         return self._first_success(HostCapability.PULL, request)
 
     def describe(self, digest: Digest, media_type: str = "") -> Descriptor:
@@ -200,14 +218,14 @@ class Registry:
         path: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: Callable[[], Content] | None = None,
+        body: Content | None = None,
         push: bool = False,
         extra_scope: str = "",
     ) -> Response:
         """One request below the repository, with the credentials that the host asks for.
 
         ``body`` makes the content again for each attempt. Returns the response whatever its status,
-        except for 401, for which it raises Denied.
+        except for a 401 of the host itself, for which it raises Denied.
         """
         url = f"{host.scheme}://{host.address}{host.path}/{self.reference.repository}{path}"
         if host.mirror_of:
@@ -223,7 +241,7 @@ class Registry:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: Callable[[], Content] | None = None,
+        body: Content | None = None,
         push: bool = False,
         extra_scope: str = "",
     ) -> Response:
@@ -233,11 +251,13 @@ class Registry:
             scope += f" {extra_scope}"
 
         def send(sent: Mapping[str, str]) -> Response:
-            if method in ("GET", "HEAD"):
-                return self.http.follow(method, url, tls=host.tls, headers=sent)
-            content = b"" if body is None else body()
-            return self.http.request(method, url, tls=host.tls, headers=sent, body=content)
+            return self.http.follow(
+                method, url, tls=host.tls, headers=sent, body=content, timeouts=host.timeouts
+            )
 
+        content = body
+        if body is None and method not in ("GET", "HEAD"):
+            content = bytes  # Content-Length: 0
         if urlsplit(url)[:2] != (host.scheme, host.address):
             return send(headers or {})
         return self._authorized(host, scope, send, {**host.headers, **(headers or {})})
@@ -258,22 +278,19 @@ class Registry:
         used = authorizer.header(scope)
         for _ in range(_MAX_AUTHENTICATIONS):
             response = send({**headers, "Authorization": used} if used else headers)
-            if response.status != 401:
+            response.with_account = used is not None and authorizer.has_account
+            # The credentials are not for a redirect's host.
+            if response.status != 401 or response.redirected:
                 return response
-            if response.host != host.address:
-                raise from_response(
-                    response, self._what("")
-                )  # the credentials are not for a redirect's host
             before, used = used, authorizer.respond(response, scope, used)
             if before == used:
                 break
-        raise self._denied(host)
-
-    def _open_at(self, host: Host, path: str, descriptor: Descriptor, offset: int) -> Body:
-        def request(headers: Mapping[str, str]) -> Response:
-            return self.request(host, "GET", path, headers=headers)
-
-        return self._body(descriptor, offset, host.address, request)
+        raise Denied(
+            f"{visible(host.address)} denies access to {self._what('')} with these credentials",
+            host=host.address,
+            status=401,
+            advice=CHECK_ACCOUNT if authorizer.has_account else LOG_IN,
+        )
 
     def _body(
         self,
@@ -281,22 +298,29 @@ class Registry:
         offset: int,
         requested_from: str,
         request: Callable[[Mapping[str, str]], Response],
+        *,
+        decoded: bool,
     ) -> Body:
         response = request({"Range": f"bytes={offset}-"} if offset else {})
         start = start_offset(response, descriptor.size)
-        if offset and response.status in (206, 416) and (start is None or start > offset):
+        # A range of an encoded body is none of the blob.
+        unusable = start is None or start > offset or encoding_of(response)
+        if offset and response.status in (206, 416) and unusable:
             response.close()
             response = request({})
             start = start_offset(response, descriptor.size)
         if response.status not in (200, 206):
-            raise from_response(response, self._what(descriptor.digest))
+            error = from_response(response, self._what(descriptor.digest))
+            if isinstance(error, Denied) and response.redirected:
+                raise _expired(error)
+            raise error
         if start is None or start > offset:
             response.close()
             raise RetryableError(
                 f"{visible(response.host)} sent partial content without a valid Content-Range",
                 host=response.host,
             )
-        body = Body(response, descriptor.size, offset, start)
+        body = Body(response, descriptor.size, offset, start, decoded=decoded)
         body.requested_from = requested_from
         return body
 
@@ -337,21 +361,23 @@ class Registry:
         return Descriptor(media_type, digest, size)
 
     def _first_success(self, needed: HostCapability, request: Callable[[Host], _T]) -> _T:
-        """The result of the first host that has one; else the most specific failure is raised."""
+        """The result of the first host that has one.
+
+        Otherwise the failure of one of them is raised: one that a retry may change, an answer
+        before a connection that failed; else the most specific one. A mirror's failure doesn't
+        hide that of the registry of the same kind.
+        """
         worst: ContentError | None = None
-        retryable: RetryableError | None = None
+        highest = (-1, False)
         for host in sorted(self.hosts, key=lambda host: self._failures[host.address]):
             if needed not in host.capabilities:
                 continue
             try:
                 return request(host)
             except ContentError as error:
-                if isinstance(error, RetryableError) and not host.mirror_of:
-                    retryable = error
-                if worst is None or _rank(error) >= _rank(worst):
-                    worst = error
-        if retryable is not None:  # its failure counts, not those of its mirrors
-            raise retryable
+                rank = (_rank(error), not host.mirror_of)
+                if worst is None or rank >= highest:
+                    worst, highest = error, rank
         if worst is None:
             raise Refused(
                 f"no host of {visible(self.reference.host)} has the capability that is needed",
@@ -380,14 +406,6 @@ class Registry:
         repository = visible(f"{self.reference.host}/{self.reference.repository}")
         return f"{visible(expected)} of {repository}" if expected else repository
 
-    def _denied(self, host: Host) -> ContentError:
-        return Denied(
-            f"{visible(host.address)} denies access to {self._what('')} with these credentials",
-            host=host.address,
-            status=401,
-            advice=LOG_IN,
-        )
-
 
 def _has_descriptor(response: Response) -> bool:
     """Whether a HEAD has digest and size."""
@@ -405,9 +423,19 @@ def _length(response: Response) -> int:
 
 
 def _rank(error: ContentError) -> int:
-    """How specific a failure is: of several hosts' failures the highest is raised."""
-    if isinstance(error, RetryableError) or (isinstance(error, Refused) and not error.status):
+    """Which of several hosts' failures is raised: the highest. What may pass comes first."""
+    if isinstance(error, RetryableError):
+        return 4 if error.status else 3
+    if isinstance(error, Refused) and not error.status:
         return 0
-    if isinstance(error, Missing):
-        return 1
-    return 2
+    return 1 if isinstance(error, Missing) else 2
+
+
+def _expired(error: Denied) -> RetryableError:
+    """A redirect's host that denies: its signed URL may have expired, and is asked for again."""
+    return RetryableError(
+        f"{error.message} (where the registry redirected to)",
+        host=error.host,
+        status=error.status,
+        advice="the registry's signed URL was denied again and again: check this machine's clock",
+    )

@@ -6,13 +6,14 @@ A response without success becomes an error (`from_response`).
 from __future__ import annotations
 
 import http.client
-import json
+import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
-from contentui.content.errors import ContentError
+from contentui.remotes.error_body import Problem, parse_problem
 from contentui.remotes.errors import (
+    CHECK_ACCOUNT,
     LOG_IN,
     Denied,
     Missing,
@@ -37,14 +38,16 @@ _DRAINED = 16 * 1024
 """Unread bytes that take less time to read than a new connection takes to make."""
 _DRAIN_S = 0.5
 _MAX_ERROR_BODY = 64 * 1024
-_MAX_ERRORS = 8
+_LIMIT = re.compile(r"(?i)quota|exceed|too large|out of space|storage limit|billing|suspended")
+_MISSING_ADVICE = {
+    "NAME_UNKNOWN": "check the name of the repository",
+    "MANIFEST_UNKNOWN": "check the tag or digest",
+}
 _RETRYABLE = (408, 425, 429)
 
 
 class Pool(Protocol):
     """Where a response's connection comes from, and returns to."""
-
-    timeouts: Timeouts
 
     def keep(self, connection: Connection) -> None:
         """It is idle, and usable for another request."""
@@ -56,8 +59,9 @@ class Pool(Protocol):
 class Response:
     """A response of which the body is read piece by piece. Close it; it is a context manager."""
 
-    def __init__(self, pool: Pool, url: str, connection: Connection) -> None:
+    def __init__(self, pool: Pool, url: str, connection: Connection, timeouts: Timeouts) -> None:
         self._pool = pool
+        self._stall_s = timeouts.stall_s
         self._connection = connection
         self._response = connection.response
         self._response.source.deadline_s = float("inf")
@@ -65,6 +69,10 @@ class Response:
         self._waited_s, self._arrived = 0.0, 0
         self.url = url
         """Its own, after redirects; may contain secrets."""
+        self.redirected = False
+        """Whether it is the answer to a redirect to another host."""
+        self.with_account = False
+        """Whether the request was sent for a user, and not anonymously."""
         self.status: int = self._response.status
         self.headers: http.client.HTTPMessage = self._response.headers
         self.length = self._response.length
@@ -107,7 +115,7 @@ class Response:
             size = self._response.readinto_some(buffer)
         except (OSError, ValueError, http.client.HTTPException) as error:
             self._pool.discard(self._connection)
-            raise from_exception(error, self.host, self._pool.timeouts.stall_s) from None
+            raise from_exception(error, self.host, self._stall_s) from None
         self._waited_s += time.monotonic() - began_s
         self._arrived += size
         self.received += size
@@ -122,7 +130,7 @@ class Response:
 
     def _check_rate(self) -> None:
         """Raises TimeoutError: a byte now and then is not progress."""
-        if self._waited_s >= self._pool.timeouts.stall_s:
+        if self._waited_s >= self._stall_s:
             if self._arrived < _MIN_PER_STALL:
                 raise TimeoutError
             self._waited_s, self._arrived = 0.0, 0
@@ -144,6 +152,26 @@ class Response:
                 host=self.host,
                 status=self.status,
             )
+        return bytes(view[:filled])
+
+    def read_start(self, limit: int) -> bytes:
+        """The first ``limit`` bytes of the body, or what came before it broke off.
+
+        Raises:
+            RetryableError: nothing came.
+        """
+        view = memoryview(bytearray(limit))
+        filled = 0
+        while filled < limit:
+            try:
+                size = self.readinto(view[filled:])
+            except RetryableError:
+                if filled:
+                    break
+                raise
+            if not size:
+                break
+            filled += size
         return bytes(view[:filled])
 
     def close(self) -> None:
@@ -183,22 +211,19 @@ _CLOSED = cast("Connection", object())
 def from_response(response: Response, what: str) -> RetryableError | Refused:
     """The error for a response without success, with the registry's own errors; closes it.
 
-    The body's format is that of "Error Codes" in the OCI distribution specification.
-
     Args:
         response: one of which the status is no success.
         what: what was requested, as in "denies access to ...": printable text.
     """
-    errors = _registry_errors(response)
+    problem = _read_problem(response)
     status, host = response.status, visible(response.host)
     response.close()
-    details = "; ".join(f"{code} {message}".strip() for code, message in errors)
-    details = f": {visible(details, 500)}" if details else ""
-    codes = tuple(code for code, _ in errors)
+    details = f": {problem.text}" if problem.text else ""
     if status in _RETRYABLE or status >= 500:
         return RetryableError(
             f"{host} answered {status} {_reason(status)}{details}",
             host=response.host,
+            status=status,
             after_s=retry_after_s(response.headers.get("Retry-After")),
         )
     if status in (401, 403):
@@ -206,20 +231,44 @@ def from_response(response: Response, what: str) -> RetryableError | Refused:
             f"{host} denies access to {what}{details}",
             host=response.host,
             status=status,
-            codes=codes,
-            advice=LOG_IN,
+            codes=problem.codes,
+            advice=_denied_advice(response, problem),
         )
     if status in (404, 410):
         return Missing(
-            f"{host} does not have {what}{details}", host=response.host, status=status, codes=codes
+            f"{host} does not have {what}{details}",
+            host=response.host,
+            status=status,
+            codes=problem.codes,
+            advice=_MISSING_ADVICE.get(next(iter(problem.codes), ""), ""),
         )
     return Refused(
         f"{host} answered {status} {_reason(status)} to {visible(redacted(response.url), 200)}"
         f"{details}",
         host=response.host,
         status=status,
-        codes=codes,
+        codes=problem.codes,
     )
+
+
+def _read_problem(response: Response) -> Problem:
+    # A 416 may announce the length of the whole blob and never send it.
+    if response.status == 416:
+        return Problem()
+    try:
+        raw = response.read_start(_MAX_ERROR_BODY)
+    except RetryableError:
+        return Problem()
+    return parse_problem(raw, response.headers.get("Content-Type", ""))
+
+
+def _denied_advice(response: Response, problem: Problem) -> str:
+    """Another account helps where a registry asks for one, and not against a quota or a CDN."""
+    if _LIMIT.search(problem.text):
+        return "the registry sets this limit: free space there, or ask who runs it"
+    if response.status == 401 or problem.codes:
+        return CHECK_ACCOUNT if response.with_account else LOG_IN
+    return "the host may not serve this address or this client: ask who runs it"
 
 
 def retry_after_s(value: str | None, now_s: float | None = None) -> float | None:
@@ -236,21 +285,6 @@ def retry_after_s(value: str | None, now_s: float | None = None) -> float | None
     except (ValueError, TypeError, OverflowError):
         return None
     return max(at_s - (time.time() if now_s is None else now_s), 0.0)
-
-
-def _registry_errors(response: Response) -> list[tuple[str, str]]:
-    """The codes and messages of a body; none when it has another format."""
-    # A 416 may announce the length of the whole blob and never send it.
-    if response.status == 416:
-        return []
-    try:
-        errors = json.loads(response.read(_MAX_ERROR_BODY))["errors"]
-        return [
-            (str(each.get("code", ""))[:100], str(each.get("message", ""))[:300])
-            for each in errors[:_MAX_ERRORS]
-        ]
-    except (ContentError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
 
 
 def _reason(status: int) -> str:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-ATTEMPTS = 6
 USEFUL = 64 * 1024
 """Bytes that an attempt must bring to count as progress: else one byte at a time never ends."""
 SOON_S = 0.1
@@ -37,7 +36,8 @@ class RetryBudget:
     Raises nothing itself: `pause_s` is None when the budget is used up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, attempts: int) -> None:
+        self._attempts = attempts
         self.failed = 0
         """Failures in a row without useful progress between them."""
         self._progressed = False
@@ -58,8 +58,9 @@ class RetryBudget:
         together. The host's Retry-After takes precedence.
         """
         self.failed += 1
-        if self.failed >= ATTEMPTS:
-            self.exhausted = f"gave up after {self.failed} attempts without progress"
+        if self.failed >= self._attempts:
+            times = "attempt" if self.failed == 1 else "attempts"
+            self.exhausted = f"gave up after {self.failed} {times} without progress"
             return None
         if error.after_s is not None:
             if error.after_s > MAX_RETRY_AFTER_S:
@@ -76,7 +77,8 @@ class RetryBudget:
     def message(self, pause_s: float, error: RetryableError) -> str:
         """What is shown during a pause: ``retrying in 4s (3/6): connection reset by …``."""
         pause = human_duration(max(pause_s, 1))
-        return f"retrying in {pause} ({self.failed + 1}/{ATTEMPTS}): {visible(error.message, 200)}"
+        attempt = f"{self.failed + 1}/{self._attempts}"
+        return f"retrying in {pause} ({attempt}): {visible(error.message, 200)}"
 
 
 def wait_to_retry(
@@ -105,9 +107,14 @@ def wait_to_retry(
             raise Stopped
 
 
-def retry_call(act: Callable[[], _T], stop: threading.Event, report: Callable[[str], object]) -> _T:
+def retry_call(
+    act: Callable[[], _T],
+    attempts: int,
+    stop: threading.Event,
+    report: Callable[[str], object],
+) -> _T:
     """What ``act`` returns at last. Raises as ``act`` and `wait_to_retry`."""
-    budget = RetryBudget()
+    budget = RetryBudget(attempts)
     while True:
         try:
             return act()

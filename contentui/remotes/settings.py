@@ -33,6 +33,18 @@ class Tls(NamedTuple):
     skip_verify: bool = False
 
 
+class Timeouts(NamedTuple):
+    """The longest waits, in seconds."""
+
+    connect_s: float = 30.0
+    head_s: float = 60.0
+    """For the response's head, once the request is sent."""
+    answer_s: float = 600.0
+    """For the response's head to content that was sent: the registry stores it first."""
+    stall_s: float = 30.0
+    """For the next bytes of a body, either way."""
+
+
 class Host(NamedTuple):
     """Where requests go: the registry itself or a mirror of it."""
 
@@ -47,6 +59,7 @@ class Host(NamedTuple):
     headers: Mapping[str, str] = {}
     mirror_of: str = ""
     """For a mirror: the registry, which is sent as the parameter ``ns``."""
+    timeouts: Timeouts = Timeouts()
 
 
 class Credentials(NamedTuple):
@@ -62,16 +75,6 @@ class Credentials(NamedTuple):
         return f"Credentials({self.username!r}, ...)"
 
 
-class Timeouts(NamedTuple):
-    """The longest waits, in seconds."""
-
-    connect_s: float = 30.0
-    head_s: float = 30.0
-    """For the response's head, once the request is sent."""
-    stall_s: float = 30.0
-    """For the next bytes of a body."""
-
-
 class Settings(NamedTuple):
     """How to reach registries."""
 
@@ -84,3 +87,6 @@ class Settings(NamedTuple):
     credentials: Credentials | None = None
     """For this registry; None: those of docker's and podman's files."""
     timeouts: Timeouts = Timeouts()
+    """Where a host's hosts.toml has none."""
+    attempts: int = 6
+    """How often content is requested without useful progress before it fails."""

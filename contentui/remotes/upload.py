@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _DONE = (200, 201, 202, 204)
+_CHUNKS = (90_000_000, 45_000_000, 10_000_000, 5_000_000, 1_000_000)
+"""Bytes below common limits of proxies: 100 and 50 MB, 10 MB; 5 MB is the least part of S3."""
 
 
 class Session:
@@ -38,6 +40,8 @@ class Session:
         """The URL of its next request; changes with each one, and may contain secrets."""
         self.offset = offset
         """Bytes that the registry has."""
+        self.finishing = False
+        """The registry was asked to commit it, and has not answered: it may still do so."""
 
 
 class Uploads:
@@ -115,7 +119,8 @@ class Uploads:
         """Upload ``size`` bytes, from the session's offset on.
 
         Raises:
-            RetryableError: the connection broke; `resume` finds out how much arrived.
+            RetryableError: the connection broke, the session is gone, or the registry has other
+                bytes than were sent; `resume` finds out how much it has.
             Refused, Denied: from the registry.
         """
         last = session.offset + size - 1
@@ -128,24 +133,42 @@ class Uploads:
             self._host, "PATCH", session.url, headers=headers, body=pieces, push=True
         )
         if response.status not in (201, 202, 204):
-            raise from_response(response, "the upload")
+            error = from_response(response, "the upload")
+            if response.status in (404, 410, 416):
+                raise RetryableError(error.message, host=response.host, status=response.status)
+            if response.status == 413:
+                error.advice = _chunk_advice(size)
+            raise error
         response.close()
         session.url = self._location(response, session.url)
+        stored = _RANGE.fullmatch(response.headers.get("Range", "").strip())
+        if stored and int(stored[1]) not in (0, last):  # 0-0 may also mean none
+            raise RetryableError(
+                f"{visible(response.host)} has stored bytes 0-{stored[1]}, and 0-{last} were sent",
+                host=response.host,
+                status=response.status,
+            )
         session.offset += size
 
     def finish(self, session: Session, digest: Digest) -> None:
         """Commit what was uploaded as a blob.
 
         Raises:
+            RetryableError: without an answer; ``session.finishing`` is set.
             Refused: the registry computed another digest, and discarded the bytes.
         """
         mark = "&" if urlsplit(session.url).query else "?"
         url = f"{session.url}{mark}digest={quote(digest, safe='')}"
+        session.finishing = True
         response = self._registry.request_url(
             self._host, "PUT", url, headers={"Content-Length": "0"}, push=True
         )
         if response.status not in _DONE:
-            raise from_response(response, "the upload")
+            session.finishing = response.status in (502, 504)  # from a proxy before the registry
+            error = from_response(response, "the upload")
+            if response.status in (404, 410, 416):
+                raise RetryableError(error.message, host=response.host, status=response.status)
+            raise error
         response.close()
         _check_digest(response, digest)
 
@@ -215,6 +238,14 @@ class Uploads:
                 status=response.status,
             )
         return url
+
+
+def _chunk_advice(size: int) -> str:
+    """A size of chunks to try after one request of ``size`` bytes was too large."""
+    smaller = [limit for limit in _CHUNKS if limit < size]
+    if not smaller:
+        return "the registry or a proxy limits requests to less than that: ask who runs it"
+    return f"send it in smaller requests: --chunk {smaller[0] // 10**6}MB"
 
 
 def _check_digest(response: Response, digest: Digest) -> None:

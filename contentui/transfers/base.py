@@ -119,7 +119,9 @@ class ImageTransfer:
     def _retry(self, act: Callable[[], _T]) -> _T:
         """What ``act`` returns at last; the pauses are shown as the whole transfer's message."""
         before = self._transfer.message
-        result = retry_call(act, self._stop, lambda message: self._report(message=message))
+        result = retry_call(
+            act, self._registry.attempts, self._stop, lambda text: self._report(message=text)
+        )
         self._report(message=before)
         return result
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import Digest
 from contentui.content.errors import AlreadyExists, FailedPrecondition, Locked, NotFound
 from contentui.oci.stored import SMALL_BLOB, size_of
-from contentui.remotes.errors import RetryableError
-from contentui.remotes.retry import RetryBudget, Stopped, wait_to_retry
+from contentui.remotes.errors import Refused, RetryableError
+from contentui.remotes.retry import USEFUL, RetryBudget, Stopped, wait_to_retry
 from contentui.text import human_size, visible
 from contentui.transfers.model import Part, Phase
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 _LOCK_POLL_S = 0.25
 """How often a ref that another writer holds is tried again, seconds."""
+
+
+class _StillEncoded(Exception):
+    """The bytes are wrong, and came with an encoding that was not requested and can be undone."""
 
 
 class Fetch:
@@ -64,9 +68,11 @@ class Fetch:
         self._urls = urls
         self._report = report
         self._stop = stop
-        self._budget = RetryBudget()
+        self._budget = RetryBudget(registry.attempts)
         self._batcher = batcher
         self._part = Part(descriptor, ref, Phase.WAITING)
+        self._decoded = False
+        """Undo a Content-Encoding: without that the bytes were wrong."""
         self._body: Body | None = None
         """The current response, or the last one."""
 
@@ -92,8 +98,17 @@ class Fetch:
                     return self._fetch_into(writer)
             except AlreadyExists:
                 return self._set(Phase.EXISTS, offset=descriptor.size)
+            except _StillEncoded:
+                self._decoded = True
 
     def _fetch_small(self) -> Part:
+        try:
+            return self._fetch_into_memory()
+        except _StillEncoded:
+            self._decoded = True
+            return self._fetch_into_memory()
+
+    def _fetch_into_memory(self) -> Part:
         data = bytearray(self._descriptor.size)
         view = memoryview(data)
         filled = 0
@@ -115,8 +130,9 @@ class Fetch:
 
     def _fetch_into(self, writer: Writer) -> Part:
         size = self._descriptor.size
-        if writer.status().refused is not None or writer.offset > size:
-            writer.truncate(0)  # bytes that are known to be wrong are not resumed
+        # Bytes that are known to be wrong are not resumed.
+        if self._decoded or writer.status().refused is not None or writer.offset > size:
+            writer.truncate(0)
         self._part = self._part._replace(resumed=writer.offset)
         self._receive(lambda: writer.offset, writer.write)
         self._set(Phase.VERIFYING, offset=size)
@@ -127,7 +143,11 @@ class Fetch:
         return self._set(Phase.DONE, offset=size)
 
     def _digest_mismatch(self, error: FailedPrecondition) -> FailedPrecondition:
-        """The same error, with the host that sent the bytes."""
+        """The same error, with the host that sent the bytes.
+
+        Raises `_StillEncoded` instead, if the bytes have an encoding that can be undone.
+        """
+        self._check_encoding()
         if self._body is not None:
             self._registry.demote(self._body)
         host = f", from {visible(self._body.host)}" if self._body else ""
@@ -143,6 +163,11 @@ class Fetch:
             began = offset()
             try:
                 self._receive_once(began, append)
+                if began + USEFUL > offset() < self._descriptor.size:
+                    raise self._short(offset() - began)
+            except Refused:
+                self._check_encoding()
+                raise
             except RetryableError as error:
                 if self._body is not None:
                     self._registry.demote(self._body)
@@ -150,9 +175,20 @@ class Fetch:
                 report = partial(self._set_retrying, offset(), error)
                 wait_to_retry(error, self._budget, self._stop, report)
 
+    def _check_encoding(self) -> None:
+        """Raises `_StillEncoded` if the body came encoded, and was taken as it came."""
+        if self._body is not None and self._body.encoding and not self._decoded:
+            raise _StillEncoded
+
+    def _short(self, size: int) -> RetryableError:
+        host = self._body.host if self._body else ""
+        return RetryableError(f"{visible(host)} sent only {size} bytes at once", host=host)
+
     def _receive_once(self, offset: int, append: Callable[[memoryview], object]) -> None:
         self._body = None
-        with self._registry.open(self._descriptor, offset, self._urls) as body:
+        with self._registry.open(
+            self._descriptor, offset, self._urls, decoded=self._decoded
+        ) as body:
             self._body = body
             message = ""
             if body.skipping:

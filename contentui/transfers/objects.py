@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import new_hash
 from contentui.content.errors import DataLoss
 from contentui.remotes.errors import RetryableError
-from contentui.remotes.retry import RetryBudget
+from contentui.remotes.retry import USEFUL, RetryBudget
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -34,10 +34,13 @@ def stream_object(
         DataLoss: the bytes, all written by then, don't have the digest.
         ContentError: as `contentui.remotes.registry.Registry.open`.
     """
-    hasher, offset, budget = new_hash(descriptor.digest.algorithm), 0, RetryBudget()
+    hasher, offset, budget = (
+        new_hash(descriptor.digest.algorithm),
+        0,
+        RetryBudget(registry.attempts),
+    )
     buffer = memoryview(bytearray(max(min(_PIECE, descriptor.size), 1)))
-    done = False
-    while not done:
+    while offset < descriptor.size:
         began = offset
         try:
             with registry.open(descriptor, offset) as body:
@@ -46,7 +49,10 @@ def stream_object(
                     hasher.update(buffer[:size])
                     write(buffer[:size])
                     offset += size
-            done = True
+            if began + USEFUL > offset < descriptor.size:
+                raise RetryableError(
+                    f"{visible(body.host)} sent only {offset - began} bytes at once", host=body.host
+                )
         except RetryableError as error:
             budget.progressed(offset - began)
             pause_s = budget.pause_s(error)

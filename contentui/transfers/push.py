@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 AT_ONCE = 3
 """Blobs that are uploaded at the same time."""
 _PIECE = 1 << 20
+_COMMIT_PAUSES_S = (0.1, 0.5, 2.0, 5.0, 10.0)
+"""How long a registry that has not answered is given to commit, before content is sent again."""
 
 
 class Push(ImageTransfer):
@@ -138,9 +140,11 @@ class Push(ImageTransfer):
 
     def _upload_blob(self, child: Child) -> None:
         """Upload one blob, over as many attempts as the budget allows."""
-        budget, session, arrived = RetryBudget(), None, 0
+        budget, session, arrived = RetryBudget(self._registry.attempts), None, 0
         while True:
             try:
+                if session is not None and self._is_committed(child, session):
+                    return
                 if session is not None and self._uploads.resume(session):
                     budget.progressed(session.offset - arrived)
                     arrived = session.offset
@@ -151,6 +155,21 @@ class Push(ImageTransfer):
                 return
             except RetryableError as error:
                 self._wait_to_retry(child, error, budget)
+
+    def _is_committed(self, child: Child, session: Session) -> bool:
+        """Whether the registry has committed an upload without answering, or does so soon."""
+        if not session.finishing:
+            return False
+        for pause_s in _COMMIT_PAUSES_S:
+            if self._uploads.exists(child.descriptor.digest):
+                self._set_complete(child, Phase.DONE)
+                return True
+            message = "the registry has not answered: looking whether it has the blob"
+            self._report_part(self._part(child)._replace(phase=Phase.VERIFYING, message=message))
+            self._stop.wait(pause_s)
+            self._check_stop()
+        session.finishing = False
+        return False
 
     def _start(self, child: Child) -> Session | None:
         """A new upload; None when the registry has the blob, or mounted it."""

@@ -15,7 +15,7 @@ from contentui.content.errors import ContentError
 from contentui.content.model import Descriptor
 from contentui.oci.references import parse_reference
 from contentui.remotes.auth import parse_challenges
-from contentui.remotes.errors import Denied
+from contentui.remotes.errors import CHECK_ACCOUNT, Denied, RetryableError
 from contentui.remotes.registry import Registry
 from contentui.remotes.settings import Credentials, Settings
 
@@ -237,8 +237,66 @@ def test_a_wrong_password_ends_soon() -> None:
         with remote, pytest.raises(Denied) as caught:
             read(remote)
         assert len(server.asked) == 2
+    assert caught.value.advice == CHECK_ACCOUNT
     assert "hush" not in caught.value.message
     assert "hush" not in repr(settings)
+
+
+def test_a_token_servers_rejection_names_the_account() -> None:
+    with Guarded() as guarded, guarded.remote(Credentials("me", "hush")) as remote:
+        guarded.tokens.reply = lambda _: Reply(401)
+        with pytest.raises(Denied, match="rejects the credentials of me") as caught:
+            read(remote)
+    assert caught.value.advice == CHECK_ACCOUNT
+    assert "hush" not in caught.value.message
+
+
+def test_a_token_server_may_redirect() -> None:
+    with Guarded() as guarded, guarded.remote() as remote:
+        real = guarded.tokens.reply
+
+        def token(asked: Asked) -> Reply:
+            there = {"Location": asked.path.replace("/t?", "/moved?")}
+            return real(asked) if "/moved" in asked.path else Reply(301, headers=there)
+
+        guarded.tokens.reply = token
+        assert read(remote) == DATA
+
+
+def test_a_password_is_not_sent_to_where_a_token_server_redirects() -> None:
+    with (
+        Answering(lambda _: Reply(body=b'{"token":"x"}')) as other,
+        Guarded() as guarded,
+        guarded.remote(Credentials("me", "hush")) as remote,
+    ):
+        there = {"Location": f"{other.url}/t"}
+        guarded.tokens.reply = lambda _: Reply(307, headers=there)
+        with pytest.raises(ContentError, match="redirects credentials to another host"):
+            read(remote)
+        assert other.asked == []
+
+
+def test_a_signed_url_that_expired_is_fetched_anew_more_than_once() -> None:
+    denied = iter([403, 403, 401, 403])
+
+    def store(_: Asked) -> Reply:
+        status = next(denied, 200)
+        return Reply(status, body=DATA if status == 200 else b"<Error><Code>Expired</Code></Error>")
+
+    with Answering(store) as storage, Guarded() as guarded:
+        real = guarded.registry.reply
+
+        def blob(asked: Asked) -> Reply:
+            answer = real(asked)
+            there = {"Location": f"{storage.url}/x?sig=s"}
+            return answer if answer.status == 401 else Reply(307, headers=there)
+
+        guarded.registry.reply = blob
+        with guarded.remote() as remote:
+            for _ in range(4):
+                with pytest.raises(RetryableError, match="where the registry redirected to"):
+                    read(remote)
+            assert read(remote) == DATA
 
 
 def test_a_redirects_host_gets_no_token() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from contentui.oci.references import parse_reference
 from contentui.remotes.errors import RetryableError
 from contentui.remotes.hosts import hosts_of
 from contentui.remotes.registry import Registry
-from contentui.remotes.settings import HostCapability, Settings
+from contentui.remotes.settings import HostCapability, Settings, Timeouts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,12 +104,54 @@ def test_without_a_server_the_registry_itself_is_last(tmp_path: Path) -> None:
         '[host."https://x"]\nclient = [[]]',
         '[host."https://x"]\nheader = 5',
         "server = 5",
+        '[host."https://x"]\ndial_timeout = "soon"',
+        '[host."https://x"]\ndial_timeout = 0',
+        '[host."https://x"]\nhead_timeout = "-3s"',
         "a = " + "[" * 5000,
     ],
 )
 def test_configuration_that_makes_no_sense(tmp_path: Path, toml: str) -> None:
     with pytest.raises(FailedPrecondition, match=r"invalid .*hosts\.toml"):
         hosts(tmp_path, "r.io", "r.io", toml)
+
+
+def test_time_limits_of_a_host(tmp_path: Path) -> None:
+    limits = (
+        'dial_timeout = "1s500ms"\nhead_timeout = "2m"\nanswer_timeout = 5\nstall_timeout = "9s"'
+    )
+    first, last = hosts(tmp_path, "r.io", "r.io", f'[host."https://x"]\n{limits}\n')
+    assert first.timeouts == Timeouts(1.5, 120.0, 5.0, 9.0)
+    assert last.timeouts == Timeouts()
+
+
+def test_a_mirrors_time_limit_holds(tmp_path: Path) -> None:
+    def late(_: Asked) -> Reply:
+        time.sleep(1)
+        return give(_)
+
+    with Answering(late) as mirror, Answering(give) as own:
+        (tmp_path / "_default").mkdir()
+        toml = f'server = "{own.url}"\n[host."{mirror.url}"]\nhead_timeout = "100ms"\n'
+        (tmp_path / "_default" / "hosts.toml").write_text(toml)
+        reference = parse_reference(f"{own.host}/a/b:v1")
+        began = time.monotonic()
+        with Registry(reference, Settings(hosts_dirs=(str(tmp_path),))) as registry:
+            assert registry.open(BLOB).host == own.host
+        assert time.monotonic() - began < 0.9
+
+
+def test_a_mirrors_failure_that_may_pass_is_named(tmp_path: Path) -> None:
+    """The registry can't be reached, its mirror is overloaded once."""
+    answers = iter([503])
+    with Answering(lambda _: Reply(next(answers, 200), body=DATA)) as mirror:
+        (tmp_path / "_default").mkdir()
+        toml = f'server = "http://none.invalid"\n[host."{mirror.url}"]\n'
+        (tmp_path / "_default" / "hosts.toml").write_text(toml)
+        reference = parse_reference("none.invalid/a/b:v1")
+        with Registry(reference, Settings(hosts_dirs=(str(tmp_path),))) as registry:
+            with pytest.raises(RetryableError, match=f"{mirror.host} answered 503"):
+                registry.open(BLOB)
+            registry.open(BLOB).close()
 
 
 def test_certificates_beside_no_configuration(tmp_path: Path) -> None:
@@ -162,7 +205,7 @@ def test_a_mirror_that_broke_off_comes_last(tmp_path: Path) -> None:
     [
         (404, 503, RetryableError, "503"),
         (403, 503, RetryableError, "503"),
-        (503, 404, ContentError, "does not have"),
+        (503, 404, RetryableError, "503"),
         (403, 404, ContentError, "denies access"),
     ],
 )
