@@ -9,7 +9,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from contentui.content.errors import DataLoss
+from contentui.content.errors import DataLoss, FailedPrecondition
+from contentui.oci.documents import MAX_MANIFEST_SIZE, parse_manifest
 from contentui.oci.media_types import ACCEPTED
 from contentui.remotes.errors import Denied, Refused, RetryableError
 from contentui.remotes.http import redirect_target
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from contentui.content.digest import Digest
+    from contentui.oci.documents import Manifest
     from contentui.remotes.registry import Registry
     from contentui.remotes.response import Response
     from contentui.remotes.settings import Host
@@ -75,6 +77,27 @@ class Uploads:
     def has_manifest(self, name: str, digest: Digest) -> bool:
         """Whether a tag or digest refers to this manifest there."""
         return self._has(f"/manifests/{quote(name, safe=':')}", digest)
+
+    def manifest_at(self, name: str) -> Manifest | None:
+        """What a tag is there; None: nothing, or nothing that can be read as a manifest.
+
+        Raises:
+            Denied, Refused, RetryableError: from the registry.
+        """
+        path = f"/manifests/{quote(name, safe=':')}"
+        response = self._request("GET", path, headers={"Accept": ", ".join(ACCEPTED)})
+        if response.status == 404:
+            response.close()
+            return None
+        if response.status != 200:
+            raise from_response(response, visible(name))
+        with response:
+            data = response.read(MAX_MANIFEST_SIZE)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        try:
+            return parse_manifest(data, media_type)
+        except FailedPrecondition:
+            return None
 
     def start(self, digest: Digest, mount_from: str = "") -> Session | None:
         """Start to upload a blob; None: the registry mounted it from the repository ``mount_from``.

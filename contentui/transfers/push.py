@@ -14,12 +14,14 @@ from contentui.content.errors import DataLoss, FailedPrecondition, NotFound
 from contentui.content.rules import DISTRIBUTION_SOURCE
 from contentui.oci.documents import MAX_DEPTH, MAX_MANIFESTS, Child, make_ref_key
 from contentui.oci.media_types import has_children
-from contentui.oci.stored import read_manifest, size_of
-from contentui.remotes.errors import RetryableError
+from contentui.oci.stored import read_manifest
+from contentui.remotes.errors import Refused, RetryableError
 from contentui.remotes.retry import RetryBudget, wait_to_retry
 from contentui.remotes.upload import Uploads
+from contentui.text import visible
 from contentui.transfers.base import ImageTransfer
 from contentui.transfers.model import Part, Phase
+from contentui.transfers.push_choice import choose_root, is_attestation, is_whole, lost_platforms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from contentui.content.model import Descriptor
     from contentui.content.store import Store
     from contentui.content.streams import BlobReader
+    from contentui.oci.platforms import Platform
     from contentui.remotes.registry import Registry
     from contentui.remotes.upload import Session
     from contentui.transfers.base import Report
+    from contentui.transfers.push_choice import Choice
 
 AT_ONCE = 3
 """Blobs that are uploaded at the same time."""
@@ -46,6 +50,7 @@ class Push(ImageTransfer):
         store: the source.
         registry: the destination, under its reference's tag or digest.
         root: the image's descriptor; its media type may be empty.
+        platform: push the manifest of this platform instead of the index.
         nondistributable: also upload layers that are marked as not to be distributed.
         chunk_size: bytes of one request; None: each blob in one.
         reports: each gets the whole state on every change.
@@ -57,6 +62,7 @@ class Push(ImageTransfer):
         registry: Registry,
         root: Descriptor,
         *,
+        platform: Platform | None = None,
         nondistributable: bool = False,
         chunk_size: int | None = None,
         reports: Sequence[Report] = (),
@@ -64,25 +70,68 @@ class Push(ImageTransfer):
         super().__init__("push", store, registry, reports)
         self._uploads = Uploads(registry)
         self._root = root
+        self._platform = platform
+        self.note = ""
+        """Why not all of the image is pushed; safe to print."""
         self._nondistributable = nondistributable
         self._chunk_size = chunk_size
         self._blobs: dict[Digest, Child] = {}
         self._manifests: dict[Digest, tuple[bytes, str]] = {}
         """Manifests and indexes with their media types, children before parents."""
+        self._absent: list[Digest] = []
+        """Attestations that are not in the store."""
 
     def run(self) -> Descriptor:
-        """Upload all that the registry doesn't have; returns the image's descriptor.
+        """Upload all that the registry doesn't have; returns the descriptor of what was pushed.
 
         Raises:
             NotFound: a part isn't in the store; nothing was tagged.
+            InvalidArgument: several platforms are here but not all, and none was named.
+            FailedPrecondition: platforms of an index there would be lost.
             ContentError: from the registry.
             Stopped: `stop` was called.
         """
         with self._outcome_reported():
-            self._walk(Child(self._root, "manifest"), 0)
+            root = self._choose()
+            self._walk(root, 0)
             self._upload_blobs()
             self._put_manifests()
         return self._root
+
+    def _choose(self) -> Child:
+        """What is pushed under the name; see `contentui.transfers.push_choice`."""
+        self._report(message="looking for what the registry has")
+        choice = choose_root(
+            self._store,
+            self._root,
+            self._platform,
+            lambda digest: self._retry(partial(self._uploads.has_manifest, digest, digest)),
+        )
+        self._root, self.note = choice.root.descriptor, choice.note
+        reference = self._registry.reference
+        if reference.digest is not None and reference.digest != self._root.digest:
+            raise FailedPrecondition(
+                f"the destination names the digest {reference.digest.short()}, and"
+                f" {self._root.digest.short()} is pushed",
+                advice="name a tag, or the image with this digest",
+            )
+        if not choice.is_index and self._platform is None:
+            self._check_platforms_there(choice)
+        self._report(message=choice.note)
+        return choice.root
+
+    def _check_platforms_there(self, choice: Choice) -> None:
+        """Raises FailedPrecondition: the tag has an index, of which platforms would be lost."""
+        reference = self._registry.reference
+        there = self._retry(partial(self._uploads.manifest_at, reference.object))
+        lost = lost_platforms(there, choice.platform) if there and there.is_index else []
+        if lost:
+            pushed = visible(str(choice.platform or "this manifest"), 100)
+            raise FailedPrecondition(
+                f"{visible(str(reference))} is an index there: {pushed} in its place would lose"
+                f" {', '.join(lost[:8])}{f' and {len(lost) - 8} more' if len(lost) > 8 else ''}",
+                advice="push under another tag; --platform replaces the index all the same",
+            )
 
     def run_object(self) -> None:
         """Upload the root alone: as a manifest when it has the type of one, else as a blob.
@@ -107,8 +156,10 @@ class Push(ImageTransfer):
         data, manifest = read_manifest(self._store, digest, child.descriptor.media_type)
         for each in manifest.children:
             if each.may_have_children:
-                if size_of(self._store, each.descriptor.digest) is not None:
+                if is_whole(self._store, each):
                     self._walk(each, depth + 1)
+                elif is_attestation(each):
+                    self._absent.append(each.descriptor.digest)
                 else:
                     self._check_in_registry(each)
             elif not each.is_nondistributable or self._nondistributable:
@@ -131,7 +182,7 @@ class Push(ImageTransfer):
             raise NotFound(
                 f"{digest.short()}{platform}, part of the image, is neither in the store nor in"
                 " the registry",
-                advice="fetch it with --all-platforms, or push the manifest of one platform",
+                advice="pull with --all-platforms, or push one platform with --platform",
             )
 
     def _upload_blobs(self) -> None:
@@ -242,7 +293,18 @@ class Push(ImageTransfer):
             shown = f"as {reference.object}" if is_root else digest.short()
             self._report(message=f"uploading the manifest {shown}")
             if not self._uploads.has_manifest(name, digest):
-                self._retry(partial(self._uploads.put_manifest, name, data, media_type, digest))
+                self._put_manifest(name, data, media_type, digest)
+
+    def _put_manifest(self, name: str, data: bytes, media_type: str, digest: Digest) -> None:
+        try:
+            self._retry(partial(self._uploads.put_manifest, name, data, media_type, digest))
+        except Refused as error:
+            if self._absent and error.status in (400, 404):
+                error.advice = (
+                    f"an attestation of it is not here ({self._absent[0].short()}), and this"
+                    " registry may want it: pull with --all-platforms, or push --platform"
+                )
+            raise
 
     def _part(self, child: Child) -> Part:
         return self._parts[child.descriptor.digest]

@@ -104,6 +104,9 @@ class UploadRegistry:
             name = str(len(self.sessions))
             self.sessions[name] = bytearray()
             peer.reply(202, f"Location: /v2/r/blobs/uploads/{name}")
+        elif kind == "manifests" and head.method == "GET":
+            data = self.manifests.get(name)
+            peer.reply(404 if data is None else 200, body=data or b"")
         elif kind == "manifests":
             self.manifests[name] = self.body(peer, head)
             peer.reply(201)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from interop_live import await_true, unavailable
 
 from contentui.demo.unpackable import MANIFEST, Unpackable
+from contentui.oci.media_types import OCI_INDEX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +116,15 @@ class DockerRegistry:
         _done(connection, 201)
         connection.close()
         return f"{self.host}/{name}:{tag}"
+
+    def digest_of(self, name: str, tag: str) -> str | None:
+        """The digest of a tag or manifest there; None: it is not there."""
+        connection = http.client.HTTPConnection(self.host)
+        accept = f"{MANIFEST}, {OCI_INDEX}"
+        connection.request("HEAD", f"/v2/{name}/manifests/{tag}", headers={"Accept": accept})
+        answer = connection.getresponse()
+        connection.close()
+        return answer.headers["Docker-Content-Digest"] if answer.status == 200 else None
 
 
 def _done(connection: http.client.HTTPConnection, status: int) -> str:
