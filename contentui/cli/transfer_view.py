@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from contentui.present.transfers import (
     render_transfer,
 )
 from contentui.text import human_duration, human_rate, human_size, visible
+from contentui.transfers.model import FREE_CONNECTION, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
 
     from contentui.cli.progress import Mode
     from contentui.content.digest import Digest
-    from contentui.transfers.model import Part, Phase, Transfer
+    from contentui.transfers.model import Part, Transfer
 
 _REDRAW_S = 0.125
-_LOG_EVERY_S = 1.0
-"""Shortest time between two log lines of a part, seconds, unless its phase changes."""
+_LOG_EVERY_S: dict[str, float] = {"plain": 30.0, "json": 1.0}
+"""Shortest time between two log lines of a part that moves, seconds."""
 
 
 class TransferView:
@@ -42,7 +44,8 @@ class TransferView:
         self._began = clock()
         self._transfer: Transfer | None = None
         self._rates = Rates()
-        self._logged: dict[Digest, tuple[float, Phase]] = {}
+        self._logged: dict[Digest, tuple[float, Phase, str]] = {}
+        """Of each part's last line: time, phase, and what it waits for."""
         self._logged_message = ""
         self._drawn: list[int] = []
         """The width of each line that was drawn last, in columns."""
@@ -99,18 +102,35 @@ class TransferView:
 
     def _log(self, transfer: Transfer, changed: list[Part], now: float) -> None:
         for part in changed:
-            key = part.descriptor.digest
-            at, phase = self._logged.get(key, (0.0, None))
-            if part.phase is phase and (part.phase in ENDED or now - at < _LOG_EVERY_S):
+            if not self._is_due(part, now):
                 continue
-            self._logged[key] = (now, part.phase)
             rate = self._rates.of(part).rate(now) if part.phase in MOVING else 0.0
             as_json = self._mode == "json"
             write_stderr(_json(transfer, part, rate) if as_json else _plain(part, rate))
         message = transfer.error or transfer.message
-        if message and message != self._logged_message:
-            self._logged_message = message
+        if message and _without_countdown(message) != self._logged_message:
+            self._logged_message = _without_countdown(message)
             write_stderr(self._whole(transfer, message))
+
+    def _is_due(self, part: Part, now: float) -> bool:
+        """Whether a part gets a line: for its end, for each wait, and now and then as it moves."""
+        key, wait = part.descriptor.digest, _without_countdown(part.message)
+        at, phase, waited_for = self._logged.get(key, (self._began, None, ""))
+        if self._mode == "plain" and part.phase not in ENDED:
+            if part.phase in MOVING:
+                due = now - at >= _LOG_EVERY_S["plain"]
+            else:
+                due = bool(wait) and wait != waited_for and part.phase is not Phase.VERIFYING
+                due = due and wait != FREE_CONNECTION
+        elif part.phase in MOVING and part.phase is phase:
+            due = now - at >= _LOG_EVERY_S["json"]
+        else:
+            due = (part.phase, wait) != (phase, waited_for)
+        if due:
+            self._logged[key] = now, part.phase, wait
+        elif part.phase in MOVING and waited_for:
+            self._logged[key] = at, part.phase, ""  # the next wait is another one
+        return due
 
     def _whole(self, transfer: Transfer, message: str) -> str:
         if self._mode == "plain":
@@ -118,6 +138,11 @@ class TransferView:
         from contentui.present.records import json_line, transfer_record
 
         return json_line(transfer_record(transfer)) + "\n"
+
+
+def _without_countdown(message: str) -> str:
+    """A message without the seconds that are left: ``retrying in 4s (3/6): …``."""
+    return re.sub(r"^retrying in [^(]*", "", message)
 
 
 def _json(transfer: Transfer, part: Part, rate: float) -> str:

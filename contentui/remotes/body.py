@@ -174,6 +174,7 @@ class Body:
         return RetryableError(
             f"{visible(self.host)} closed the connection {missing} bytes before the end",
             host=self.host,
+            reason=f"closed {missing} bytes before the end",
         )
 
     def _refused(self, what: str) -> Refused:

@@ -27,6 +27,7 @@ class RetryableError(Unavailable):
         host: as ``host:port``; untrusted text.
         status: the response's HTTP status; 0 when there was no response.
         after_s: the host's Retry-After, in seconds; None when it sent none.
+        reason: the message without the host, for where there is little room; safe to print.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class RetryableError(Unavailable):
         host: str,
         status: int = 0,
         after_s: float | None = None,
+        reason: str = "",
         advice: str = "",
     ) -> None:
         super().__init__(message, advice=advice)
         self.host = host
         self.status = status
+        self.reason = reason or message
         self.after_s = after_s
 
 
@@ -89,7 +92,7 @@ def from_exception(
     """
     shown = visible(host) + (f" through the proxy {visible(proxy)}" if proxy else "")
     refused = _permanent(error, host, shown)
-    return refused or RetryableError(_message(error, shown, waited_s), host=host)
+    return refused or _broken(error, host, shown, waited_s)
 
 
 def _permanent(error: Exception, host: str, shown: str) -> Refused | None:
@@ -118,20 +121,34 @@ def _permanent(error: Exception, host: str, shown: str) -> Refused | None:
     return Refused(message, host=host, status=0, advice=advice) if message else None
 
 
-def _message(error: Exception, shown: str, waited_s: float) -> str:
+def _broken(error: Exception, host: str, shown: str, waited_s: float) -> RetryableError:
+    message, reason = _message(error, shown, waited_s)
+    return RetryableError(message, host=host, reason=reason)
+
+
+def _message(error: Exception, shown: str, waited_s: float) -> tuple[str, str]:
+    """The message, and its reason without the host."""
     if isinstance(error, TimeoutError):
-        return f"timed out: {shown} sent almost no data for {waited_s:g}s"
+        return (
+            f"timed out: {shown} sent almost no data for {waited_s:g}s",
+            f"almost no data for {waited_s:g}s",
+        )
     if isinstance(error, http.client.RemoteDisconnected):
-        return f"{shown} closed the connection without a response"
+        return f"{shown} closed the connection without a response", "closed without a response"
     if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return f"connection reset by {shown}"
+        return f"connection reset by {shown}", "connection reset"
     if isinstance(error, ConnectionRefusedError):
-        return f"connection refused by {shown}"
+        return f"connection refused by {shown}", "connection refused"
     if isinstance(error, http.client.IncompleteRead):
-        return f"{shown} closed the connection in the middle of its response"
+        return (
+            f"{shown} closed the connection in the middle of its response",
+            "closed in the middle of its response",
+        )
     if isinstance(error, http.client.HTTPException):
         details = visible(str(error), 100) or type(error).__name__
-        return f"{shown} sent a response that is not valid HTTP: {details}"
+        reason = f"a response that is not valid HTTP: {details}"
+        return f"{shown} sent {reason}", reason
     if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return f"{shown} sent an incomplete response"
-    return f"the connection to {shown} failed: {visible(str(error), 200)}"
+        return f"{shown} sent an incomplete response", "an incomplete response"
+    details = visible(str(error), 200)
+    return f"the connection to {shown} failed: {details}", f"the connection failed: {details}"

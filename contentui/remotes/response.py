@@ -125,6 +125,7 @@ class Response:
                 f"{visible(self.host)} ended its response after {self.received} of {self.length}"
                 " bytes",
                 host=self.host,
+                reason=f"ended after {self.received} of {self.length} bytes",
             )
         return size
 
@@ -224,6 +225,7 @@ def from_response(response: Response, what: str) -> RetryableError | Refused:
             f"{host} answered {status} {_reason(status)}{details}",
             host=response.host,
             status=status,
+            reason=f"{status} {_reason(status)}{details}",
             after_s=retry_after_s(response.headers.get("Retry-After")),
         )
     if status in (401, 403):

@@ -75,10 +75,11 @@ class RetryBudget:
         return _random.uniform(longest / 2, longest)
 
     def message(self, pause_s: float, error: RetryableError) -> str:
-        """What is shown during a pause: ``retrying in 4s (3/6): connection reset by …``."""
+        """What is shown during a pause: ``retrying in 4s (3/6): connection reset, HOST``."""
         pause = human_duration(max(pause_s, 1))
         attempt = f"{self.failed + 1}/{self._attempts}"
-        return f"retrying in {pause} ({attempt}): {visible(error.message, 200)}"
+        where = "" if error.reason == error.message else f", {visible(error.host, 100)}"
+        return f"retrying in {pause} ({attempt}): {visible(error.reason, 200)}{where}"
 
 
 def wait_to_retry(

@@ -182,7 +182,8 @@ class Fetch:
 
     def _short(self, size: int) -> RetryableError:
         host = self._body.host if self._body else ""
-        return RetryableError(f"{visible(host)} sent only {size} bytes at once", host=host)
+        reason = f"only {size} bytes at once"
+        return RetryableError(f"{visible(host)} sent {reason}", host=host, reason=reason)
 
     def _receive_once(self, offset: int, append: Callable[[memoryview], object]) -> None:
         self._body = None

@@ -27,6 +27,10 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
+FREE_CONNECTION = "waiting for a free connection"
+"""The message of a part that waits for others of its transfer."""
+
+
 class Part(NamedTuple):
     """One blob of a transfer, at one moment."""
 

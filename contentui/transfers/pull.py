@@ -28,7 +28,7 @@ from contentui.text import rfc3339, visible
 from contentui.transfers.base import ImageTransfer
 from contentui.transfers.batcher import BlobBatcher
 from contentui.transfers.fetch import Fetch
-from contentui.transfers.model import Part, Phase
+from contentui.transfers.model import FREE_CONNECTION, Part, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +144,7 @@ class Pull(ImageTransfer):
             self._report_part(part._replace(phase=Phase.DONE, offset=descriptor.size))
             return
         self._children[descriptor.digest] = child
-        self._report_part(part._replace(message="waiting for a free connection"))
+        self._report_part(part._replace(message=FREE_CONNECTION))
 
     def _document(self, child: Child) -> tuple[bytes, Manifest]:
         """A manifest or index: from the store if it is there."""

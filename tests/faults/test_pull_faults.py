@@ -87,13 +87,13 @@ def pull(store: LocalStore, registry: FaultyRegistry) -> Pulled:
 
 
 SURVIVED = {
-    "end": ([cut(MIB)], "ended its response after 1048576 of"),
-    "reset": ([cut(MIB, reset=True)], "connection reset by 127.0.0.1"),
-    "stall": ([cut(MIB, stall=True)], "timed out: 127.0.0.1"),
+    "end": ([cut(MIB)], "): ended after 1048576 of"),
+    "reset": ([cut(MIB, reset=True)], "): connection reset, 127.0.0.1"),
+    "stall": ([cut(MIB, stall=True)], "): almost no data for 0.4s, 127.0.0.1"),
     "many ends": ([cut(300_000)] * 8, "retrying in 1s (2/6)"),
-    "500": ([refuse(500)], "answered 500 Internal Server Error"),
+    "500": ([refuse(500)], "500 Internal Server Error, 127.0.0.1"),
     "503": ([refuse(503)] * 3, "(4/6)"),
-    "429 seconds": ([refuse(429, "Retry-After: 0")], "answered 429 Too Many Requests"),
+    "429 seconds": ([refuse(429, "Retry-After: 0")], "429 Too Many Requests, 127.0.0.1"),
     "429 date": ([refuse(429, "Retry-After: Sat, 21 Nov 2015 07:28:00 GMT")], "429"),
     "ignores ranges": (
         [cut(MIB), faults.whole],
