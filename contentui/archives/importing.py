@@ -14,8 +14,14 @@ from contentui.archives.documents import (
 )
 from contentui.archives.sources import compression
 from contentui.content.digest import Digest
-from contentui.content.errors import FailedPrecondition, InvalidArgument, NotFound, ReadOnly
-from contentui.content.helpers import image_names, put_blob, write_blob
+from contentui.content.errors import (
+    ContentError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ReadOnly,
+)
+from contentui.content.helpers import has_ingest, image_names, put_blob, write_blob
 from contentui.content.model import Descriptor
 from contentui.content.rules import GC_ROOT
 from contentui.oci.documents import (
@@ -72,6 +78,8 @@ class Import:
         self._new: set[Digest] = set()
         """Blobs that were not in the store before."""
         self._walked: set[Digest] = set()
+        self._ingest = ""
+        """The ref of the last ingest that was begun."""
 
     def run(self, members: Iterable[Member]) -> list[Imported]:
         """Import all images; returns them in the archive's order.
@@ -83,6 +91,24 @@ class Import:
         """
         if reason := self._store.traits.read_only_reason:
             raise ReadOnly("nothing can be stored here", advice=reason)
+        try:
+            return self._import(members)
+        except ContentError as error:
+            if left := self._left_behind():
+                error.message += f"; left in the store: {left}"
+            raise
+
+    def _left_behind(self) -> str:
+        """What a failed import has stored; empty: nothing."""
+        parts = []
+        if self._new:
+            blobs = "1 complete blob" if len(self._new) == 1 else f"{len(self._new)} complete blobs"
+            parts.append(f"{blobs} without a name")
+        if self._ingest and has_ingest(self._store, self._ingest):
+            parts.append(f"the ingest {visible(self._ingest, 200)}")
+        return " and ".join(parts)
+
+    def _import(self, members: Iterable[Member]) -> list[Imported]:
         for member in members:
             self._import_member(member)
         images = self._images()
@@ -128,8 +154,10 @@ class Import:
             if member.size <= SMALL_BLOB:
                 put_blob(self._store, member.data.read(), expected=digest)
             else:
-                ref = f"tar-{member.name}"
-                write_blob(self._store, ref, member.data, size=member.size, expected=digest)
+                self._ingest = f"tar-{member.name}"
+                write_blob(
+                    self._store, self._ingest, member.data, size=member.size, expected=digest
+                )
         except FailedPrecondition as error:
             error.advice = error.advice or "the archive is damaged or was altered: export it again"
             raise
@@ -144,8 +172,8 @@ class Import:
                 put_blob(self._store, data, expected=digest)
                 self._new.add(digest)
             return digest
-        ref = f"tar-{member.name}"
-        written = write_blob(self._store, ref, member.data, size=member.size)
+        self._ingest = f"tar-{member.name}"
+        written = write_blob(self._store, self._ingest, member.data, size=member.size)
         if written.outcome != "existed":
             self._new.add(written.info.digest)
         return written.info.digest

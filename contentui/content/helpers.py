@@ -97,6 +97,15 @@ def _scatter() -> float:
     return random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
+def has_ingest(store: Store, ref: str) -> bool:
+    """Whether there is an ingest of this ref."""
+    try:
+        store.status(ref)
+    except NotFound:
+        return False
+    return True
+
+
 def write_blob(
     store: Store,
     ref: str,

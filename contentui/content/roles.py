@@ -87,6 +87,19 @@ class ImageNaming(Protocol):
         """The names that content has here."""
 
 
+class TransferLeases(Protocol):
+    """Leases that name the process and the image of a transfer, as long as it writes."""
+
+    def begin_transfer(self, image: str) -> None:
+        """What is written from now on belongs to this image."""
+
+    def end_transfer(self) -> None:
+        """The image is complete: leases that dead processes left for it are removed.
+
+        Only those whose process is proven to be dead. Raises nothing: leases expire anyway.
+        """
+
+
 class Refreshing(Protocol):
     """Reading known ingests again, cheaper than listing all."""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Probing,
         Refreshing,
         RootListing,
+        TransferLeases,
     )
 
 
@@ -60,6 +61,7 @@ class Roles(NamedTuple):
     lock_holders: LockHolders | None = None
     root_listing: RootListing | None = None
     image_naming: ImageNaming | None = None
+    transfer_leases: TransferLeases | None = None
     refreshing: Refreshing | None = None
     batches: Batches | None = None
     non_blocking_reads: NonBlockingReads | None = None

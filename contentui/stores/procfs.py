@@ -116,12 +116,60 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def process_started_ns(pid: int) -> int:
-    """When a process of this pid namespace started, nanoseconds since 1970; 0 when unknown."""
+class ProcessIdentity(NamedTuple):
+    """A process, which no later process equals (proc_pid_stat(5), field 22)."""
+
+    pid: int
+    started_ticks: int
+    """Clock ticks between the machine's start and the process's."""
+    boot_id: str
+    pid_namespace: int
+
+
+def process_identity(pid: int) -> ProcessIdentity | None:
+    """A process of this pid namespace; None: it can't be known."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot_id = file.read(64).strip()
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except (OSError, UnicodeError):
+        return None
+    ticks = _started_ticks(pid)
+    return ProcessIdentity(pid, ticks, boot_id, namespace) if ticks else None
+
+
+def is_proven_dead(process: ProcessIdentity) -> bool:
+    """Whether a process certainly has ended.
+
+    False for one of another pid namespace, machine or boot, where nothing is known, and where
+    ``/proc`` hides it.
+    """
+    own = process_identity(os.getpid())
+    if own is None or own[2:] != process[2:] or process.pid <= 0:
+        return False
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    ticks = _started_ticks(process.pid)
+    return bool(ticks) and ticks != process.started_ticks
+
+
+def _started_ticks(pid: int) -> int:
+    """0 when unknown."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            ticks = int(file.read(4096).rpartition(b")")[2].split()[19])
+            return int(file.read(4096).rpartition(b")")[2].split()[19])
     except (OSError, ValueError, IndexError):
+        return 0
+
+
+def process_started_ns(pid: int) -> int:
+    """When a process of this pid namespace started, nanoseconds since 1970; 0 when unknown."""
+    ticks = _started_ticks(pid)
+    if not ticks:
         return 0
     boot_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return boot_ns + ticks * 10**9 // os.sysconf("SC_CLK_TCK")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from contentui.content.digest import Digest
 from contentui.content.errors import AlreadyExists, FailedPrecondition, Locked, NotFound
+from contentui.content.helpers import has_ingest
 from contentui.oci.stored import SMALL_BLOB, size_of
 from contentui.remotes.errors import Refused, RetryableError
 from contentui.remotes.retry import USEFUL, RetryBudget, Stopped, wait_to_retry
@@ -90,7 +91,11 @@ class Fetch:
         # Opening its writer adds it to our lease, which keeps it from the garbage collector.
         if exists and not self._store.traits.garbage_collected:
             return self._set(Phase.EXISTS, offset=descriptor.size)
-        if descriptor.size <= SMALL_BLOB and not exists and not self._has_ingest():
+        if (
+            descriptor.size <= SMALL_BLOB
+            and not exists
+            and not has_ingest(self._store, self._part.ref)
+        ):
             return self._fetch_small()
         while True:
             try:
@@ -232,13 +237,6 @@ class Fetch:
         self._set(Phase.WAITING, offset=offset, message=f"waiting for {who}{command}")
         self._stop.wait(_LOCK_POLL_S)
         self._check_stop()
-
-    def _has_ingest(self) -> bool:
-        try:
-            self._store.status(self._part.ref)
-        except NotFound:
-            return False
-        return True
 
     def _check_stop(self) -> None:
         if self._stop.is_set():

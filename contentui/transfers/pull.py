@@ -9,7 +9,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from contentui.content.errors import ContentError, FailedPrecondition, NotFound, ReadOnly
+from contentui.content.errors import (
+    ContentError,
+    FailedPrecondition,
+    NotFound,
+    ReadOnly,
+    ResourceExhausted,
+)
 from contentui.content.helpers import put_blob, verified_chunks
 from contentui.content.model import Descriptor
 from contentui.content.rules import DISTRIBUTION_SOURCE, GC_ROOT
@@ -23,8 +29,8 @@ from contentui.oci.documents import (
     parse_manifest,
 )
 from contentui.oci.platforms import match, own_platform
-from contentui.oci.stored import SMALL_BLOB
-from contentui.text import rfc3339, visible
+from contentui.oci.stored import SMALL_BLOB, size_of
+from contentui.text import human_size, rfc3339, visible
 from contentui.transfers.base import ImageTransfer
 from contentui.transfers.batcher import BlobBatcher
 from contentui.transfers.fetch import Fetch
@@ -91,14 +97,20 @@ class Pull(ImageTransfer):
         with self._outcome_reported():
             if reason := self._store.traits.read_only_reason:
                 raise ReadOnly("nothing can be stored here", advice=reason)
+            leases = self._store.roles.transfer_leases
+            if leases is not None:
+                leases.begin_transfer(str(self._registry.reference))
             self._report(message="resolving")
             root = self._retry(self._registry.resolve)
             self._report(message="reading manifests")
             root = self._walk(Child(root, "manifest"), 0)
             self._report(message="")
+            self._check_space()
             self._fetch_all()
             if self._images is not None:
                 self._images.put(str(self._registry.reference), root)
+            if leases is not None:
+                leases.end_transfer()
         return root
 
     def _walk(self, child: Child, depth: int) -> Descriptor:
@@ -196,6 +208,34 @@ class Pull(ImageTransfer):
         missing = {key: value for key, value in labels.items() if known.get(key) != value}
         if missing:
             self._store.update(digest, missing, [f"labels.{key}" for key in missing])
+
+    def _check_space(self) -> None:
+        """Compare what is missing with what is free, before anything large is requested.
+
+        Raises ResourceExhausted. Where the free space is unknown, nothing is checked.
+        """
+        disk = self._store.roles.disk_usage
+        usage = None if disk is None else disk.usage()
+        if usage is None:
+            return
+        missing = 0
+        for child in self._children.values():
+            descriptor = child.descriptor
+            if size_of(self._store, descriptor.digest) is None:
+                missing += descriptor.size - self._begun(make_ref_key(child), descriptor.size)
+        if missing > usage.free:
+            raise ResourceExhausted(
+                f"{visible(str(self._registry.reference))} needs {human_size(missing)} more in"
+                f" {visible(self._store.name, 200)}, and {human_size(usage.free)} are free",
+                advice="free space there first; nothing was downloaded",
+            )
+
+    def _begun(self, ref: str, size: int) -> int:
+        """Bytes of an ingest that needn't be stored again."""
+        try:
+            return min(self._store.status(ref).offset, size)
+        except NotFound:
+            return 0
 
     def _fetch_all(self) -> None:
         children = sorted(self._children.values(), key=lambda child: -child.descriptor.size)

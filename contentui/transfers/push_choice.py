@@ -128,7 +128,7 @@ def _config_platform(store: Store, manifest: Manifest) -> Platform | None:
 
 
 def is_attestation(child: Child) -> bool:
-    """BuildKit's attestations (docs/attestations/attestation-storage.md) are for no platform."""
+    """BuildKit gives its attestations the platform ``unknown/unknown``: they are for none."""
     return child.platform is not None and child.platform.os == "unknown"
 
 

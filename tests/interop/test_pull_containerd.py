@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,9 @@ from contentui.oci.references import parse_reference
 from contentui.remotes.registry import Registry as Remote
 from contentui.remotes.retry import Stopped
 from contentui.remotes.settings import Settings
+from contentui.stores.containerd.lease_manager import PROCESS_LABELS
 from contentui.stores.open import open_store
+from contentui.stores.procfs import process_identity
 from contentui.transfers.model import Phase
 from contentui.transfers.pull import Pull
 
@@ -113,6 +117,71 @@ class Ours:
     def end(self) -> None:
         self._thread.join(30)
         assert not self._thread.is_alive()
+
+
+def leased(node: Live) -> list[str]:
+    return node.output("leases", "ls", "-q").decode().split()
+
+
+def start_and_kill(node: Live, store: Store, link: Throttle, name: str) -> None:
+    """A pull by a process of its own, which gets SIGKILL in the middle of the layer."""
+    link.stall_at[LAYER] = 3 * MIB
+    source = f"unix://{node.socket}?namespace=default"
+    argv = [sys.executable, "-m", "contentui", "--store", source, "pull", "-q", name]
+    process = subprocess.Popen(argv)
+    await_true(lambda: LAYER in link.stalled)
+    await_true(lambda: any(status.offset >= MIB for status in store.statuses()))
+    process.kill()
+    process.wait()
+    link.stalled.clear()
+    link.stall_at.clear()
+
+
+def test_the_lease_of_a_killed_pull_goes_with_the_next_one(
+    node: Live, store: Store, link: Throttle, name: str
+) -> None:
+    start_and_kill(node, store, link, name)
+    (left,) = leased(node)
+    labels = node.output("leases", "ls").decode()
+    assert f"contentui.io/image={name}" in labels
+    assert "contentui.io/pid=" in labels
+    assert "contentui.io/boot-id=" in labels
+    ours = Ours(store, name)
+    ours.end()
+    assert ours.error is None
+    assert ours.resumed[LAYER] > 0
+    assert left not in leased(node)
+    store.close()
+    assert leased(node) == []
+
+
+def test_leases_of_other_images_and_of_live_processes_stay(
+    node: Live, store: Store, link: Throttle, name: str
+) -> None:
+    start_and_kill(node, store, link, name)
+    (dead,) = leased(node)
+    own = process_identity(os.getpid())
+    assert own is not None
+    living = [f"{key}={value}" for key, value in zip(PROCESS_LABELS, own, strict=True)]
+    elsewhere = [*living[:3], f"{PROCESS_LABELS[3]}=1"]
+    image = f"contentui.io/image={name}"
+    for lease, labels in (
+        ("living", [*living, image]),
+        ("elsewhere", [*elsewhere, image]),
+        ("nameless", [image]),
+        ("nonsense", [image, *(f"{key}=x" for key in PROCESS_LABELS)]),
+    ):
+        node.output("leases", "create", "--id", lease, "--expires", "1h", *labels)
+    with Registry() as other:
+        ours = Ours(store, other.add(make_unpackable(6, [2 * MIB]), "demo/app:v1"))
+        ours.end()
+        assert ours.error is None
+    assert dead in leased(node)
+    ours = Ours(store, name)
+    ours.end()
+    assert ours.error is None
+    assert dead not in leased(node)
+    assert {"living", "elsewhere", "nameless", "nonsense"} <= set(leased(node))
 
 
 def test_the_collector_leaves_alone_what_comes_in(

@@ -5,9 +5,11 @@ Source of the rules: containerd's ``docs/garbage-collection.md``.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from contentui.content.errors import ContentError
 from contentui.content.rules import DISTRIBUTION_SOURCE, GC_EXPIRE, GC_PREFIX, GC_ROOT
 from contentui.protocol import leases_pb2 as pb
 from contentui.protocol import names
+from contentui.stores.procfs import ProcessIdentity, is_proven_dead, process_identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +26,15 @@ if TYPE_CHECKING:
 
 LIFE = timedelta(hours=24)
 _RENEW_S = 12 * 3600.0
+_IMAGE = "contentui.io/image"
+PROCESS_LABELS = (
+    "contentui.io/pid",
+    "contentui.io/process-started-ticks",
+    "contentui.io/boot-id",
+    "contentui.io/pid-namespace",
+)
+"""Labels of a lease: the fields of `ProcessIdentity`."""
+_MAX_IMAGE = 1024
 
 
 class LeaseManager:
@@ -37,6 +49,34 @@ class LeaseManager:
         self._mutex = threading.Lock()
         self._leases: dict[str, tuple[str, float, int]] = {}
         self._needed: set[str] = set()
+        self._image = ""
+        """What a transfer writes; empty: no transfer runs."""
+
+    def begin_transfer(self, image: str) -> None:
+        """Leases from now on name this image."""
+        self._image = image[:_MAX_IMAGE]
+
+    def end_transfer(self) -> None:
+        """Remove the leases that dead processes left for the image, which is complete now."""
+        image, self._image = self._image, ""
+        with self._mutex:
+            namespaces = list(self._leases)
+        for namespace in namespaces:
+            with suppress(ContentError):
+                self._remove_dead(namespace, image)
+
+    def _remove_dead(self, namespace: str, image: str) -> None:
+        request = pb.ListRequest()
+        found = self._client.request(names.LEASES, "List", request, pb.ListResponse, namespace)
+        for lease in found.leases:
+            process = _process_of(lease.labels)
+            if lease.labels.get(_IMAGE) == image and process and is_proven_dead(process):
+                self._delete(lease.id, namespace)
+
+    def _delete(self, lease: str, namespace: str) -> None:
+        with suppress(ContentError):  # it expires by itself
+            request = pb.DeleteRequest(id=lease).SerializeToString()
+            self._client.call(names.LEASES, "Delete", request, namespace)
 
     def lease(self, namespace: str) -> str:
         """The lease to write with; empty for a server without garbage collection."""
@@ -81,21 +121,33 @@ class LeaseManager:
         with self._mutex:
             leases, self._leases = self._leases, {}
         for namespace, (lease, _, generation) in leases.items():
-            if namespace in self._needed or generation != self._client.generation:
-                continue
-            try:
-                request = pb.DeleteRequest(id=lease).SerializeToString()
-                self._client.call(names.LEASES, "Delete", request, namespace)
-            except ContentError:
-                continue  # it expires by itself
+            if namespace not in self._needed and generation == self._client.generation:
+                self._delete(lease, namespace)
 
     def _created(self, namespace: str) -> str:
         end = datetime.now(UTC) + LIFE
         request = pb.CreateRequest(
             id=f"contentui-{secrets.token_hex(8)}",
-            labels={GC_EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            labels={GC_EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ"), **self._labels()},
         )
         response = self._client.request(
             names.LEASES, "Create", request, pb.CreateResponse, namespace
         )
         return response.lease.id or request.id
+
+    def _labels(self) -> dict[str, str]:
+        """Which process writes what, for people and for `end_transfer` of a later one."""
+        labels = {_IMAGE: self._image} if self._image else {}
+        process = process_identity(os.getpid())
+        if process is not None:
+            labels |= {key: str(value) for key, value in zip(PROCESS_LABELS, process, strict=True)}
+        return labels
+
+
+def _process_of(labels: Mapping[str, str]) -> ProcessIdentity | None:
+    """The process that a lease names; None: none, or not in full. Hostile texts."""
+    pid, ticks, boot_id, namespace = (labels.get(key, "")[:64] for key in PROCESS_LABELS)
+    try:
+        return ProcessIdentity(int(pid), int(ticks), boot_id, int(namespace))
+    except ValueError:
+        return None

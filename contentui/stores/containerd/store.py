@@ -95,6 +95,7 @@ class ContainerdStore:
             lock_holders=self,
             root_listing=self,
             image_naming=self,
+            transfer_leases=self._leases,
             refreshing=self,
             batches=self,
             notifications=self,

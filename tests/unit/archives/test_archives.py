@@ -341,8 +341,14 @@ def test_zstd_is_refused_with_advice(store):
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_compressed_archives_that_are_cut_short_or_damaged(store, compress):
     data = compress(tar(layout()))
-    with pytest.raises(InvalidArgument, match=r"damaged or truncated|can't be read"):
+    with pytest.raises(InvalidArgument, match=r"damaged or truncated|can't be read") as caught:
         take(store, data[: len(data) // 2])
+    left = len(there(store))
+    words = f"{left} complete blob" if left else ""
+    assert words in caught.value.message
+    assert [each.ref for each in store.statuses()] == [
+        ref for ref in (f"tar-{path(digest)}" for digest in BLOBS) if ref in caught.value.message
+    ]
     with pytest.raises((InvalidArgument, FailedPrecondition)):
         take(store, data[:5000] + bytes(5000) + data[10000:])
     assert store.images.list() == []
