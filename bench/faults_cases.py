@@ -67,6 +67,13 @@ def elsewhere(registry: FaultyRegistry, other: FaultyRegistry, layer: str) -> No
     registry.for_ever = True
 
 
+def denied(registry: FaultyRegistry, other: FaultyRegistry, layer: str) -> None:
+    """The other host denies the URL, as one that has expired, three times."""
+    elsewhere(registry, other, layer)
+    body = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+    other.faults[layer] = [refuse(403, body=body)] * 3
+
+
 def circle(link: Connection, request: Request, data: bytes) -> object:
     return faulty.redirect(request.path)(link, request, data)
 
@@ -101,6 +108,12 @@ def as_date(until_s: float) -> str:
 CASES = (
     Case("the connection ends once (FIN)", (cut(MIB),)),
     Case("it ends after each MiB", (cut(MIB),), last_for_ever=True),
+    Case("it ends 50 times in a row", (cut(80_000),) * 50),
+    Case(
+        "it ends after 20 to 60 kB, always",
+        (faulty.cut_somewhere(1, 20_000, 60_000),),
+        last_for_ever=True,
+    ),
     Case("it is reset once (RST)", (cut(MIB, reset=True),)),
     Case("silence in the middle, for good", (cut(MIB, stall=True),)),
     Case("a byte now and then", (faulty.drip,)),
@@ -111,6 +124,8 @@ CASES = (
     Case("429 for 2 s, `Retry-After` as a date", prepare=busy(as_date)),
     Case("the connection ends, then is refused for 2 s", prepare=deaf),
     Case("the first byte comes after 5 s", (faulty.late(5),)),
+    Case("the first byte comes after 40 s", (faulty.late(40),)),
+    Case("206 in parts of a MiB, always", (faulty.part(MIB),), last_for_ever=True),
     Case("200 instead of 206", (cut(MIB), faulty.whole)),
     Case("206 without `Content-Range`, from 0", (cut(MIB), faulty.silent_206)),
     Case("206, a `Content-Range` from before", (cut(MIB), faulty.shifted_206(-7))),
@@ -122,6 +137,9 @@ CASES = (
     Case("a wrong bit, once", (faulty.other_bytes,)),
     Case("a wrong bit, always", (faulty.other_bytes,), last_for_ever=True),
     Case("redirect to another host", prepare=elsewhere),
+    Case("the redirect's URL is denied three times", prepare=denied),
+    Case("named as gzip, and is not", (faulty.encoded,), last_for_ever=True),
+    Case("compressed on the way", (faulty.compressed,), last_for_ever=True),
     Case("redirect in a circle", (circle,), last_for_ever=True),
     Case("the token expires in the middle", prepare=expiring),
     Case("the connection ends in the manifest", (cut(100),), part="/manifests/"),

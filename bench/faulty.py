@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import socket
 import struct
 import threading
@@ -124,6 +125,16 @@ def cut(at: int, *, reset: bool = False, stall: bool = False) -> Callable[..., N
         if reset:
             threading.Event().wait(0.05)  # a reset overtakes what the client hasn't read
             link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+    return fault
+
+
+def cut_somewhere(seed: int, least: int, most: int) -> Callable[..., None]:
+    """The end after a number of bytes between the two, another one each time."""
+    numbers = random.Random(seed)
+
+    def fault(link: Connection, request: Request, data: bytes) -> None:
+        cut(numbers.randint(least, most))(link, request, data)
 
     return fault
 

@@ -41,7 +41,7 @@ _MAX_ERROR_BODY = 64 * 1024
 _LIMIT = re.compile(r"(?i)quota|exceed|too large|out of space|storage limit|billing|suspended")
 _MISSING_ADVICE = {
     "NAME_UNKNOWN": "check the name of the repository",
-    "MANIFEST_UNKNOWN": "check the tag or digest",
+    "MANIFEST_UNKNOWN": "check the tag or digest, and the name of the repository",
 }
 _RETRYABLE = (408, 425, 429)
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-USEFUL = 64 * 1024
-"""Bytes that an attempt must bring to count as progress: else one byte at a time never ends."""
+USEFUL = 16 * 1024
+"""Bytes that an attempt must bring to count as progress: else one byte at a time never ends.
+
+A poor link that breaks after some 20 kB each time still gets there."""
 SOON_S = 0.1
 """The longest pause where a connection broke after useful progress."""
 FIRST_S = 0.5

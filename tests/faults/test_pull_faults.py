@@ -32,7 +32,7 @@ LAYER = Digest.of(IMAGE.layers[0])
 SIZE = len(IMAGE.layers[0])
 REF = f"layer-{LAYER}"
 MIB = 1 << 20
-TIMEOUTS = Timeouts(connect_s=2, head_s=0.4, stall_s=0.4)
+TIMEOUTS = Timeouts(connect_s=2, head_s=0.8, stall_s=0.4)
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +141,33 @@ def test_every_byte_that_came_is_kept(pull: Pulled, registry: FaultyRegistry) ->
     pull.run()
     starts = [each.start for each in registry.gets(str(LAYER))]
     assert starts == [0, MIB + 5, 2 * MIB - 12, 2 * MIB - 5]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        [cut(60_000)] * 50,
+        [faults.cut_somewhere(1, 20_000, 60_000)],
+        [faults.part(MIB)],
+        [faults.part(20_000)],
+    ],
+)
+def test_poor_links_get_there_without_waste(
+    fault: list[Callable[..., object]], pull: Pulled, registry: FaultyRegistry
+) -> None:
+    registry.faults[str(LAYER)] = list(fault)
+    registry.for_ever = True
+    pull.run()
+    pull.check()
+    assert registry.sent <= 1.2 * sum(map(len, IMAGE.blobs.values()))
+
+
+def test_a_head_that_takes_long(pull: Pulled, registry: FaultyRegistry) -> None:
+    """Longer than silence in a body may last."""
+    registry.faults[str(LAYER)] = [faults.late(TIMEOUTS.head_s * 0.8)]
+    pull.run()
+    pull.check()
+    assert "retrying" not in pull.shown()
 
 
 @pytest.mark.parametrize("part", ["/manifests/v1", "/manifests/sha256:"])

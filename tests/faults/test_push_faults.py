@@ -16,7 +16,7 @@ from contentui.oci.references import parse_reference
 from contentui.remotes import retry
 from contentui.remotes.errors import Denied
 from contentui.remotes.registry import Registry
-from contentui.remotes.settings import Settings, Timeouts
+from contentui.remotes.settings import Credentials, Settings, Timeouts
 from contentui.stores.local.store import LocalStore
 from contentui.transfers import push
 from contentui.transfers.push import Push
@@ -62,9 +62,9 @@ class Pushed:
     def report(self, transfer: Transfer) -> None:
         self.shown |= {transfer.message, *(part.message for part in transfer.parts)}
 
-    def run(self, chunk_size: int | None = None) -> None:
+    def run(self, chunk_size: int | None = None, credentials: Credentials | None = None) -> None:
         name = parse_reference(f"{self.registry.host}/r:v1")
-        settings = Settings(timeouts=TIMEOUTS)
+        settings = Settings(timeouts=TIMEOUTS, credentials=credentials)
         with Registry(name, settings) as remote:
             made = Push(self.store, remote, self.root, chunk_size=chunk_size, reports=[self.report])
             made.run()
@@ -141,6 +141,17 @@ def test_an_answer_before_the_body_is_read_is_reported(
     assert sum(large(head) for head in registry.seen if head.method == "PATCH") == 1
     assert time.monotonic() - began < 3
     assert not registry.manifests
+
+
+def test_a_401_in_the_middle_asks_for_credentials(
+    pushing: Pushed, registry: UploadRegistry
+) -> None:
+    challenge = "WWW-Authenticate: Basic realm=x"
+    registry.faults["PATCH"] = [answering(401, challenge)]  # type: ignore[list-item]
+    pushing.run(credentials=Credentials("me", "pw"))
+    pushing.check()
+    authorized = [head for head in registry.seen if "authorization" in head.headers]
+    assert next(head.method for head in authorized) == "PATCH"
 
 
 def test_a_body_is_not_sent_to_who_refuses_it_first(
