@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import socket
 import struct
 import threading
@@ -57,6 +58,7 @@ class UploadRegistry:
         self.faults: dict[str, list[Callable[[Peer, Head, UploadRegistry], object]]]
         self.faults = defaultdict(list)
         """Each returns True where the request is answered, and the connection ends."""
+        self._numbers = itertools.count()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
 
@@ -101,7 +103,7 @@ class UploadRegistry:
             found = name in (self.manifests if kind == "manifests" else self.blobs)
             peer.reply(200 if found else 404)
         elif head.method == "POST":
-            name = str(len(self.sessions))
+            name = str(next(self._numbers))
             self.sessions[name] = bytearray()
             peer.reply(202, f"Location: /v2/r/blobs/uploads/{name}")
         elif kind == "manifests" and head.method == "GET":
