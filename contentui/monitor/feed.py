@@ -23,6 +23,8 @@ CALM_POLL_S = 2.0
 ATTENDED_S = 5.0
 """Seconds for which a person who pressed a key sees a calm daemon polled as often as a busy one."""
 _PATIENCE_S = 2.0
+OVERDUE_S = 3.0
+"""Seconds after which a store that has not answered yet makes the view stale."""
 
 
 class Feed:
@@ -92,12 +94,18 @@ class Feed:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="contentui-monitor")
         if self._with_hints:
             self._hints = loop.create_task(self._listen())
+        view: StoreView | None = None
         try:
             while not self._closed:
                 began = loop.time()
                 self._wake.clear()
                 self._ticking = loop.run_in_executor(self._executor, self.monitor.tick)
-                view = await asyncio.shield(self._ticking)
+                while not await self._answered(began):
+                    if self._closed:
+                        return
+                    if view is not None:
+                        yield self.monitor.overdue(view)
+                view = await self._ticking
                 if self._closed:
                     return
                 took = loop.time() - began
@@ -105,6 +113,13 @@ class Feed:
                 await self._rest(began, max(MIN_SPACING_S, min(took, _MAX_REST_S) + took))
         finally:
             await self._stop()
+
+    async def _answered(self, began: float) -> bool:
+        """Whether the tick is over; waits until it is, until it is overdue, or for a second."""
+        waited = asyncio.get_running_loop().time() - began
+        assert self._ticking is not None
+        done, _ = await asyncio.wait([self._ticking], timeout=max(OVERDUE_S - waited, 1.0))
+        return bool(done)
 
     async def _rest(self, began: float, spacing_s: float) -> None:
         """Until the interval is over or a hint came, but not before the spacing."""

@@ -7,6 +7,7 @@ from contentui.monitor.model import Freshness, Health
 from contentui.text import visible
 
 FILLING = "the blobs are still being listed"
+WAITING = "the store has not answered yet; still waiting"
 NO_HINTS = "this store announces no changes"
 _FIRST_RETRY_S = 0.25
 _LAST_RETRY_S = 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,10 @@ from contentui.monitor.events import (
     IngestStateChanged,
     limited,
 )
-from contentui.monitor.health import HealthTracker
+from contentui.monitor.health import WAITING, HealthTracker
 from contentui.monitor.hint_queue import HintQueue, ScanRequest
 from contentui.monitor.ingests import IngestTracker
-from contentui.monitor.model import Freshness, StoreView, Verified
+from contentui.monitor.model import Freshness, Health, StoreView, Verified
 from contentui.monitor.rates import GrowthMeter, RateHistory
 from contentui.monitor.states import Thresholds, default_thresholds
 from contentui.monitor.transfers import TransferTracker
@@ -196,6 +197,7 @@ class Monitor:
                 events = self._read(now, request)
             except Exception as error:  # the rows stay, with the reason in the health
                 self._health.bad(error)
+                now = Now(self._clock.mono_ns(), self._clock.wall_ns())  # it may have waited long
                 self._hint_queue.put_back(request)
                 self._reconciled_at = None
                 self._ingests.invalidate()
@@ -207,6 +209,18 @@ class Monitor:
                 if was_stale:
                     events.insert(0, ConnectionRestored())
             return self._view(now, events)
+
+    def overdue(self, view: StoreView) -> StoreView:
+        """The last view while a tick waits for the store: stale. From any thread."""
+        wall_ns, since_ns = self._clock.wall_ns(), view.health.since_ns or view.taken_ns
+        return replace(
+            view,
+            taken_ns=wall_ns,
+            rate=None,
+            health=Health(Freshness.STALE, WAITING, since_ns),
+            events=(),
+            notices=(),
+        )
 
     def _read(self, now: Now, request: ScanRequest) -> list[Event]:
         changes = self._ingests.tick(now, request, announced=self._health.is_announced)

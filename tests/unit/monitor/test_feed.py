@@ -12,6 +12,7 @@ import pytest
 from monitor_bench import sentences
 
 from contentui.content.digest import Digest
+from contentui.content.errors import Unavailable
 from contentui.monitor.feed import CALM_POLL_S, CALM_S, Feed
 from contentui.monitor.model import Freshness
 from contentui.monitor.monitor import Monitor
@@ -61,6 +62,55 @@ async def test_a_life_from_begin_to_commit(store: LocalStore) -> None:
     assert sentences(done)[0].startswith("layer committed as sha256:")
     assert (len(done.ingests), len(done.blobs)) == (0, 2)
     await feed.close()
+
+
+async def test_a_store_that_does_not_answer_makes_the_view_stale(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a stopped daemon, or a network file system without its server."""
+    monkeypatch.setattr("contentui.monitor.feed.OVERDUE_S", 0.2)
+    answers = threading.Event()
+    answers.set()
+    real = store.digests
+
+    def digests() -> object:
+        assert answers.wait(20)
+        return real()
+
+    monkeypatch.setattr(store, "digests", digests)
+    monitor = Monitor(store)
+    feed = Feed(monitor, interval_s=0.1, hints=False)
+    stream = aiter(feed)
+    await until(stream, lambda view: view.blobs)
+    answers.clear()
+    monitor.hint((), blobs=True, everything=True)
+    feed.wake()
+    stale = await until(stream, lambda view: view.health.freshness is Freshness.STALE)
+    assert stale.health.reason == "the store has not answered yet; still waiting"
+    assert stale.rate is None
+    assert stale.blobs
+    assert stale.taken_ns > stale.health.since_ns
+    answers.set()
+    await until(stream, lambda view: view.health.freshness is not Freshness.STALE)
+    await feed.close()
+
+
+def test_an_error_that_came_late_counts_from_the_last_answer(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(store)
+    good = monitor.tick()
+
+    def late(*_: object) -> object:
+        time.sleep(0.5)
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(store, "digests", late)
+    monitor.hint((), blobs=True, everything=True)
+    bad = monitor.tick()
+    assert bad.health.freshness is Freshness.STALE
+    assert bad.taken_ns - bad.health.since_ns >= 0.5e9
+    assert bad.health.since_ns == good.taken_ns
 
 
 async def test_hints_wake_it_early(store: LocalStore) -> None:
