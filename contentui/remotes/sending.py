@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import re
 import select
+import time
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -107,36 +108,43 @@ def _send_pieces(
     )
     first = b""
     if asks:
-        sock.settimeout(_CONTINUE_S)
-        first, connection.may_expect = _read_interim(sock)
+        first, connection.may_expect = _read_interim(sock, _CONTINUE_S)
         sock.settimeout(wait_s)
         if _FINAL.match(first):
             return first, False
     is_plain = connection.origin.scheme == "http"
+    answers = select.poll()
+    answers.register(sock, select.POLLIN)
     connection.body_begun = True
     for piece in body:
         view = memoryview(piece)
         for at in range(0, len(view), _SLICE):
             connection.http.send(view[at : at + _SLICE])
         # A TLS socket may be readable without an answer: it has records of its own.
-        if is_plain and not first and select.select([sock], [], [], 0)[0]:
-            first, _ = _read_interim(sock)
+        if is_plain and not first and answers.poll(0):
+            first, _ = _read_interim(sock, _EARLY_S)
+            sock.settimeout(wait_s)
             if _FINAL.match(first):
                 return first, False
     return first, True
 
 
-def _read_interim(sock: socket.socket) -> tuple[bytes, bool]:
-    """What arrives within the socket's timeout, without interim responses (1xx).
+def _read_interim(sock: socket.socket, wait_s: float) -> tuple[bytes, bool]:
+    """What arrives within ``wait_s``, without interim responses (1xx).
 
     The second: whether anything arrived.
     """
     found, arrived = b"", False
+    until_s = time.monotonic() + wait_s
     while len(found) < _MAX_INTERIM and not _FINAL.match(found):
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            break
+        sock.settimeout(left_s)
         try:
             piece = sock.recv(4096)
         except TimeoutError:
-            return found, arrived
+            break
         if not piece:
             raise ConnectionResetError("closed before the body was sent")
         arrived = True

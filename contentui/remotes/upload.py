@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from contentui.remotes.settings import Host
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
+_AT_ONCE = 64 * 1024
 _DONE = (200, 201, 202, 204)
 _CHUNKS = (90_000_000, 45_000_000, 10_000_000, 5_000_000, 1_000_000)
 """Bytes below common limits of proxies: 100 and 50 MB, 10 MB; 5 MB is the least part of S3."""
@@ -147,13 +148,15 @@ class Uploads:
             Refused, Denied: from the registry.
         """
         last = session.offset + size - 1
+        # In one piece it can be sent again at once where the host closed an idle connection.
+        body = pieces if size > _AT_ONCE else lambda: b"".join(pieces())
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Length": str(size),
             "Content-Range": f"{session.offset}-{last}",
         }
         response = self._registry.request_url(
-            self._host, "PATCH", session.url, headers=headers, body=pieces, push=True
+            self._host, "PATCH", session.url, headers=headers, body=body, push=True
         )
         if response.status not in (201, 202, 204):
             error = from_response(response, "the upload")
@@ -165,13 +168,23 @@ class Uploads:
         response.close()
         session.url = self._location(response, session.url)
         stored = _RANGE.fullmatch(response.headers.get("Range", "").strip())
-        if stored and int(stored[1]) not in (0, last):  # 0-0 may also mean none
-            raise RetryableError(
-                f"{visible(response.host)} has stored bytes 0-{stored[1]}, and 0-{last} were sent",
-                host=response.host,
-                status=response.status,
-            )
         session.offset += size
+        if stored and int(stored[1]) not in (0, last):  # 0-0 may also mean none
+            self._ask_offset(session, last + 1)
+
+    def _ask_offset(self, session: Session, expected: int) -> None:
+        """The answer to a chunk has another Range: some registries send a wrong one.
+
+        Raises RetryableError: asked again, the registry has other bytes than were sent.
+        """
+        if not self.resume(session):
+            session.offset = expected  # it can't be asked: the digest decides in the end
+        elif session.offset != expected:
+            raise RetryableError(
+                f"{visible(self.host)} has {session.offset} bytes of the upload, and {expected}"
+                " were sent",
+                host=self.host,
+            )
 
     def finish(self, session: Session, digest: Digest) -> None:
         """Commit what was uploaded as a blob.

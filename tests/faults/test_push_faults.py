@@ -243,6 +243,52 @@ def test_the_registrys_offset_counts(
     assert registry.received <= 1.3 * sum(map(len, IMAGE.blobs.values()))
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_range_that_is_wrong_alone_changes_nothing(
+    knows: bool, pushing: Pushed, registry: UploadRegistry
+) -> None:
+    """As one that always answers the range of the first chunk, asked or not."""
+
+    def stuck(peer: Peer, head: Head, registry: UploadRegistry) -> bool:
+        registry.faults["PATCH"].append(stuck)
+        name = head.path.rpartition("/")[2]
+        registry.sessions[name] += registry.body(peer, head)
+        peer.reply(202, "Range: 0-99", f"Location: {head.path}", "Connection: close")
+        return True
+
+    def unknown(peer: Peer, head: Head, registry: UploadRegistry) -> bool:
+        registry.faults["GET"].append(unknown)
+        if knows or "/uploads/" not in head.path:
+            return False
+        peer.reply(404, "Connection: close")
+        return True
+
+    registry.faults["PATCH"], registry.faults["GET"] = [stuck], [unknown]
+    pushing.run(chunk_size=2 * MIB)
+    pushing.check()
+    assert registry.received == sum(map(len, IMAGE.blobs.values()))
+
+
+def test_who_answers_a_byte_now_and_then_is_not_waited_for(
+    pushing: Pushed, registry: UploadRegistry
+) -> None:
+    def drip(peer: Peer, head: Head, registry: UploadRegistry) -> bool:
+        if "expect" in head.headers:
+            for _ in range(30):
+                peer.sock.sendall(b"H")
+                time.sleep(0.1)
+            peer.reset()
+            return True
+        registry.faults["PATCH"].insert(0, drip)
+        return False
+
+    registry.faults["PATCH"] = [drip]
+    began = time.monotonic()
+    pushing.run()
+    pushing.check()
+    assert time.monotonic() - began < 8
+
+
 def test_an_unanswered_commit_is_not_sent_again(pushing: Pushed, registry: UploadRegistry) -> None:
     """The registry takes longer than the time limit to commit a layer, and does so."""
 
