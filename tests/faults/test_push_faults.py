@@ -151,7 +151,7 @@ def test_a_401_in_the_middle_asks_for_credentials(
     pushing.run(credentials=Credentials("me", "pw"))
     pushing.check()
     authorized = [head for head in registry.seen if "authorization" in head.headers]
-    assert next(head.method for head in authorized) == "PATCH"
+    assert any(head.method == "PATCH" for head in authorized)
 
 
 def test_a_body_is_not_sent_to_who_refuses_it_first(
