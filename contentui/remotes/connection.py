@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import os
 import socket
-import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
 
 from contentui.content.errors import InvalidArgument
+from contentui.remotes.settings import Tls
 from contentui.text import visible
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from contentui.remotes.proxies import Proxy
     from contentui.remotes.raw_response import RawResponse
-    from contentui.remotes.settings import Tls
 
 
 class Origin(NamedTuple):
@@ -30,17 +29,17 @@ class Origin(NamedTuple):
     tls: Tls
 
 
-class _Proxy(NamedTuple):
-    address: str
-    headers: dict[str, str]
-
-
 class Connection:
     """One connection, and its current response."""
 
     def __init__(
-        self, origin: Origin, client: http.client.HTTPConnection, proxy: _Proxy | None
+        self,
+        origin: Origin,
+        client: http.client.HTTPConnection,
+        proxy: Proxy | None = None,
+        dial: Callable[[], socket.socket] | None = None,
     ) -> None:
+        """``dial`` connects through ``proxy``; None: directly."""
         self.origin = origin
         self.http = client
         self.response: RawResponse = cast("RawResponse", None)
@@ -51,17 +50,31 @@ class Connection:
         """Whether ``Expect: 100-continue`` is worth a wait here."""
         self.body_begun = False
         """Whether a part of the current request's body was taken to be sent."""
+        self._dial = dial
         self.proxy = proxy.address if proxy else ""
-        is_plain = proxy is not None and origin.scheme == "http"
-        self.prefix = f"http://{origin.address}" if is_plain else ""
+        self.forwarding = (
+            proxy
+            if proxy and origin.scheme == "http" and proxy.scheme in ("http", "https")
+            else None
+        )
+        """The proxy that reads the requests; None: the host reads them itself."""
+        self.prefix = f"http://{origin.address}" if self.forwarding else ""
         """Precedes the path in requests to a proxy."""
-        self.headers = proxy.headers if proxy is not None and is_plain else {}
+        self.headers = self.forwarding.headers if self.forwarding else {}
         """For the proxy."""
 
     def connect(self) -> None:
-        """Connect, unless that is done."""
+        """Connect, unless that is done.
+
+        Raises:
+            OSError: no connection to the host.
+            RetryableError, Refused: no connection to the proxy, or not through it.
+        """
         if self.http.sock is None:
-            self.http.connect()
+            if self._dial is None:
+                self.http.connect()
+            else:
+                self.http.sock = self._dial()
             self.sock = self.http.sock
 
     def is_stale(self, error: Exception) -> bool:
@@ -93,41 +106,51 @@ def open_connection(
         InvalidArgument: an invalid address, proxy or certificate.
     """
     proxy = _proxy(origin)
-    address = proxy.address if proxy else origin.address
+    address = origin.address
+    secured = origin.scheme == "https"
+    client: http.client.HTTPConnection
     try:
-        if origin.scheme == "http":
-            plain = http.client.HTTPConnection(address, timeout=wait_s)
-            return Connection(origin, plain, proxy)
-        tls = context(origin.tls)
-        secure = http.client.HTTPSConnection(address, timeout=wait_s, context=tls)
-        if proxy:
-            secure.set_tunnel(origin.address, headers=proxy.headers)
+        if secured:
+            tls = context(origin.tls)
+            client = http.client.HTTPSConnection(address, timeout=wait_s, context=tls)
+        else:
+            client = http.client.HTTPConnection(address, timeout=wait_s)
     except (http.client.InvalidURL, ValueError):
         raise InvalidArgument(f"{visible(address, 200)} is not a valid host address") from None
-    return Connection(origin, secure, proxy)
+    if proxy is None:
+        return Connection(origin, client)
+    # The proxy is not the registry: it is shown no certificate of ours, and has to have one.
+    trusted = partial(context, Tls(ca=origin.tls.ca))
+    wrap = partial(tls.wrap_socket, server_hostname=client.host) if secured else None
+    dial = partial(_dial, proxy, client.host, client.port, trusted, wrap, wait_s)
+    return Connection(origin, client, proxy, dial)
 
 
-def _proxy(origin: Origin) -> _Proxy | None:
-    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None  # on Linux only the environment names proxies
-    from urllib.request import getproxies, proxy_bypass
-
-    if proxy_bypass(urlsplit(f"//{origin.address}").hostname or ""):
+def _proxy(origin: Origin) -> Proxy | None:
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    proxy = getproxies().get(origin.scheme, "")
-    if not proxy:
-        return None
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise InvalidArgument(
-            f"the proxy in ${origin.scheme}_proxy is not an http:// URL",
-            advice="correct or unset it",
-        )
-    headers = {}
-    if parts.username:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    return _Proxy(parts.netloc.rpartition("@")[2], headers)
+    from contentui.remotes.proxies import find_proxy
+
+    return find_proxy(origin.scheme, origin.address)
+
+
+def _dial(
+    proxy: Proxy,
+    host: str,
+    port: int,
+    trusted: Callable[[], ssl.SSLContext],
+    wrap: Callable[[socket.socket], ssl.SSLSocket] | None,
+    wait_s: float,
+) -> socket.socket:
+    """A connection through a proxy, to the host itself if that needs TLS."""
+    from contentui.remotes.proxy_dialing import Target, dial
+
+    sock = dial(proxy, Target(host, port, wrap is not None), trusted, wait_s)
+    try:
+        return sock if wrap is None else wrap(sock)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def make_context(tls: Tls) -> ssl.SSLContext:

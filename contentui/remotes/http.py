@@ -222,6 +222,10 @@ class Http:
         self._check_ended(connection.origin)  # `interrupt` may have found it without a socket
         sent, target = {**headers, **connection.headers}, connection.prefix + target
         connection.response = exchange(connection, method, target, sent, body, timeouts)
+        if connection.forwarding and connection.response.status == 407:
+            from contentui.remotes.proxy_dialing import denied
+
+            raise denied(connection.forwarding)
         if not connection.may_expect:
             self._unexpecting.add(connection.origin)
         with suppress(OSError):  # it is closed already if the whole body is there
