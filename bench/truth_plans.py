@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import subprocess
 import tarfile
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from bench.truth_row import Row
@@ -15,37 +15,42 @@ from contentui.actions.model import Concern, Result
 from contentui.actions.planner import Planner
 from contentui.actions.run import run
 from contentui.content.digest import Digest
+from contentui.content.errors import AlreadyExists
 from contentui.content.helpers import image_names
+from contentui.stores.open import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bench.peers import Containerd
     from contentui.actions.model import Plan
+    from contentui.content.model import Lease
     from contentui.content.store import Store
 
 _OCI = "application/vnd.oci.image"
 
 
 def bytes_on_disk(daemon: Containerd) -> int:
-    """Bytes of all blob files."""
-    folder = daemon.content / "blobs" / "sha256"
-    return sum(entry.stat().st_size for entry in os.scandir(folder))
+    """Bytes of all blob files, and of the data files of ingests."""
+    files = [*daemon.content.glob("blobs/sha256/*"), *daemon.content.glob("ingest/*/data")]
+    return sum(file.stat().st_size for file in files)
 
 
 def lost_rows(daemon: Containerd, store: Store) -> Iterator[Row]:
-    """One row for deleting a layer, a manifest, an index and an image's name."""
+    """One row for deleting a layer, a manifest, an index, an image's name and a lease."""
     wanted: dict[str, Callable[[Planner, _Image], Plan]] = {
         "a layer": lambda planner, made: planner.delete([store.info(made.layer)]),
         "a manifest": lambda planner, made: planner.delete([store.info(made.manifest)]),
         "an index": lambda planner, made: planner.delete([store.info(made.index)]),
         "an image's name": lambda planner, made: planner.untag([image_names(store).get(made.name)]),
+        "a lease": lambda planner, made: planner.release([_only_leased(daemon, store, made)]),
     }
     for number, (what, plan_of) in enumerate(wanted.items()):
         made = _Image(daemon, number)
         planner = Planner(store)
-        before = _collected(daemon)  # ctr has left the archive's index.json
+        _collected(daemon)  # ctr has left the archive's index.json
         plan = plan_of(planner, made)
+        before = bytes_on_disk(daemon)
         refresher = planner.referrer_refresher()
         (outcome,) = run(
             store,
@@ -59,12 +64,27 @@ def lost_rows(daemon: Containerd, store: Store) -> Iterator[Row]:
         shown = f"{plan.bound} {plan.lost_bytes} bytes".strip()
         yield Row(
             f"lost by deleting {what}", shown, f"{lost} bytes",
-            "size of the blob files before and after the collector ran", right,
+            "size of the files of blobs and ingests before and after the collector ran", right,
         )  # fmt: skip
         names = image_names(store)
         for image in names.list():
             names.delete(image.name, if_match=image)
         _collected(daemon)
+
+
+def _only_leased(daemon: Containerd, store: Store, made: _Image) -> Lease:
+    """A lease instead of the image's name, which keeps an unfinished ingest as well."""
+    with closing(open_store(f"unix://{daemon.socket}?namespace=default")) as other:
+        with suppress(AlreadyExists):  # with that the blob is in the store's lease
+            other.writer("truth", expected=made.index)
+        with other.writer("truth-unfinished", total=300_000) as writer:
+            writer.write(bytes(200_000))
+        names = image_names(store)
+        names.delete(made.name, if_match=names.get(made.name))
+    role = store.roles.leasing
+    assert role is not None
+    (lease,) = role.list_leases()
+    return lease
 
 
 def _collected(daemon: Containerd) -> int:

@@ -8,7 +8,7 @@ from itertools import filterfalse
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from contentui.content.model import Image, Status, ref_argument
+from contentui.content.model import Image, Lease, Status, ref_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,8 @@ class Verb(StrEnum):
     DELETE = "delete"
     UNTAG = "untag"
     """Remove the name of an image."""
+    RELEASE = "release"
+    """Delete a lease."""
 
 
 class Concern(StrEnum):
@@ -45,7 +47,7 @@ class Step(NamedTuple):
     """One item of a plan."""
 
     verb: Verb
-    target: Status | Info | Image
+    target: Status | Info | Image | Lease
     """The item as it was shown: what it is compared with before anything happens."""
     lost_bytes: int
     """Bytes that will be gone."""
@@ -65,17 +67,19 @@ class Step(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The ref, ``id:…``, the digest or the image's name; hostile text."""
+        """The ref, ``id:…``, the digest, the image's name or the lease's id; hostile text."""
         if isinstance(self.target, Status):
             return ref_argument(self.target)
         if isinstance(self.target, Image):
             return self.target.name
+        if isinstance(self.target, Lease):
+            return self.target.id
         return str(self.target.digest)
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Where the target lives, or is known; empty where a store has none. Hostile text."""
-        if isinstance(self.target, Status | Image):
+        if isinstance(self.target, Status | Image | Lease):
             return (self.target.namespace,) if self.target.namespace else ()
         return self.target.namespaces
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from contentui.actions.facts import IngestFacts
     from contentui.content.digest import Digest
-    from contentui.content.model import Image, Info
+    from contentui.content.model import Image, Info, Lease
     from contentui.index.model import Referrer
 
 
@@ -174,6 +174,43 @@ def plan_untag(
         for image, blobs in unreferenced
     )
     return Plan(Verb.UNTAG, source, steps, garbage_collected)
+
+
+def plan_release(
+    source: str,
+    unreferenced: Iterable[tuple[Lease, tuple[Info, ...], Iterable[IngestFacts]]],
+    *,
+    bound: str = "",
+    read_only_reason: str = "",
+    garbage_collected: bool = False,
+) -> Plan:
+    """Delete leases, each with the blobs and ingests that only it keeps.
+
+    Whether the client that made a lease still needs it is unknown, which is a concern. For
+    ``bound`` see `Step`; where a lease keeps more than content it is at least.
+    """
+    steps = []
+    for lease, blobs, ingests in unreferenced:
+        facts = tuple(ingests)
+        concerns = {Concern.HOLDER_UNKNOWN}.union(*map(_writer_concerns, facts))
+        if Concern.LIVE_WRITER in concerns:
+            concerns.discard(Concern.HOLDER_UNKNOWN)
+        if blobs or facts:
+            concerns.add(Concern.COLLECTED)
+        lost = sum(info.size for info in blobs) + sum(fact.status.offset for fact in facts)
+        steps.append(
+            Step(
+                Verb.RELEASE,
+                lease,
+                lost,
+                next((fact.holder for fact in facts if fact.holder is not None), None),
+                unreferenced=blobs,
+                bound=bound or ("at least" if lease.others else ""),
+                concerns=frozenset(concerns),
+                refusal=read_only_reason,
+            )
+        )
+    return Plan(Verb.RELEASE, source, tuple(steps), garbage_collected)
 
 
 def _parents_first(steps: Mapping[Digest, Step]) -> list[Digest]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from contentui.actions.facts import IngestFacts
     from contentui.actions.model import Plan
-    from contentui.content.model import Image, Info, IngestId, Status
+    from contentui.content.model import Image, Info, IngestId, Lease, Status
     from contentui.content.store import Store
     from contentui.index.content_index import ContentIndex
     from contentui.index.model import Referrer
@@ -109,6 +109,42 @@ class Planner:
             read_only_reason=store.traits.read_only_reason,
             garbage_collected=store.traits.garbage_collected,
         )
+
+    def release(self, leases: Sequence[Lease]) -> Plan:
+        """Delete leases of a daemon."""
+        store = self._store
+        if leases:
+            self._refresh_index(None, math.inf)
+        unreferenced = self._index.unreferenced_after((), leases)
+        ingests = self._only_kept_by(leases)
+        return plan.plan_release(
+            store.name,
+            [(lease, unreferenced.get(at, ()), ingests[at]) for at, lease in enumerate(leases)],
+            bound=self._bound(),
+            read_only_reason=store.traits.read_only_reason,
+            garbage_collected=store.traits.garbage_collected,
+        )
+
+    def _only_kept_by(self, leases: Sequence[Lease]) -> list[list[IngestFacts]]:
+        """Of each lease the ingests that no other lease keeps, each once."""
+        role = self._store.roles.leasing
+        going = {(lease.namespace, lease.id) for lease in leases}
+        kept = {
+            (lease.namespace, ref)
+            for lease in (role.list_leases() if role else ())
+            if (lease.namespace, lease.id) not in going
+            for ref in lease.ingests
+        }
+        facts = {
+            (fact.status.namespace, fact.status.ref): fact
+            for fact in self.facts(self._store.statuses(), second_look_s=0)
+        }
+        found: list[list[IngestFacts]] = []
+        for lease in leases:
+            keys = [(lease.namespace, ref) for ref in lease.ingests]
+            found.append([facts[key] for key in keys if key in facts and key not in kept])
+            kept.update(keys)
+        return found
 
     def referrer_refresher(self) -> ReferrerRefresher:
         """Who needs a blob at the moment of its deletion, for `contentui.actions.run.run`."""

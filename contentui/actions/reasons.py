@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contentui.actions.model import Concern
-from contentui.content.model import Image, Liveness, Status
+from contentui.content.model import Image, Lease, Liveness, Status
 from contentui.text import holder_text, human_size, namespaces_text
 
 if TYPE_CHECKING:
@@ -90,6 +90,15 @@ def image_changed(shown: Image, now: Image) -> str:
     return ""
 
 
+def lease_changed(shown: Lease, now: Lease) -> str:
+    """How a lease differs from what was shown; empty when it keeps nothing more."""
+    if now.created_ns != shown.created_ns:
+        return "it was deleted and made again since it was shown"
+    if set(now.blobs) - set(shown.blobs) or set(now.ingests) - set(shown.ingests):
+        return "it keeps more than was shown: its client works"
+    return ""
+
+
 def takes_more(infos: Sequence[Info]) -> str:
     """Why an item is left alone that blobs now depend on which were not in the plan."""
     blobs = f"{len(infos)} blob{'' if len(infos) == 1 else 's'}"
@@ -104,6 +113,8 @@ def gone(step: Step) -> str:
     """Why the item of a step no longer exists."""
     if isinstance(step.target, Status):
         return "it is gone: committed or aborted since it was shown"
+    if isinstance(step.target, Lease):
+        return "it is gone: deleted or expired since it was shown"
     if isinstance(step.target, Image):
         return "it is gone: the name was removed since it was shown"
     return "it is gone: deleted since it was shown"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from contentui.content.model import Image, Status, ref_bytes, ref_is_text
+from contentui.content.model import Image, Lease, Status, ref_bytes, ref_is_text
 from contentui.text import rfc3339
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def target_to_json(step: Step) -> dict[str, Any]:
     target = step.target
     if isinstance(target, Image):
         return {**_image_to_json(target), **_unreferenced_to_json(step.unreferenced)}
+    if isinstance(target, Lease):
+        return {**_lease_to_json(target), **_unreferenced_to_json(step.unreferenced)}
     if not isinstance(target, Status):
         before = {"size_bytes": target.size, "committed_at": rfc3339(target.committed_ns)}
         namespaces = [text_value(name) for name in target.namespaces[:MAX_REFERRERS]]
@@ -62,6 +64,19 @@ def _image_to_json(image: Image) -> dict[str, Any]:
             "size_bytes": image.target.size,
             "created_at": rfc3339(image.created_ns),
             "updated_at": rfc3339(image.updated_ns),
+        },
+    }
+
+
+def _lease_to_json(lease: Lease) -> dict[str, Any]:
+    return {
+        "namespace": text_value(lease.namespace) or None,
+        "before": {
+            "created_at": rfc3339(lease.created_ns),
+            "expires_at": rfc3339(lease.expires_ns),
+            "blobs": len(lease.blobs),
+            "ingests": len(lease.ingests),
+            "others": lease.others,
         },
     }
 

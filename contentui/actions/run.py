@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from contentui.actions import reasons
 from contentui.actions.model import Concern, Outcome, Result, Verb
 from contentui.content.errors import Changed, ContentError, Locked, NotFound
-from contentui.content.helpers import image_names, lock_holders
-from contentui.content.model import Image, Info, Status
+from contentui.content.helpers import find_lease, image_names, lock_holders
+from contentui.content.model import Image, Info, Lease, Status
 from contentui.index.labels import root_referrers
 from contentui.text import holder_text
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contentui.index.model import Referrer
 
     FindReferrers = Callable[[Digest], tuple[Referrer, ...] | None]
-    FindUnreferenced = Callable[[Info | Image], tuple[Info, ...]]
+    FindUnreferenced = Callable[[Info | Image | Lease], tuple[Info, ...]]
 
 _ABORT_ATTEMPTS = 3
 """Times that an ingest with a live writer is read and aborted; it changes between the two."""
@@ -123,6 +123,8 @@ class _Run:
         try:
             if isinstance(target, Info):
                 self._store.info(target.digest)
+            elif isinstance(target, Lease):
+                find_lease(self._store, target)
             elif isinstance(target, Image):
                 image_names(self._store).get(target.name)
             elif self._store.status(target.id).offset == 0 < target.offset:
@@ -159,7 +161,9 @@ class _Run:
         return f"{why}; only --force does it anyway"
 
     def _act(self, step: Step) -> None:
-        if isinstance(step.target, Info):
+        if isinstance(step.target, Lease):
+            self._release(step.target)
+        elif isinstance(step.target, Info):
             self._delete(step, step.target)
         elif isinstance(step.target, Image):
             self._untag(step.target)
@@ -217,7 +221,14 @@ class _Run:
         self._check_unreferenced(shown)
         image_names(self._store).delete(shown.name, if_match=shown)
 
-    def _check_unreferenced(self, shown: Info | Image) -> None:
+    def _release(self, shown: Lease) -> None:
+        _skip_if(reasons.lease_changed(shown, find_lease(self._store, shown)))
+        self._check_unreferenced(shown)
+        role = self._store.roles.leasing
+        if role is not None:
+            role.delete_lease(shown)
+
+    def _check_unreferenced(self, shown: Info | Image | Lease) -> None:
         """Raise _Skip when the garbage collector would remove more than the plan shows."""
         found = () if self._unreferenced is None else self._unreferenced(shown)
         more = [

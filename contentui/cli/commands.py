@@ -61,6 +61,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "pull": Command("pull", "get an image from a registry, resuming, under its name"),
         "push": Command("push", "send an image to a registry"),
         "images": Command("images", "list the images with their sizes; remove names"),
+        "leases": Command("leases", "list a daemon's leases and what they keep; delete some"),
         "import": Command("import_", "take images from an OCI layout or a docker archive"),
         "export": Command("export", "write images as an OCI archive, verified"),
         "fetch": Command("fetch", "get an image's content without a name"),
@@ -69,9 +70,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "around them": {
         "serve": Command("serve", "serve a directory over gRPC, as containerd's content service"),
-        "journal": Command(
-            "journal", "what was aborted, truncated, deleted, untagged and repaired from here"
-        ),
+        "journal": Command("journal", "what was aborted, deleted, repaired and so on from here"),
         "fsck": Command("fsck", "check a directory, and repair what crashes left in it"),
         "init": Command("init", "make a store, also one that a group of users shares"),
         "adopt": Command("adopt", "make a copied directory writable"),

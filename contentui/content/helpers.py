@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Holder,
         Image,
         IngestId,
+        Lease,
         Probe,
         Root,
         Status,
@@ -95,6 +96,19 @@ def _scatter() -> float:
     import random
 
     return random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def find_lease(store: Store, lease: Lease) -> Lease:
+    """A lease as it is now.
+
+    Raises:
+        NotFound: it is gone, or the store has no leases.
+    """
+    role = store.roles.leasing
+    for found in role.list_leases() if role else ():
+        if (found.namespace, found.id) == (lease.namespace, lease.id):
+            return found
+    raise NotFound(f"no lease {lease.id[:200]!a}")
 
 
 def has_ingest(store: Store, ref: str) -> bool:

@@ -207,6 +207,23 @@ class Root(NamedTuple):
     namespace: str = ""
 
 
+class Lease(NamedTuple):
+    """What a client of a daemon keeps from garbage collection for a while."""
+
+    id: str
+    """Hostile text."""
+    labels: Mapping[str, str]
+    created_ns: int
+    expires_ns: int
+    """0: never, or unknown."""
+    blobs: tuple[Digest, ...] = ()
+    ingests: tuple[str, ...] = ()
+    """Their refs; hostile texts."""
+    others: int = 0
+    """How many other resources it keeps: snapshots, images."""
+    namespace: str = ""
+
+
 class Image(NamedTuple):
     """A name for content."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Image,
         Info,
         IngestId,
+        Lease,
         Probe,
         Root,
         Status,
@@ -53,6 +54,20 @@ class RootListing(Protocol):
 
     def roots(self) -> list[Root]:
         """All image names and leases, in no promised order."""
+
+
+class Leasing(Protocol):
+    """Knowledge of a daemon's leases. Any call may raise what calls of `Store` may."""
+
+    def list_leases(self) -> list[Lease]:
+        """All of them, the oldest first."""
+
+    def delete_lease(self, lease: Lease) -> None:
+        """Delete a lease: the next garbage collection may remove what it kept.
+
+        Raises:
+            NotFound: it is gone.
+        """
 
 
 class ImageNames(Protocol):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         FilePaths,
         ImageNaming,
         IngestListing,
+        Leasing,
         LockHolders,
         NonBlockingReads,
         Notifications,
@@ -62,6 +63,7 @@ class Roles(NamedTuple):
     root_listing: RootListing | None = None
     image_naming: ImageNaming | None = None
     transfer_leases: TransferLeases | None = None
+    leasing: Leasing | None = None
     refreshing: Refreshing | None = None
     batches: Batches | None = None
     non_blocking_reads: NonBlockingReads | None = None

@@ -12,7 +12,7 @@ from contentui.content.helpers import list_roots
 from contentui.index.edges import MAX_EDGES, Edges
 from contentui.index.labels import references, root_referrers
 from contentui.index.model import Referrer
-from contentui.index.roots import Roots
+from contentui.index.roots import Roots, kept_by, root_key
 from contentui.oci.documents import (
     HEAD_SIZE,
     MAX_DOCUMENT_SIZE,
@@ -26,7 +26,7 @@ from contentui.oci.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from contentui.content.model import Image, Info
+    from contentui.content.model import Image, Info, Lease
     from contentui.content.store import Store
 
 _MAX_TITLES = 20_000
@@ -180,9 +180,9 @@ class ContentIndex:
             return {digest: (self._find_known(digest), self._certain(digest)) for digest in rest}
 
     def unreferenced_after(
-        self, deleted: Sequence[Digest], removed: Sequence[Image] = ()
+        self, deleted: Sequence[Digest], removed: Sequence[Image | Lease] = ()
     ) -> dict[int, tuple[Info, ...]]:
-        """What nothing refers to any more without ``deleted`` blobs and ``removed`` image names.
+        """What nothing refers to any more without ``deleted`` blobs and ``removed`` roots.
 
         By the positions of those that leave something, counted through both; what several of
         them referred to is with the first. In a store with a garbage collector only labels and
@@ -190,7 +190,7 @@ class ContentIndex:
         core/metadata/gc.go); what it removes anyway keeps nothing. What refers to itself in a
         circle is not found.
         """
-        names = {(image.namespace, image.name) for image in removed}
+        names = {root_key(root) for root in removed}
         gone = set(deleted)
         found: dict[int, list[Info]] = {}
         with self._lock:
@@ -202,7 +202,9 @@ class ContentIndex:
                 for child in self._all(digest)
             ]
             todo += [
-                (image.target.digest, at) for at, image in enumerate(removed, start=len(deleted))
+                (digest, at)
+                for at, root in enumerate(removed, start=len(deleted))
+                for digest in kept_by(root)
             ]
             todo.reverse()
             while todo:
@@ -235,9 +237,9 @@ class ContentIndex:
         return {child for edges in self._edges() for child in edges.children(digest)}
 
     def _is_kept(
-        self, info: Info, gone: Collection[Digest], names: Collection[tuple[str, str]]
+        self, info: Info, gone: Collection[Digest], names: Collection[tuple[str, str, str]]
     ) -> bool:
-        """Whether anything but ``gone`` blobs and images of these ``names`` keeps a blob."""
+        """Whether anything but ``gone`` blobs and roots of these ``names`` keeps a blob."""
         digest = info.digest
         if self._roots.keep(digest, names) or root_referrers(info.labels):
             return True

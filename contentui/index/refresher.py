@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from contentui.content.model import Image
+from contentui.content.model import Image, Lease
 
 if TYPE_CHECKING:
     from contentui.content.digest import Digest
@@ -36,10 +36,13 @@ class ReferrerRefresher:
         self._refresh()
         return self._index.current_referrers(digest)
 
-    def unreferenced(self, target: Info | Image) -> tuple[Info, ...]:
-        """What nothing refers to after a blob or an image's name. Raises as `Store.walk`."""
+    def unreferenced(self, target: Info | Image | Lease) -> tuple[Info, ...]:
+        """What nothing refers to after a blob, an image's name or a lease.
+
+        Raises as `Store.walk`.
+        """
         self._refresh()
-        if isinstance(target, Image):
+        if isinstance(target, Image | Lease):
             return self._index.unreferenced_after((), (target,)).get(0, ())
         return self._index.unreferenced_after((target.digest,)).get(0, ())
 

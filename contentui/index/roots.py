@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contentui.content.model import Lease
 from contentui.index.model import Referrer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Set
 
     from contentui.content.digest import Digest
-    from contentui.content.model import Root
+    from contentui.content.model import Image, Root
 
 
 class Roots:
@@ -47,10 +48,10 @@ class Roots:
         """Those to which an image name or a lease refers directly."""
         return self._referrers.keys() & those
 
-    def keep(self, digest: Digest, without: Collection[tuple[str, str]]) -> bool:
-        """Whether one refers to this blob, besides ``without``: namespaces and names of images."""
+    def keep(self, digest: Digest, without: Collection[tuple[str, str, str]]) -> bool:
+        """Whether one refers to this blob, besides ``without``: each as `root_key`."""
         return any(
-            root.by != "image" or (root.namespace, root.name) not in without
+            (root.by, root.namespace, root.name) not in without
             for root in self._by_digest.get(digest, ())
         )
 
@@ -59,6 +60,18 @@ class Roots:
         return next(
             (referrer.name for referrer in self.referrers(digest) if referrer.by == "image"), ""
         )
+
+
+def root_key(root: Image | Lease) -> tuple[str, str, str]:
+    """What a root is, its namespace and its name."""
+    if isinstance(root, Lease):
+        return "lease", root.namespace, root.id
+    return "image", root.namespace, root.name
+
+
+def kept_by(root: Image | Lease) -> tuple[Digest, ...]:
+    """The blobs to which an image name or a lease refers directly."""
+    return root.blobs if isinstance(root, Lease) else (root.target.digest,)
 
 
 def _referrers(roots: list[Root]) -> dict[Digest, tuple[Referrer, ...]]:

@@ -26,7 +26,7 @@ from contentui.actions.records import (
     target_to_json,
     text_value,
 )
-from contentui.content.model import Image, Info, Status
+from contentui.content.model import Image, Info, Lease, Status
 from contentui.content.rules import GC_SNAPSHOT
 from contentui.stores.source import of_store
 from contentui.text import holder_text, human_age, human_size, namespaces_text, visible
@@ -55,12 +55,14 @@ _PAST = {
     Verb.TRUNCATE: "truncated",
     Verb.DELETE: "deleted",
     Verb.UNTAG: "untagged",
+    Verb.RELEASE: "deleted",
 }
 _NOUNS = {
     Verb.ABORT: "ingest",
     Verb.TRUNCATE: "ingest",
     Verb.DELETE: "blob",
     Verb.UNTAG: "image name",
+    Verb.RELEASE: "lease",
 }
 _STYLES = {
     Result.DONE: "good",
@@ -109,6 +111,8 @@ def effect(step: Step, plan: Plan) -> str:
     collected = plan.garbage_collected
     if isinstance(step.target, Image):
         return _untag_effect(step, garbage_collected=collected)
+    if isinstance(step.target, Lease):
+        return _release_effect(step, step.target)
     if not isinstance(step.target, Status):
         return _delete_effect(step, step.target, garbage_collected=collected)
     if step.verb is Verb.ABORT:
@@ -213,6 +217,25 @@ def _untag_effect(step: Step, *, garbage_collected: bool) -> str:
             f" garbage collection deletes them{_snapshots(step)}."
         )
     return f"Removes the name and no blob. Nothing else here refers to {blobs} of this image."
+
+
+def _release_effect(step: Step, lease: Lease) -> str:
+    """What the garbage collector of a daemon, which alone has leases, does afterwards."""
+    text = "Deletes the lease."
+    if Concern.COLLECTED not in step.concerns:
+        text += " Something else keeps all blobs and ingests of it."
+    else:
+        ingests = step.lost_bytes - sum(info.size for info in step.unreferenced)
+        parts = [_blobs(step.unreferenced)] if step.unreferenced else []
+        if ingests or not step.unreferenced:
+            parts.append(f"ingests with {human_size(ingests)}")
+        text += (
+            f" Nothing else keeps {' and '.join(parts)}: the daemon's next garbage collection"
+            f" deletes them{_snapshots(step)}."
+        )
+    if lease.others:
+        text += f" It also keeps {lease.others:,} snapshots or other things of unknown size."
+    return f"{text} A client that still works with it fails."
 
 
 # Plans.
@@ -363,7 +386,10 @@ def concern_lines(plan: Plan) -> list[str]:
     return lines
 
 
-def _item_text(target: Status | Info | Image, now_ns: int) -> str:
+def _item_text(target: Status | Info | Image | Lease, now_ns: int) -> str:
+    if isinstance(target, Lease):
+        kept = f"{len(target.blobs):,} blobs, {len(target.ingests):,} ingests"
+        return f"keeps {kept}, made {_ago(target.created_ns, now_ns)}"
     if isinstance(target, Image):
         return f"names {target.target.digest}, updated {_ago(target.updated_ns, now_ns)}"
     if not isinstance(target, Status):

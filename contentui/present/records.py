@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from contentui.content.digest import Digest
-    from contentui.content.model import Descriptor, Holder, Image, Info, IngestId, Probe, Status
+    from contentui.content.model import (
+        Descriptor,
+        Holder,
+        Image,
+        Info,
+        IngestId,
+        Lease,
+        Probe,
+        Status,
+    )
     from contentui.index.image_sizes import Sizes
     from contentui.monitor.model import BlobRow, Health, IngestRow, StoreView
     from contentui.transfers.model import Part, Transfer
@@ -199,6 +208,20 @@ def image_record(image: Image, sizes: Sizes) -> dict[str, Any]:
         "missing": sizes.missing,
         "created_at": rfc3339(image.created_ns),
         "updated_at": rfc3339(image.updated_ns),
+    }
+
+
+def lease_record(lease: Lease) -> dict[str, Any]:
+    """A lease of a daemon and what it keeps."""
+    return {
+        "lease": escaped(lease.id),
+        "namespace": escaped(lease.namespace) or None,
+        "created_at": rfc3339(lease.created_ns),
+        "expires_at": rfc3339(lease.expires_ns),
+        "labels": {escaped(key): escaped(value) for key, value in lease.labels.items()},
+        "blobs": [str(digest) for digest in lease.blobs],
+        "ingests": [escaped(ref) for ref in lease.ingests],
+        "others": lease.others,
     }
 
 

@@ -21,6 +21,7 @@ from contentui.content.model import (
     Holder,
     Image,
     Info,
+    Lease,
     Liveness,
     Probe,
     Status,
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 DOC = Path(__file__).parents[2] / "docs" / "json.md"
 NOW = 1_763_700_000 * 10**9
 DIGEST = Digest.of(b"x")
+LEASES = (
+    Lease("l", {"a": "b"}, 10**18, 10**18, (DIGEST,), ("r",), 1, "default"),
+    Lease("l", {}, 0, 0),
+)
 TYPES = {
     "string": str,
     "integer": int,
@@ -71,6 +76,7 @@ def _steps(
             Step(Verb.DELETE, info, 5, referrers=None, concerns=frozenset(Concern)),
         ],
         "plan step of an image": [Step(Verb.UNTAG, image, 5, unreferenced=(info,))],
+        "plan step of a lease": [Step(Verb.RELEASE, each, 5) for each in LEASES],
     }
 
 
@@ -152,6 +158,7 @@ def _samples() -> dict[str, list[dict[str, Any]]]:
         ],
         "path": [records.path_record(DIGEST, "/p")],
         "image": [records.image_record(image, Sizes(3, 2, 1, 0))],
+        "lease": [records.lease_record(lease) for lease in LEASES],
         "transferred image": [
             records.transferred_record("i", root),
             records.transferred_record("", root),

@@ -1,4 +1,4 @@
-"""What was aborted, truncated, deleted, untagged and repaired from here, newest last."""
+"""What was aborted, deleted, repaired and so on from here, newest last."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from contentui.content.errors import AlreadyExists, NotFound, ResourceExhausted
 from contentui.content.model import Descriptor, Image, Root
 from contentui.content.rules import check_image, check_image_match, checked_labels, image_not_found
 from contentui.protocol import images_pb2 as pb
-from contentui.protocol import leases_pb2, names
+from contentui.protocol import names
 from contentui.protocol.times import to_ns
 from contentui.stores.containerd.errors import Unimplemented
 from contentui.stores.containerd.messages import digest_or_none
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sized
 
     from contentui.stores.containerd.client import Client
+    from contentui.stores.containerd.leases import ContainerdLeases
 
 MAX_IMAGES = 100_000
-MAX_LEASES = 10_000
-"""Leases of one namespace whose resources are listed, with one call each."""
 MAX_LEASED = 1_000_000
 """Blobs in all leases together."""
 
@@ -117,7 +116,9 @@ class ContainerdImages:
                 yield image
 
 
-def roots(client: Client, images: ContainerdImages, own: Collection[str]) -> list[Root]:
+def roots(
+    client: Client, images: ContainerdImages, leases: ContainerdLeases, own: Collection[str]
+) -> list[Root]:
     """All image names, and all leased content except that of our ``own`` leases.
 
     A server without garbage collection may lack Images and Leases; a daemon must have both.
@@ -131,30 +132,11 @@ def roots(client: Client, images: ContainerdImages, own: Collection[str]) -> lis
     with unknown:
         found += [Root("image", i.name, i.target.digest, i.namespace) for i in images.list()]
     with unknown:
-        for namespace in client.namespaces.all():
-            for root in _leased(client, namespace):
-                if root.name not in own:
-                    found.append(root)
-                    _check_count(found, MAX_IMAGES + MAX_LEASED, "leased blobs")
+        for lease in leases.list_leases():
+            if lease.id not in own:
+                found += [Root("lease", lease.id, each, lease.namespace) for each in lease.blobs]
+                _check_count(found, MAX_IMAGES + MAX_LEASED, "leased blobs")
     return found
-
-
-def _leased(client: Client, namespace: str) -> Iterator[Root]:
-    listing = leases_pb2.ListRequest()
-    response = client.request(names.LEASES, "List", listing, leases_pb2.ListResponse, namespace)
-    _check_count(response.leases, MAX_LEASES, f"leases in {namespace}")
-    for lease in response.leases:
-        request = leases_pb2.ListResourcesRequest(id=lease.id)
-        try:
-            kept = client.request(
-                names.LEASES, "ListResources", request, leases_pb2.ListResourcesResponse, namespace
-            )
-        except NotFound:  # it has expired meanwhile
-            continue
-        for resource in kept.resources:
-            digest = digest_or_none(resource.id) if resource.type == "content" else None
-            if digest is not None:
-                yield Root("lease", lease.id, digest, namespace)
 
 
 def _check_count(found: Sized, most: int, what: str) -> None:

@@ -25,6 +25,7 @@ from contentui.stores.containerd.client import Client
 from contentui.stores.containerd.images import ContainerdImages, roots
 from contentui.stores.containerd.ingests import Ingests
 from contentui.stores.containerd.lease_manager import LeaseManager
+from contentui.stores.containerd.leases import ContainerdLeases
 from contentui.stores.containerd.lock_owners import LockOwners
 from contentui.stores.containerd.transport import UNARY_TIMEOUT_S, Metadata
 from contentui.stores.containerd.write_stream import WriteStream, write_once
@@ -72,6 +73,7 @@ class ContainerdStore:
         self._ingests = Ingests(self._client, self._lock_owners)
         self._leases = LeaseManager(self._client)
         self._images = ContainerdImages(self._client, self._check_writable)
+        self._known_leases = ContainerdLeases(self._client, self._check_writable)
         self._mutex = threading.Lock()
         self._client.open()
 
@@ -96,6 +98,7 @@ class ContainerdStore:
             root_listing=self,
             image_naming=self,
             transfer_leases=self._leases,
+            leasing=None if self._client.server.flat else self._known_leases,
             refreshing=self,
             batches=self,
             notifications=self,
@@ -177,7 +180,7 @@ class ContainerdStore:
 
     def roots(self) -> list[Root]:
         """Image names and leases."""
-        return roots(self._client, self._images, self._leases.own())
+        return roots(self._client, self._images, self._known_leases, self._leases.own())
 
     def usage(self) -> Usage | None:
         """Disk space of the content directory, if it can be read from here."""

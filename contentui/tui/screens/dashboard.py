@@ -51,8 +51,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
-    from contentui.actions.model import Outcome
-    from contentui.content.model import Image
+    from contentui.actions.model import Outcome, Step
     from contentui.monitor.model import RowKey
     from contentui.tui.app import ContentUI, PaletteEntry
 
@@ -207,18 +206,19 @@ class Dashboard(Screen[None]):
 
     def show_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """One line about what a plan did; items that are gone lose their marks."""
-        gone = {self._key(o.step.target) for o in outcomes if o.result is Result.DONE}
+        gone = {self._key(o.step) for o in outcomes if o.result is Result.DONE}
         for pane in (self.ingests, self.blobs):
             pane.table.marks = pane.table.marks - gone
         if outcomes:
             self._app.show_message(*texts.outcome(outcomes), for_s=OUTCOME_S, key="outcome")
 
-    def _key(self, target: Status | Info | Image) -> RowKey:
+    def _key(self, step: Step) -> RowKey:
         """The key of the row that a plan's step was made of."""
         source = self.store_view.source if self.store_view is not None else ""
+        target = step.target
         if isinstance(target, Status):
             return source, target.id
-        return source, target.digest if isinstance(target, Info) else target.name
+        return source, target.digest if isinstance(target, Info) else step.name
 
     def progress(self, text: str) -> None:
         """What is under way, on the notice line; nothing when it has ended."""

@@ -1,0 +1,166 @@
+"""Leases of a real containerd: listed, planned, deleted, and what goes with them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from interop_live import MIB, Live, await_true, unavailable
+
+from bench.peers import Missing
+from contentui.actions.model import Concern, Result
+from contentui.actions.planner import Planner
+from contentui.actions.run import run
+from contentui.cli.exits import Exit
+from contentui.cli.main import main
+from contentui.content.helpers import put_blob
+from contentui.stores.open import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from contentui.content.model import Lease
+    from contentui.content.store import Store
+
+
+@pytest.fixture(scope="module")
+def node(short_tmp: Path) -> Iterator[Live]:
+    try:
+        with Live(short_tmp / "leases") as daemon:
+            yield daemon
+    except Missing as missing:
+        unavailable(str(missing))
+
+
+@pytest.fixture
+def source(node: Live) -> str:
+    return f"unix://{node.socket}?namespace=default"
+
+
+@pytest.fixture
+def store(node: Live, source: str) -> Iterator[Store]:
+    opened = open_store(source)
+    yield opened
+    for status in opened.statuses():
+        opened.abort(status.ref, force=True)
+    opened.close()
+    for lease in node.output("leases", "ls", "-q").decode().split():
+        node.output("leases", "rm", "--sync", lease)
+
+
+def leave(source: str, ref: str, size: int) -> None:
+    """An unfinished ingest under a lease, by a client that has gone.
+
+    Each ``ref`` once: containerd may resume the data of a collected ingest under the same one.
+    """
+    other = open_store(source)
+    with other.writer(ref, total=2 * size) as writer:
+        writer.write(bytes(size))
+    other.close()
+
+
+def only(store: Store) -> Lease:
+    assert store.roles.leasing is not None
+    (lease,) = store.roles.leasing.list_leases()
+    return lease
+
+
+def test_what_only_a_lease_keeps_is_counted_and_goes(node: Live, store: Store, source: str) -> None:
+    leave(source, "left-1", 3 * MIB)
+    lease = only(store)
+    assert lease.ingests == ("left-1",)
+    assert lease.expires_ns > lease.created_ns
+    planner = Planner(store)
+    plan = planner.release([lease])
+    assert plan.lost_bytes == 3 * MIB
+    assert plan.concerns == {Concern.HOLDER_UNKNOWN, Concern.COLLECTED}
+    (outcome,) = run(store, plan)
+    assert outcome.result is Result.REFUSED
+    refresher = planner.referrer_refresher()
+    (outcome,) = run(
+        store,
+        plan,
+        allow=frozenset(Concern),
+        referrers=refresher,
+        unreferenced=refresher.unreferenced,
+    )
+    assert outcome.result is Result.DONE
+    node.output("leases", "create", "--id", "collect")
+    node.output("leases", "rm", "--sync", "collect")
+    assert store.statuses() == []
+
+
+def test_a_lease_that_keeps_more_than_was_shown_stays(store: Store, source: str) -> None:
+    leave(source, "left-2", MIB)
+    lease = only(store)
+    planner = Planner(store)
+    plan = planner.release([lease._replace(ingests=())])
+    (outcome,) = run(store, plan, allow=frozenset(Concern))
+    assert outcome.result is Result.SKIPPED
+    assert "keeps more than was shown" in outcome.reason
+    assert only(store).id == lease.id
+
+
+def test_one_that_is_gone_is_named(node: Live, store: Store, source: str) -> None:
+    leave(source, "left-3", MIB)
+    plan = Planner(store).release([only(store)])
+    node.output("leases", "rm", "--sync", only(store).id)
+    (outcome,) = run(store, plan, allow=frozenset(Concern))
+    assert outcome.result is Result.SKIPPED
+    assert outcome.reason == "it is gone: deleted or expired since it was shown"
+
+
+def test_a_live_writer_is_seen(store: Store, source: str) -> None:
+    other = open_store(source)
+    with other.writer("live", total=2 * MIB) as writer:
+        writer.write(bytes(MIB))
+        await_true(lambda: store.status("live").offset > 0)
+        plan = Planner(store).release([only(store)])
+        assert Concern.LIVE_WRITER in plan.concerns
+    other.close()
+
+
+def test_the_verb(
+    node: Live,
+    store: Store,
+    source: str,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    put_blob(store, b"kept by its label")
+    leave(source, "left-4", MIB)
+    (lease,) = [each for each in listed(source, capfd) if each["ingests"]]
+    verb = ["--store", source, "leases"]
+    assert main([*verb, "-q"]) == 0
+    assert lease["lease"] in capfd.readouterr().out.split()
+    assert main(verb) == 0
+    assert "LEASE" in capfd.readouterr().out
+    remove = [*verb, "--remove", str(lease["lease"])]
+    assert main([*remove, "--dry-run"]) == 0
+    shown = capfd.readouterr().out
+    assert "1.05 MB lost" in shown
+    assert "Nothing else keeps ingests with 1.05 MB" in shown
+    assert main([*remove, "--yes"]) == Exit.FAILED  # without --force
+    assert "--force" in capfd.readouterr().err
+    assert main([*remove, "--force", "--yes", "--json"]) == 0
+    (done,) = map(json.loads, capfd.readouterr().out.splitlines())
+    assert (done["verb"], done["result"], done["lost_bytes"]) == ("release", "done", MIB)
+    assert main([*remove, "--force", "--yes"]) == Exit.NOT_FOUND
+    capfd.readouterr()
+    assert main(["--store", source, "journal", "--json"]) == 0
+    assert '"verb":"release"' in capfd.readouterr().out
+
+
+def listed(source: str, capfd: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    assert main(["--store", source, "leases", "--json"]) == 0
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_a_directory_has_none(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--store", str(tmp_path / "new"), "init"]) == 0
+    assert main(["--store", str(tmp_path / "new"), "leases"]) == Exit.USAGE
+    assert "nothing there collects garbage" in capfd.readouterr().err
