@@ -67,6 +67,8 @@ GROUPS: dict[str, dict[str, Command]] = {
         "fetch": Command("fetch", "get an image's content without a name"),
         "fetch-object": Command("fetch_object", "one object of a registry to standard output"),
         "push-object": Command("push_object", "send one blob or manifest to a registry"),
+        "login": Command("login", "try a user and a password at a registry, and store them"),
+        "logout": Command("logout", "remove the stored credentials of a registry"),
     },
     "around them": {
         "serve": Command("serve", "serve a directory over gRPC, as containerd's content service"),

@@ -9,27 +9,51 @@ from contentui.cli.arguments import FILES, completes, count, wait
 from contentui.content.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import ArgumentParser, Namespace, _ArgumentGroup
 
     from contentui.remotes.registry import Registry
     from contentui.remotes.settings import Credentials, Settings, Timeouts
 
 _HOSTS_DIR = "/etc/containerd/certs.d"
-_MAX_SECRET = 64 * 1024
+MAX_SECRET = 64 * 1024
+"""Characters of a password."""
 
 
 def add_registry(parser: ArgumentParser) -> None:
     """Add the options of a verb that uses a registry."""
     group = parser.add_argument_group("registry")
-    group.add_argument("--plain-http", action="store_true", help="use HTTP without TLS")
     group.add_argument(
         "--user",
         metavar="NAME",
         help="log in as NAME; the password is $CONTENTUI_PASSWORD, from --password-file or a prompt"
-        " (default: docker's and podman's stored credentials)",
+        " (default: the credentials stored by 'contentui login', docker, podman or skopeo)",
     )
+    completes(
+        group.add_argument(
+            "--password-file",
+            metavar="FILE",
+            help="a file with the password, or - for standard input",
+        ),
+        FILES,
+    )
+    _add_connection(group)
+    group.add_argument(
+        "--retries",
+        metavar="N",
+        type=count,
+        help="how often to try again without progress (default: 5)",
+    )
+
+
+def add_connection(parser: ArgumentParser) -> None:
+    """Add the options of a verb that reaches a registry once, with an account of its own."""
+    parser.set_defaults(user=None, password_file=None, retries=None)
+    _add_connection(parser.add_argument_group("registry"))
+
+
+def _add_connection(group: _ArgumentGroup) -> None:
+    group.add_argument("--plain-http", action="store_true", help="use HTTP without TLS")
     for name, help_text in (
-        ("--password-file", "a file with the password, or - for standard input"),
         ("--tls-ca", "certificate authorities to trust besides the system's"),
         ("--tls-cert", "client certificate"),
         ("--tls-key", "key of the client certificate"),
@@ -52,12 +76,6 @@ def add_registry(parser: ArgumentParser) -> None:
         ("--stall-timeout", "without content (default: 30s)"),
     ):
         group.add_argument(name, metavar="TIME", type=wait, help=f"the longest wait {help_text}")
-    group.add_argument(
-        "--retries",
-        metavar="N",
-        type=count,
-        help="how often to try again without progress (default: 5)",
-    )
 
 
 def settings_of(args: Namespace) -> Settings:
@@ -119,7 +137,7 @@ def _password(args: Namespace) -> str:
     if args.password_file:
         path = "/dev/stdin" if args.password_file == "-" else args.password_file  # noqa: S105
         with open(path, encoding="utf-8") as file:
-            return file.read(_MAX_SECRET).rstrip("\r\n")
+            return file.read(MAX_SECRET).rstrip("\r\n")
     if "CONTENTUI_PASSWORD" in os.environ:
         return os.environ["CONTENTUI_PASSWORD"]
     import getpass

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from contentui.index.image_sizes import Sizes
     from contentui.monitor.model import BlobRow, Health, IngestRow, StoreView
+    from contentui.remotes.credentials import Place
     from contentui.transfers.model import Part, Transfer
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
@@ -242,6 +243,35 @@ def imported_record(image: str, root: Descriptor, replaced: Digest | None) -> di
 def pushed_record(image: str, root: Descriptor) -> dict[str, Any]:
     """An image that a registry has now."""
     return {"image": escaped(image), "digest": root.digest}
+
+
+def login_record(host: str, username: str, place: Place, *, tried: bool) -> dict[str, Any]:
+    """Credentials that were stored; never the password."""
+    return {
+        "host": escaped(host),
+        "username": escaped(username),
+        **_place_record(place),
+        "tried": tried,
+    }
+
+
+def logout_record(
+    host: str, removed: Sequence[Place], remaining: Sequence[Place]
+) -> dict[str, Any]:
+    """From where credentials were removed, and where others of the host remain."""
+    return {
+        "host": escaped(host),
+        "removed": [_place_record(place) for place in removed],
+        "remaining": [_place_record(place) for place in remaining],
+    }
+
+
+def _place_record(place: Place) -> dict[str, Any]:
+    return {
+        "file": escaped(place.file),
+        "key": escaped(place.key),
+        "helper": escaped(place.helper) if place.helper else None,
+    }
 
 
 def part_record(transfer: Transfer, part: Part, rate: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from contentui.remotes.errors import CHECK_ACCOUNT, LOG_IN, Denied
+from contentui.remotes.errors import CHECK_ACCOUNT, LOG_IN, Denied, Rejected
 from contentui.remotes.response import from_response
 from contentui.remotes.urls import host_of, redacted
 from contentui.text import visible
@@ -214,7 +214,7 @@ class Authorizer:
         """The token server doesn't take the account."""
         error = from_response(response, "a token")
         account = visible(credentials.username, 100) or "the stored account"
-        return Denied(
+        return Rejected(
             f"{visible(error.message)}: it rejects the credentials of {account}",
             host=self._host.address,
             status=response.status,

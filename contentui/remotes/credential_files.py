@@ -6,16 +6,31 @@ Sources: "Configuration files" in Docker's CLI reference, ``containers-auth.json
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import secrets
 import stat
-from typing import Any
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from contentui.content.errors import FailedPrecondition, PermissionDenied
+from contentui.content.errors import (
+    ContentError,
+    FailedPrecondition,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
 from contentui.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_SIZE = 4 << 20
 """Bytes of a file; larger ones are refused."""
+_LOCK_WAIT_S = 10.0
 _REPAIR = "correct it, or move it away and log in again"
 
 
@@ -55,6 +70,119 @@ def section_of(config: dict[str, Any], name: str, path: str) -> dict[str, Any]:
     if not isinstance(section, dict):
         raise _invalid(path, f'has "{name}", which is not a JSON object')
     return section
+
+
+def change_file(path: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Replace a file by a changed one, which only its owner may read; a link to it stays.
+
+    What ``change`` leaves alone is kept. The new file is durable before it takes the place of the
+    old one. Changes by this function come one after the other, also those of other processes.
+
+    Raises:
+        PermissionDenied: it, or where it would be made, belongs to another user, or is protected.
+        FailedPrecondition: as `read_file`.
+        ResourceExhausted: no space.
+        Unavailable: another process changes a file of the directory for a long time.
+    """
+    try:
+        _check_link(path)
+        target = os.path.realpath(path)
+        folder = os.path.dirname(target)
+        _make_folder(folder)
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _lock(directory, path)
+            _check_owner(target, directory)
+            config = read_file(target) or {}
+            change(config)
+            data = json.dumps(config, indent="\t", allow_nan=False).encode() + b"\n"
+            _replace(directory, os.path.basename(target), data)
+        finally:
+            os.close(directory)
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from None
+
+
+def _check_link(path: str) -> None:
+    """In a directory like /tmp anybody could have made a link to a file of ours."""
+    with suppress(FileNotFoundError):
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+            raise _of_other(path, found.st_uid)
+
+
+def _make_folder(folder: str) -> None:
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    _make_folder(above)
+    found = os.stat(above)
+    if found.st_uid not in (0, os.geteuid()) and not found.st_mode & stat.S_ISVTX:
+        raise _of_other(above, found.st_uid)
+    with suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+
+
+def _check_owner(target: str, directory: int) -> None:
+    """Whose file it is, or would be: root's file in a user's directory would lock the user out."""
+    try:
+        found = os.stat(target)
+    except FileNotFoundError:
+        found = os.fstat(directory)
+        if found.st_uid in (0, os.geteuid()) or found.st_mode & stat.S_ISVTX:
+            return
+        raise _of_other(os.path.dirname(target), found.st_uid) from None
+    if found.st_uid != os.geteuid():
+        raise _of_other(target, found.st_uid)
+
+
+def _lock(directory: int, path: str) -> None:
+    until_s = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            return fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until_s:
+                raise Unavailable(
+                    f"{visible(path)} can't be changed: another process holds the lock on its"
+                    f" directory for more than {_LOCK_WAIT_S:g}s",
+                    advice="try again; 'lsof' shows who has the directory open",
+                ) from None
+            time.sleep(0.02)
+
+
+def _replace(directory: int, name: str, data: bytes) -> None:
+    unfinished = f".{name}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(unfinished, flags, 0o600, dir_fd=directory)
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        os.replace(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(unfinished, dir_fd=directory)
+        raise
+    os.fsync(directory)
+
+
+def _of_other(path: str, user: int) -> PermissionDenied:
+    return PermissionDenied(
+        f"{visible(path)} belongs to the user with the id {user}, and is not changed",
+        advice="run this as that user, or name another file with --authfile",
+    )
+
+
+def _unwritable(path: str, error: OSError | ValueError) -> ContentError:
+    why = error.strerror if isinstance(error, OSError) else "it has a number that JSON lacks"
+    full = getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT)
+    kind = ResourceExhausted if full else PermissionDenied
+    return kind(
+        f"the credentials can't be written to {visible(path)}: {why}",
+        advice="check its directory, or name another file with --authfile",
+    )
 
 
 def _read(path: str) -> bytes | None:

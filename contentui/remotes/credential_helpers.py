@@ -73,6 +73,21 @@ def get_credentials(name: str, key: str) -> Credentials | None:
     return Credentials("", "", secret) if user == _TOKEN_USER else Credentials(user, secret)
 
 
+def store_credentials(name: str, key: str, credentials: Credentials) -> None:
+    """Give a helper a user and a password. Raises as `get_credentials`."""
+    program = program_of(name)
+    sent = {"ServerURL": key, "Username": credentials.username, "Secret": credentials.secret}
+    _check(program, _run(program, "store", json.dumps(sent).encode()))
+
+
+def erase_credentials(name: str, key: str) -> None:
+    """Make a helper forget what it has for a key, if anything. Raises as `get_credentials`."""
+    program = program_of(name)
+    done = _run(program, "erase", key.encode())
+    if not done.has_none:
+        _check(program, done)
+
+
 def _check(program: str, done: _Done) -> None:
     if done.code:
         details = visible((done.out or done.errors).decode(errors="replace").strip(), 200)
@@ -122,7 +137,7 @@ def _converse(process: subprocess.Popen[bytes], sent: bytes) -> _Done:
     assert process.stderr is not None
     until = time.monotonic() + _WAIT_S
     try:
-        process.stdin.write(sent)  # less than a pipe holds
+        process.stdin.write(sent)
         process.stdin.close()
     except BrokenPipeError:
         pass  # it didn't read: what it prints counts

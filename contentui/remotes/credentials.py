@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import base64
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contentui.content.errors import FailedPrecondition
+from contentui.content.errors import ContentError, FailedPrecondition
 from contentui.oci.references import DOCKER_HUB
-from contentui.remotes.credential_files import read_file, section_of
-from contentui.remotes.credential_helpers import get_credentials, program_of
+from contentui.remotes.credential_files import change_file, read_file, section_of
+from contentui.remotes.credential_helpers import (
+    erase_credentials,
+    get_credentials,
+    program_of,
+    store_credentials,
+)
 from contentui.remotes.settings import Credentials
 from contentui.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _LEGACY = ".dockercfg"
 """Docker's file before version 1.7: the object ``auths`` alone."""
+_DOCKERS = "config.json"
 _RUN = "/run/containers"
 
 
@@ -42,6 +49,18 @@ class Place(NamedTuple):
         if self.helper:
             return f"the credential helper {visible(program_of(self.helper))}"
         return visible(self.file)
+
+
+class Stored(NamedTuple):
+    """Where `store` put credentials."""
+
+    place: Place
+    removed: tuple[Place, ...]
+    """Older ones, which would have been used instead."""
+    shadow: Place | None
+    """Others, which are used instead; None: the stored ones are used."""
+    found: bool
+    """Whether they are in a file that is looked at, as the environment is now."""
 
 
 class Found(NamedTuple):
@@ -74,7 +93,7 @@ def config_files(environment: Mapping[str, str] | None = None) -> list[str]:
         files.append(os.path.join(docker, "config.json"))
     if home:
         files.append(os.path.join(home, _LEGACY))
-    return files
+    return [os.path.abspath(file) for file in files]
 
 
 def find_credentials(host: str, repository: str = "") -> Credentials | None:
@@ -94,11 +113,7 @@ def find_credentials(host: str, repository: str = "") -> Credentials | None:
 
 def find_in_file(path: str, host: str, repository: str = "") -> Found | None:
     """The credentials in one file, or in the helper that it names. Raises as `find_credentials`."""
-    config = read_file(path)
-    if config is None:
-        return None
-    if os.path.basename(path) == _LEGACY:
-        config = {"auths": config}
+    config = _config(path)
     keys = list(_keys(host, repository))
     helpers = section_of(config, "credHelpers", path)
     helper_key = next((key for key in keys if key in helpers), None)
@@ -109,6 +124,155 @@ def find_in_file(path: str, host: str, repository: str = "") -> Found | None:
     # An empty name in credHelpers means: not by credsStore.
     store = config.get("credsStore")
     return _from_helper(store, keys[-1], path) if store and helper_key is None else None
+
+
+def store(host: str, credentials: Credentials, authfile: str = "") -> Stored:
+    """Store a user and a password, where they are found the next time.
+
+    That is ``authfile``, else ``$REGISTRY_AUTH_FILE``, else the helper that a file names for the
+    host, else the file that has credentials of the host, else docker's. A helper that the file
+    names gets them instead of the file, and the file's own are removed.
+
+    Raises:
+        ContentError: of the file or the helper.
+    """
+    files = config_files()
+    given = authfile or os.environ.get("REGISTRY_AUTH_FILE", "")
+    path = os.path.abspath(given) if given else _usual_file(files, host)
+    helper, key = _helper_of(path, host)
+    own = _own_key(path, host)
+    if helper:
+        store_credentials(helper, key, credentials)
+        place = Place(path, key, helper)
+        if _own_entries(path, host):
+            _set_entry(path, host, own, {})
+        elif os.path.basename(path) == _DOCKERS:
+            with suppress(ContentError):  # docker lists the hosts from here
+                _set_entry(path, host, own, {})
+    else:
+        pair = f"{credentials.username}:{credentials.secret}"
+        _set_entry(path, host, own, {"auth": base64.b64encode(pair.encode()).decode()})
+        place = Place(path, own)
+    before = files[: files.index(path)] if path in files else []
+    removed: list[Place] = []
+    if helper and not given:
+        for earlier in before:
+            with suppress(ContentError):  # then it is the shadow
+                removed += _remove_entries(earlier, host)
+    shadow = next(iter(find_places(host, before, parts=False)), None)
+    return Stored(place, tuple(removed), shadow, path in files)
+
+
+def remove(host: str, authfile: str = "") -> list[Place]:
+    """Remove the credentials of a host from ``authfile``, else from the first file that has any.
+
+    Returns the places where they were: none, or those of one file.
+
+    Raises:
+        ContentError: of a file or a helper.
+    """
+    for path in [os.path.abspath(authfile)] if authfile else config_files():
+        places = find_places(host, [path], parts=False, strict=True)
+        for place in places:
+            if place.helper:
+                erase_credentials(place.helper, place.key)
+        if places:
+            _remove_entries(path, host)
+            return places
+    return []
+
+
+def find_places(
+    host: str, files: Iterable[str], *, parts: bool = True, strict: bool = False
+) -> list[Place]:
+    """All places in these files that have credentials of a host.
+
+    Args:
+        host: the registry.
+        files: paths.
+        parts: those of single repositories of the host count too.
+        strict: a file or helper that can't be used is an error; otherwise it is passed over.
+
+    Raises:
+        ContentError: of a file or a helper, if ``strict``.
+    """
+    found: list[Place] = []
+    for path in files:
+        try:
+            found += [Place(path, key) for key in _own_entries(path, host, parts=parts)]
+            helper, key = _helper_of(path, host)
+            if helper and get_credentials(helper, key):
+                found.append(Place(path, key, helper))
+        except ContentError:
+            if strict:
+                raise
+    return found
+
+
+def _config(path: str) -> dict[str, Any]:
+    config = read_file(path) or {}
+    return {"auths": config} if os.path.basename(path) == _LEGACY else config
+
+
+def _usual_file(files: list[str], host: str) -> str:
+    """The file that `store` changes when none is named."""
+    usable = [path for path in files if os.path.basename(path) != _LEGACY]
+    with_helper = (path for path in usable if _helper_of(path, host)[0])
+    with_entry = (path for path in usable if _own_entries(path, host))
+    dockers = (path for path in usable if os.path.basename(path) == _DOCKERS)
+    for choice in (with_helper, with_entry, dockers):
+        if path := next(choice, ""):
+            return path
+    return usable[0]
+
+
+def _helper_of(path: str, host: str) -> tuple[str, str]:
+    """The helper that a file names for a host, and the key there; empty names without one."""
+    config = _config(path)
+    helpers = section_of(config, "credHelpers", path)
+    keys = list(_keys(host, ""))
+    key = next((key for key in keys if key in helpers), None)
+    name = config.get("credsStore") if key is None else helpers[key]
+    return (name, key or keys[-1]) if isinstance(name, str) and name else ("", "")
+
+
+def _own_key(path: str, host: str) -> str:
+    """The key that the programs whose file it is write: docker finds its hub under one alone."""
+    return _HUB_KEY if host == DOCKER_HUB and os.path.basename(path) == _DOCKERS else host
+
+
+def _own_entries(path: str, host: str, *, parts: bool = False) -> list[str]:
+    """The keys of a host in a file's ``auths``, of those that have something."""
+    entries = section_of(_config(path), "auths", path)
+    return [
+        key
+        for key, entry in entries.items()
+        if entry and (host_of_key(key) == host or (parts and key.startswith(f"{host}/")))
+    ]
+
+
+def _set_entry(path: str, host: str, key: str, entry: dict[str, str] | None) -> None:
+    """Replace all entries of a host in a file by one; None: by none."""
+
+    def change(config: dict[str, Any]) -> None:
+        entries = config
+        if os.path.basename(path) != _LEGACY:
+            entries = config["auths"] = section_of(config, "auths", path)
+        for stored in [stored for stored in entries if host_of_key(stored) == host]:
+            del entries[stored]
+        if entry is not None:
+            entries[key] = entry
+
+    change_file(path, change)
+
+
+def _remove_entries(path: str, host: str) -> list[Place]:
+    """Remove all entries of a host from a file's ``auths``; returns those that had something."""
+    places = [Place(path, key) for key in _own_entries(path, host)]
+    entries = section_of(_config(path), "auths", path)
+    if any(host_of_key(key) == host for key in entries):
+        _set_entry(path, host, "", None)
+    return places
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:

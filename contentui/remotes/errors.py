@@ -17,7 +17,7 @@ _CERTIFICATE_ADVICE = {
 """By OpenSSL's verify codes (X509_STORE_CTX_get_error), where another authority doesn't help."""
 _TRUST_ADVICE = "name its authority with --tls-ca, or in a directory under --hosts-dir"
 CHECK_ACCOUNT = "check the user and the password or token; it may also lack the permission"
-LOG_IN = "log in to it (docker login, skopeo login), or use --user"
+LOG_IN = "log in to it with 'contentui login', or use --user"
 
 
 class RetryableError(Unavailable):
@@ -77,6 +77,10 @@ class Missing(Refused, NotFound):
 
 class Denied(Refused, PermissionDenied):
     """The credentials are missing or invalid, or don't permit the request."""
+
+
+class Rejected(Denied):
+    """The user or the password is wrong."""
 
 
 def from_exception(

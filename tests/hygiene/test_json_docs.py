@@ -35,6 +35,7 @@ from contentui.monitor.states import IngestState
 from contentui.oci.kinds import Kind
 from contentui.present import records
 from contentui.present.plans import outcome_record, step_record
+from contentui.remotes.credentials import Place
 from contentui.stores.local.fsck import Finding, Repaired
 from contentui.stores.local.fsck_model import Kind as Damage
 from contentui.transfers.model import Part, Phase, Transfer
@@ -168,6 +169,17 @@ def _samples() -> dict[str, list[dict[str, Any]]]:
             records.imported_record("i", root, None),
         ],
         "pushed image": [records.pushed_record("i", root)],
+        "login": [
+            records.login_record("h", "u", Place("/f", "h"), tried=True),
+            records.login_record("h", "u", Place("/f", "h", "pass"), tried=False),
+        ],
+        "logout": [
+            records.logout_record("h", [], []),
+            records.logout_record("h", [Place("/f", "h")], [Place("/g", "h/x", "pass")]),
+        ],
+        "place of credentials": records.logout_record(
+            "h", [Place("/f", "h"), Place("/f", "h", "pass")], []
+        )["removed"],
         "transfer part": [
             records.part_record(transfers[0], part, 1.0),
             records.part_record(transfers[0], part._replace(message="", host=""), 1.0),

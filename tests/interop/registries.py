@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import json
@@ -66,8 +67,10 @@ def archived_blobs(archive: bytes) -> dict[str, bytes]:
 class DockerRegistry:
     """Debian's docker-registry on a port of its own, empty at first."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, users: str = "") -> None:
+        """``users``: the content of an htpasswd file; empty: no password is wanted."""
         self._place = place
+        self._users = users
         self._process: subprocess.Popen[bytes] | None = None
         self.host = ""
 
@@ -77,7 +80,12 @@ class DockerRegistry:
             unavailable("docker-registry is not installed (apt install docker-registry)")
         self._place.mkdir(parents=True)
         config = self._place / "config.yml"
-        config.write_text(CONFIG.format(root=self._place / "data"))
+        text = CONFIG.format(root=self._place / "data")
+        if self._users:
+            users = self._place / "htpasswd"
+            users.write_text(self._users)
+            text += f"auth: {{htpasswd: {{realm: test, path: {users}}}}}\n"
+        config.write_text(text)
         with (self._place / "log").open("wb") as log:
             argv = [program, "serve", str(config)]
             self._process = subprocess.Popen(argv, stdout=log, stderr=log)
@@ -102,17 +110,19 @@ class DockerRegistry:
             self._process.wait()
             self._process = None
 
-    def push(self, name: str, image: Unpackable, tag: str = "latest") -> str:
-        """Put an image there, byte for byte; returns its reference."""
+    def push(self, name: str, image: Unpackable, tag: str = "latest", *, account: str = "") -> str:
+        """Put an image there, byte for byte; returns its reference. ``account``: user:password."""
         connection = http.client.HTTPConnection(self.host)
+        basic = f"Basic {base64.b64encode(account.encode()).decode()}"
+        sent = {"Authorization": basic} if account else {}
         for digest, data in image.blobs.items():
-            connection.request("POST", f"/v2/{name}/blobs/uploads/")
+            connection.request("POST", f"/v2/{name}/blobs/uploads/", headers=sent)
             place = _done(connection, 202)
-            kind = {"Content-Type": "application/octet-stream"}
+            kind = {**sent, "Content-Type": "application/octet-stream"}
             connection.request("PUT", f"{place}&digest={digest}", data, kind)
             _done(connection, 201)
         path = f"/v2/{name}/manifests/{tag}"
-        connection.request("PUT", path, image.manifest, {"Content-Type": MANIFEST})
+        connection.request("PUT", path, image.manifest, {**sent, "Content-Type": MANIFEST})
         _done(connection, 201)
         connection.close()
         return f"{self.host}/{name}:{tag}"
