@@ -6,6 +6,7 @@ Source: "Credential helper protocol" in Docker's CLI reference.
 from __future__ import annotations
 
 import json
+import os
 import re
 import selectors
 import subprocess
@@ -105,7 +106,10 @@ def _run(program: str, verb: str, sent: bytes) -> _Done:
     """
     pipe = subprocess.PIPE
     try:
-        process = subprocess.Popen([program, verb], stdin=pipe, stdout=pipe, stderr=pipe)
+        with open(os.memfd_create(program), "w+b") as request:  # unlike a pipe it never fills up
+            request.write(sent)
+            request.seek(0)
+            process = subprocess.Popen([program, verb], stdin=request, stdout=pipe, stderr=pipe)
     except FileNotFoundError:
         raise FailedPrecondition(
             f"the credential helper {program} is not installed",
@@ -118,7 +122,7 @@ def _run(program: str, verb: str, sent: bytes) -> _Done:
         ) from None
     with process:
         try:
-            return _converse(process, sent)
+            return _read_all(process)
         except (TimeoutError, subprocess.TimeoutExpired):
             problem = f"did not respond within {_WAIT_S:g}s"
         except OverflowError:
@@ -130,17 +134,11 @@ def _run(program: str, verb: str, sent: bytes) -> _Done:
     )
 
 
-def _converse(process: subprocess.Popen[bytes], sent: bytes) -> _Done:
-    """Send the request and read to the end. Raises TimeoutError, OverflowError."""
-    assert process.stdin is not None
+def _read_all(process: subprocess.Popen[bytes]) -> _Done:
+    """Read to the end. Raises TimeoutError, OverflowError."""
     assert process.stdout is not None
     assert process.stderr is not None
     until = time.monotonic() + _WAIT_S
-    try:
-        process.stdin.write(sent)
-        process.stdin.close()
-    except BrokenPipeError:
-        pass  # it didn't read: what it prints counts
     found = {process.stdout: bytearray(), process.stderr: bytearray()}
     with selectors.DefaultSelector() as selector:
         for stream in found:

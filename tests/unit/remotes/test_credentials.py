@@ -3,13 +3,22 @@ from __future__ import annotations
 import base64
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from contentui.content.errors import ContentError, FailedPrecondition, PermissionDenied
 from contentui.remotes import credential_helpers, credentials
-from contentui.remotes.credentials import config_files, find_credentials
+from contentui.remotes.credentials import (
+    config_files,
+    find_credentials,
+    find_places,
+    remove,
+    store,
+)
 from contentui.remotes.settings import Credentials
 
 if TYPE_CHECKING:
@@ -125,6 +134,32 @@ def test_files_that_make_no_sense(home: Path, config: str, words: str) -> None:
 def test_what_is_wrong_with_another_registry_is_no_failure(home: Path) -> None:
     write_config(home, {"auths": {"other.io": 5, "q.io": encoded("a:b")}})
     assert find_credentials("q.io") == Credentials("a", "b")
+
+
+NAMES = st.sampled_from(
+    ["auths", "credHelpers", "credsStore", "q.io", "q.io/a", "https://q.io/v1/", "auth", "username",
+     "password", "identitytoken", "", "/", "://"]
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | NAMES | st.text(max_size=4) | st.just("YTpi"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(config=st.dictionaries(NAMES, VALUES, max_size=4))
+def test_any_file_is_read_or_refused(home: Path, config: dict[str, Any]) -> None:
+    write_config(home, config)
+    path = str(home / ".docker/config.json")
+    for use in (
+        lambda: find_credentials("q.io", "a/b"),
+        lambda: find_places("q.io", [path]),
+        lambda: store("q.io", Credentials("a", "b"), path),
+        lambda: remove("q.io", path),
+    ):
+        with suppress(ContentError):
+            use()
 
 
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(home: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 import ssl
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,6 +204,31 @@ def test_plain_http_through_every_kind(
         assert proxy.asked == [url if forwards else "registry.example:5000"]
         assert server.asked[0].headers["host"] == "registry.example:5000"
         assert server.asked[0].path == "/v2/"
+
+
+@needs_openssl
+def test_nothing_is_left_of_a_tls_proxy(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trusted = Tls(ca=(str(keys / "ca.crt"),))
+    large = Reply(body=b"x" * 20_000_000)
+
+    def relays() -> int:
+        return sum(thread.name == "contentui-proxy" for thread in threading.enumerate())
+
+    with (
+        Answering(lambda _: large) as server,
+        RealProxy(server.host, tls=serving_tls(keys)) as proxy,
+    ):
+        monkeypatch.setenv("http_proxy", f"https://{proxy.address}")
+        http = Http(Timeouts(3, 3, 3))
+        answer = http.request("GET", "http://registry.example/", tls=trusted)
+        assert relays() == 1
+        http.interrupt()  # with most of the body unread
+        answer.close()
+        http.close()
+        until_s = time.monotonic() + 5
+        while relays():
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
 
 
 def test_addresses_through_socks(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:

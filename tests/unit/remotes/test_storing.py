@@ -162,6 +162,12 @@ def test_a_helper_that_fails_stores_nothing_in_a_file(home: Path) -> None:
     assert read(file)["auths"] == {"q.io": OTHER}
 
 
+def test_a_helper_that_does_not_read_is_not_waited_for(home: Path) -> None:
+    write(home / ".docker/config.json", {"credsStore": "test"})
+    (home / "bin/docker-credential-test").write_text("#!/bin/sh\nexit 0\n")
+    assert store("q.io", Credentials("me", "x" * 300_000)).place.helper == "test"
+
+
 def test_a_logout_is_of_the_first_file_and_the_others_are_found(home: Path) -> None:
     podmans = write(home / "run/containers/auth.json", {"auths": {"q.io": OTHER}})
     dockers = write(
