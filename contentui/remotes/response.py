@@ -69,6 +69,8 @@ class Response:
         self._waited_s, self._arrived = 0.0, 0
         self.url = url
         """Its own, after redirects; may contain secrets."""
+        self.proxy = connection.proxy if connection.forwarding else ""
+        """The proxy that may have made the response itself; untrusted text, empty without one."""
         self.redirected = False
         """Whether it is the answer to a redirect to another host."""
         self.with_account = False
@@ -221,8 +223,9 @@ def from_response(response: Response, what: str) -> RetryableError | Refused:
     response.close()
     details = f": {problem.text}" if problem.text else ""
     if status in _RETRYABLE or status >= 500:
+        by = f" through the proxy {visible(response.proxy, 200)}" if response.proxy else ""
         return RetryableError(
-            f"{host} answered {status} {_reason(status)}{details}",
+            f"{host}{by} answered {status} {_reason(status)}{details}",
             host=response.host,
             status=status,
             reason=f"{status} {_reason(status)}{details}",

@@ -19,6 +19,7 @@ from contentui.content.errors import ContentError, InvalidArgument
 from contentui.remotes.errors import Refused, RetryableError
 from contentui.remotes.http import Http
 from contentui.remotes.proxies import find_proxy
+from contentui.remotes.response import from_response
 from contentui.remotes.settings import Timeouts, Tls
 
 if TYPE_CHECKING:
@@ -306,6 +307,15 @@ def test_proxies_that_do_not_connect(
             http.request("GET", "https://registry.example/")
         assert f"the proxy {proxy.address}" in caught.value.message
         assert caught.value.advice
+
+
+def test_an_answer_may_be_the_proxy_s_own(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = b"HTTP/1.1 504 Late\r\nContent-Length: 0\r\n\r\n"
+    with RealProxy("127.0.0.1:1", reply=reply) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
+        error = from_response(http.request("GET", "http://registry.example/"), "this")
+        words = f"registry.example through the proxy {proxy.address} answered 504"
+        assert error.message.startswith(words)
 
 
 def test_a_proxy_that_is_not_there(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
