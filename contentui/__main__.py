@@ -7,13 +7,12 @@ import signal
 
 def main() -> int:
     """Run the command line; returns its exit code. Ctrl-C never ends in a traceback."""
-    caught = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if caught:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # while modules are imported
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # An exception in the midst of an import or of argparse would become another one. From
+        # `contentui.cli.signals.catch_interrupts` on it is raised again.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from contentui.cli.main import main as run
 
-    if caught:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return run()
     except KeyboardInterrupt:

@@ -36,10 +36,13 @@ def _run(words: tuple[str, ...], out: Output) -> int:
     try:
         name, args = parse(words)
         from contentui.cli.commands import load
+        from contentui.cli.signals import catch_interrupts
 
         context = Context(args.store, args.read_only, words, out, [])
+        verb = load(name)
+        catch_interrupts()
         try:
-            return load(name).run(args, context)
+            return verb.run(args, context)
         finally:
             context.close()
     except SystemExit as ended:  # argparse, after its own message

@@ -21,6 +21,12 @@ class Signalled(KeyboardInterrupt):
         self.signum = signum
 
 
+def catch_interrupts() -> None:
+    """From here on Ctrl-C raises KeyboardInterrupt, where it would end the process so far."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def ignore_more() -> None:
     """From here on a second Ctrl-C doesn't cut short what the first one began: the end."""
     for signum in _ENDING:

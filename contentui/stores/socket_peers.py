@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING
 
 from contentui.content.holder import Process
@@ -26,6 +27,8 @@ _UNIX_ANSWER = struct.Struct("=BBBBIII")
 _ATTRIBUTE = struct.Struct("=HH")
 _MOST_PEERS = 1000
 _TIMEOUT_S = 1.0
+_AGAIN_S = 2.0
+"""Seconds until owners that were not found are looked for again."""
 
 
 class SocketPeers:
@@ -40,6 +43,8 @@ class SocketPeers:
         self._path = path
         self._server = server
         self._known: tuple[frozenset[int], tuple[Process, ...]] = frozenset(), ()
+        self._again_s = float("inf")
+        """When owners that were not found are looked for again, by the monotonic clock."""
 
     def processes(self) -> tuple[Process, ...]:
         """Every connected process but this one and the server, by pid; empty if any is unknown.
@@ -50,8 +55,12 @@ class SocketPeers:
             peers = frozenset(_connected(os.stat(self._path).st_ino))
         except (OSError, ValueError, struct.error):
             return ()
-        if peers != self._known[0]:
-            self._known = peers, _owners(peers, {os.getpid(), self._server})
+        now_s = time.monotonic()
+        if peers != self._known[0] or now_s >= self._again_s:
+            found = _owners(peers, {os.getpid(), self._server})
+            self._known = peers, found or ()
+            # A process may have been between two files: it is looked for again.
+            self._again_s = now_s + _AGAIN_S if found is None else float("inf")
         return self._known[1]
 
 
@@ -104,10 +113,12 @@ def _aligned(length: int) -> int:
     return (length + 3) & ~3
 
 
-def _owners(inodes: frozenset[int], without: set[int]) -> tuple[Process, ...]:
-    """The processes that have these sockets open; empty if one of them has no known owner."""
-    if not inodes or len(inodes) > _MOST_PEERS:
+def _owners(inodes: frozenset[int], without: set[int]) -> tuple[Process, ...] | None:
+    """The processes that have these sockets open; None if one of them has no known owner."""
+    if not inodes:
         return ()
+    if len(inodes) > _MOST_PEERS:
+        return None
     wanted = {f"socket:[{inode}]" for inode in inodes}
     found: set[int] = set()
     seen: set[str] = set()
@@ -117,7 +128,7 @@ def _owners(inodes: frozenset[int], without: set[int]) -> tuple[Process, ...]:
             seen |= here
             found.add(pid)
     if seen != wanted:
-        return ()
+        return None
     pids = sorted(found - without)
     return tuple(Process(pid, procfs.process_name(pid)) for pid in pids)
 

@@ -117,7 +117,10 @@ class OnOurs(Live):
         """Inode and time of each blob in our directory, by digest."""
         found = {}
         for file in self._files():
-            status = file.stat()
+            try:
+                status = file.stat()
+            except FileNotFoundError:  # collected meanwhile
+                continue
             found[f"sha256:{file.name}"] = (status.st_ino, status.st_mtime_ns)
         return found
 
