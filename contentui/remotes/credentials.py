@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +32,7 @@ _HUB_HOSTS = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _LEGACY = ".dockercfg"
 """Docker's file before version 1.7: the object ``auths`` alone."""
 _DOCKERS = "config.json"
+_API = re.compile(r"[^/]+/(?:v[12]/)?")
 _RUN = "/run/containers"
 
 
@@ -61,13 +63,6 @@ class Stored(NamedTuple):
     """Others, which are used instead; None: the stored ones are used."""
     found: bool
     """Whether they are in a file that is looked at, as the environment is now."""
-
-
-class Found(NamedTuple):
-    """Credentials, and where they are stored."""
-
-    credentials: Credentials
-    place: Place
 
 
 def config_files(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -106,12 +101,12 @@ def find_credentials(host: str, repository: str = "") -> Credentials | None:
         PermissionDenied: a file that may not be read.
     """
     for path in config_files():
-        if found := find_in_file(path, host, repository):
-            return found.credentials
+        if found := _find_in_file(path, host, repository):
+            return found
     return None
 
 
-def find_in_file(path: str, host: str, repository: str = "") -> Found | None:
+def _find_in_file(path: str, host: str, repository: str = "") -> Credentials | None:
     """The credentials in one file, or in the helper that it names. Raises as `find_credentials`."""
     config = _config(path)
     keys = list(_keys(host, repository))
@@ -122,8 +117,8 @@ def find_in_file(path: str, host: str, repository: str = "") -> Found | None:
     if found := _from_entries(section_of(config, "auths", path), keys, path):
         return found
     # An empty name in credHelpers means: not by credsStore.
-    store = config.get("credsStore")
-    return _from_helper(store, keys[-1], path) if store and helper_key is None else None
+    name = config.get("credsStore") if helper_key is None else None
+    return _from_helper(name, keys[-1], path) if name else None
 
 
 def store(host: str, credentials: Credentials, authfile: str = "") -> Stored:
@@ -172,40 +167,36 @@ def remove(host: str, authfile: str = "") -> list[Place]:
         ContentError: of a file or a helper.
     """
     for path in [os.path.abspath(authfile)] if authfile else config_files():
-        places = find_places(host, [path], parts=False, strict=True)
-        for place in places:
-            if place.helper:
-                erase_credentials(place.helper, place.key)
+        places = _remove_entries(path, host)
+        helper, key = _helper_of(path, host)
+        if helper and get_credentials(helper, key):
+            erase_credentials(helper, key)
+            places.append(Place(path, key, helper))
+            if _has_key(path, host):
+                with suppress(ContentError):  # docker's mark that it has them
+                    _set_entry(path, host, "", None)
         if places:
-            _remove_entries(path, host)
             return places
     return []
 
 
-def find_places(
-    host: str, files: Iterable[str], *, parts: bool = True, strict: bool = False
-) -> list[Place]:
+def find_places(host: str, files: Iterable[str], *, parts: bool = True) -> list[Place]:
     """All places in these files that have credentials of a host.
+
+    A file or helper that can't be used is passed over.
 
     Args:
         host: the registry.
         files: paths.
         parts: those of single repositories of the host count too.
-        strict: a file or helper that can't be used is an error; otherwise it is passed over.
-
-    Raises:
-        ContentError: of a file or a helper, if ``strict``.
     """
     found: list[Place] = []
     for path in files:
-        try:
+        with suppress(ContentError):
             found += [Place(path, key) for key in _own_entries(path, host, parts=parts)]
             helper, key = _helper_of(path, host)
             if helper and get_credentials(helper, key):
                 found.append(Place(path, key, helper))
-        except ContentError:
-            if strict:
-                raise
     return found
 
 
@@ -269,10 +260,14 @@ def _set_entry(path: str, host: str, key: str, entry: dict[str, str] | None) -> 
 def _remove_entries(path: str, host: str) -> list[Place]:
     """Remove all entries of a host from a file's ``auths``; returns those that had something."""
     places = [Place(path, key) for key in _own_entries(path, host)]
-    entries = section_of(_config(path), "auths", path)
-    if any(host_of_key(key) == host for key in entries):
+    if places:
         _set_entry(path, host, "", None)
     return places
+
+
+def _has_key(path: str, host: str) -> bool:
+    """Whether a file's ``auths`` has a key of a host, even if nothing is under it."""
+    return any(host_of_key(key) == host for key in section_of(_config(path), "auths", path))
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
@@ -292,19 +287,19 @@ def host_of_key(key: str) -> str:
     scheme, mark, rest = key.partition("://")
     is_url = bool(mark) and scheme in ("http", "https")
     # Docker once stored the URLs of its old API.
-    if is_url or (key.endswith("/") and key.count("/") <= 2):
+    if is_url or _API.fullmatch(key):
         key = (rest if is_url else key).partition("/")[0]
     return DOCKER_HUB if key in _HUB_HOSTS else key
 
 
-def _from_entries(entries: dict[str, Any], keys: list[str], path: str) -> Found | None:
+def _from_entries(entries: dict[str, Any], keys: list[str], path: str) -> Credentials | None:
     by_host = {host_of_key(key): key for key in entries}
     for key in keys:
         stored = key if key in entries else by_host.get(key)
         if stored is None:
             continue
         if found := _from_entry(entries[stored], stored, path):
-            return Found(found, Place(path, stored))
+            return found
     return None
 
 
@@ -341,11 +336,10 @@ def _undecodable(key: str, path: str) -> FailedPrecondition:
     )
 
 
-def _from_helper(name: object, key: str, path: str) -> Found | None:
+def _from_helper(name: object, key: str, path: str) -> Credentials | None:
     if not isinstance(name, str):
         raise FailedPrecondition(
             f"the name of the credential helper in {visible(path)} is not text",
             advice="correct credHelpers and credsStore",
         )
-    found = get_credentials(name, key)
-    return Found(found, Place(path, key, name)) if found else None
+    return get_credentials(name, key)

@@ -76,6 +76,8 @@ def helper(home: Path, script: str) -> None:
         ({"q.io": encoded("a:")}, "q.io", "", None),
         ({"q.io": {"auth": "YTpi\n"}}, "q.io", "", Credentials("a", "b")),
         ({"q.io/": encoded("a:b")}, "q.io", "t", Credentials("a", "b")),
+        ({"q.io/v2/": encoded("a:b")}, "q.io", "t", Credentials("a", "b")),
+        ({"q.io/team/": encoded("a:b")}, "q.io", "t", None),
         ({"http://q.io/v1/x": encoded("a:b")}, "q.io", "t", Credentials("a", "b")),
         ({"q.io/t/v1": encoded("a:b")}, "q.io", "t/w", None),
         ({"q.io/t/v1": encoded("a:b")}, "q.io", "t/v1/w", Credentials("a", "b")),

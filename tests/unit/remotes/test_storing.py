@@ -175,6 +175,11 @@ def test_a_logout_is_of_the_first_file_and_the_others_are_found(home: Path) -> N
     )
     old = write(home / ".dockercfg", {"q.io": OTHER, "r.io": OTHER})
     write(home / ".config/containers/auth.json", [])  # no obstacle
+    # A logout takes what is in the file away even if its helper is not there.
+    other = write(home / "other.json", {"credsStore": "none-such", "auths": {"q.io": OTHER}})
+    with pytest.raises(FailedPrecondition, match="docker-credential-none-such is not installed"):
+        remove("q.io", str(other))
+    assert read(other)["auths"] == {}
     assert remove("q.io") == [Place(str(podmans), "q.io")]
     assert find_places("q.io", config_files()) == [
         Place(str(dockers), "https://q.io/v1/"),
