@@ -47,6 +47,39 @@ def encoding_of(response: Response) -> str:
     return "" if encoding == "identity" else encoding
 
 
+def read_document(response: Response, limit: int) -> bytes:
+    """The body of a manifest or index, of at most ``limit`` bytes, without its encoding.
+
+    Raises:
+        Refused: it is longer, or its bytes are not of the encoding that it names.
+        RetryableError: as `Response.readinto`.
+    """
+    data = response.read(limit)
+    if encoding_of(response) not in _DECODED or data.lstrip()[:1] == b"{":
+        return data
+    try:
+        decoded = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data, limit + 1)
+    except zlib.error as error:
+        raise _not_encoded(response, encoding_of(response), error) from None
+    if len(decoded) > limit:
+        raise Refused(
+            f"the response of {visible(response.host)} exceeds {limit} bytes",
+            host=response.host,
+            status=response.status,
+        )
+    return decoded
+
+
+def _not_encoded(response: Response, encoding: str, error: zlib.error) -> Refused:
+    return Refused(
+        f"{visible(response.host)} sent content that is not valid {encoding}:"
+        f" {visible(str(error), 100)}",
+        host=response.host,
+        status=response.status,
+        advice=_ADVICE,
+    )
+
+
 class _Decoded:
     """The bytes of a compressed response. Never makes more of them than are asked for."""
 
@@ -69,13 +102,7 @@ class _Decoded:
             try:
                 piece = self._decoder.decompress(data, len(buffer))
             except zlib.error as error:
-                raise Refused(
-                    f"{visible(self._response.host)} sent content that is not valid"
-                    f" {self._encoding}: {visible(str(error), 100)}",
-                    host=self._response.host,
-                    status=self._response.status,
-                    advice=_ADVICE,
-                ) from None
+                raise _not_encoded(self._response, self._encoding, error) from None
             if piece:
                 buffer[: len(piece)] = piece
                 return len(piece)

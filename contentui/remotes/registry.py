@@ -19,7 +19,7 @@ from contentui.oci.documents import MAX_MANIFEST_SIZE
 from contentui.oci.media_types import ACCEPTED, DOCKER_SCHEMA1
 from contentui.oci.references import DOCKER_HUB
 from contentui.remotes.auth import Authorizer
-from contentui.remotes.body import Body, encoding_of, start_offset
+from contentui.remotes.body import Body, encoding_of, read_document, start_offset
 from contentui.remotes.credentials import find_credentials
 from contentui.remotes.errors import (
     CHECK_ACCOUNT,
@@ -130,7 +130,7 @@ class Registry:
             if response.status != 200:
                 raise from_response(response, self._what(descriptor.digest))
             with response:
-                data = response.read(MAX_MANIFEST_SIZE)
+                data = read_document(response, MAX_MANIFEST_SIZE)
             if Digest.of(data, descriptor.digest.algorithm) != descriptor.digest:
                 raise DataLoss(
                     f"{visible(response.host)} sent other bytes than {descriptor.digest}",
@@ -332,7 +332,7 @@ class Registry:
         if response.status != 200:
             raise from_response(response, self._what(self.reference.object))
         with response:
-            data = response.read(MAX_MANIFEST_SIZE)
+            data = read_document(response, MAX_MANIFEST_SIZE)
         expected = self.reference.digest
         digest = Digest.of(data, expected.algorithm if expected else "sha256")
         return self._descriptor(response, digest, len(data))

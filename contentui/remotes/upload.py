@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from contentui.content.errors import DataLoss, FailedPrecondition
 from contentui.oci.documents import MAX_MANIFEST_SIZE, parse_manifest
 from contentui.oci.media_types import ACCEPTED
+from contentui.remotes.body import read_document
 from contentui.remotes.errors import Denied, Refused, RetryableError
 from contentui.remotes.http import redirect_target
 from contentui.remotes.response import from_response
@@ -93,7 +94,7 @@ class Uploads:
         if response.status != 200:
             raise from_response(response, visible(name))
         with response:
-            data = response.read(MAX_MANIFEST_SIZE)
+            data = read_document(response, MAX_MANIFEST_SIZE)
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         try:
             return parse_manifest(data, media_type)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import time
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from contentui.demo.registry import Connection, Request
     from contentui.transfers.model import Part, Transfer
 
 IMAGE = make_unpackable(7, [3 << 20])
@@ -160,6 +163,42 @@ def test_poor_links_get_there_without_waste(
     pull.run()
     pull.check()
     assert registry.sent <= 1.2 * sum(map(len, IMAGE.blobs.values()))
+
+
+@pytest.mark.parametrize("part", ["/manifests/v1", "/manifests/sha256:"])
+@pytest.mark.parametrize("fault", [faults.compressed, faults.encoded])
+def test_manifests_that_come_encoded(
+    part: str, fault: Callable[..., object], pull: Pulled, registry: FaultyRegistry
+) -> None:
+    registry.faults[part] = [fault]
+    pull.run()
+    pull.check()
+
+
+def test_a_small_body_that_grows_without_end_costs_little(
+    pull: Pulled, registry: FaultyRegistry
+) -> None:
+    """A gigabyte of zeros, compressed a thousandfold."""
+
+    def bomb(link: Connection, request: Request, data: bytes) -> None:
+        del request, data
+        made = gzip.compress(bytes(1 << 24), 9)
+        link.head(200, "Content-Encoding: gzip", "Connection: close")
+        link.send(made * 64)
+
+    registry.faults["/manifests/sha256:"] = [bomb]
+    registry.faults[str(LAYER)] = [bomb, bomb]
+    registry.for_ever = True
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContentError):
+            pull.run()
+        registry.faults["/manifests/sha256:"] = []
+        with pytest.raises(ContentError):
+            pull.run()
+        assert tracemalloc.get_traced_memory()[1] < 64 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_head_that_takes_long(pull: Pulled, registry: FaultyRegistry) -> None:
