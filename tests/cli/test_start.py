@@ -40,5 +40,6 @@ def test_it_ends_without_a_traceback(program: Program, verb: str) -> None:
         time.sleep(delay_s)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-        assert b"contentui/" not in err, err
-        assert process.returncode != 1 or b"Traceback" not in err
+        # Before its first line runs, an interruption is the interpreter's.
+        assert b"contentui/cli" not in err, err
+        assert b"in main" not in err, err

@@ -37,7 +37,7 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
     where = str(tmp_path / "store")
     slow, often = map(Digest.of, IMAGE.layers)
     link = Throttle(500_000)
-    link.cuts = {often: [200_000 + step * 8_192 for step in range(3)]}
+    link.cuts = {often: [200_000 + step * 8_192 for step in range(4)]}
     with Registry(link) as registry:
         name = registry.add(IMAGE, "acme/billing:1.4")
         async with running(Session(parse(where), create=True)) as ui:
@@ -55,9 +55,7 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
                 await ui.until(lambda: ui.dashboard.store_view.groups[0].total == total)
                 await ui.until(lambda: ui.dashboard.store_view.groups[0].eta_s is not None)
                 # The row is shown like this only until the next attempt.
-                await ui.until(
-                    lambda: re.search(r"retrying in .*/6\): ended", ui.text()) is not None
-                )
+                await ui.until(lambda: re.search(r"/6\): ended", ui.text()) is not None)
                 assert await asyncio.wait_for(child.wait(), 30) == 0
                 await ui.until(lambda: not table.rows)
                 assert not ui.dashboard.store_view.groups

@@ -24,6 +24,7 @@ from contentui.protocol import (
     namespaces_pb2,
 )
 from contentui.stores.containerd import blobs, images
+from contentui.stores.containerd import leases as containerd_leases
 from contentui.stores.containerd.store import ContainerdStore
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def test_more_leases_than_are_looked_at_make_it_unknown(daemon, store, monkeypat
         resources=[resource] * (b"lease-4" in data)
     )
     assert [need.name for need in needs(store)] == ["lease-4"]
-    monkeypatch.setattr(images, "MAX_LEASES", 4)
+    monkeypatch.setattr(containerd_leases, "MAX_LEASES", 4)
     assert needs(store) is None
     monkeypatch.undo()
     monkeypatch.setattr(images, "MAX_IMAGES", 0)
