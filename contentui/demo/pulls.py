@@ -28,7 +28,7 @@ _SIZES = (1_300_000, 4_200_000)
 _REST_S = 3.0
 """Seconds between two pulls."""
 _KEPT = 2
-_PIECE = 16 * 1024
+_PIECE = 8 * 1024
 """Bytes that the registry sends at once. Cuts so close to each other let the pauses grow."""
 
 

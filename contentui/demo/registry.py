@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PIECE = 64 * 1024
 """Bytes that are sent at once."""
-_THROTTLED_PIECE = 16 * 1024
+_THROTTLED_PIECE = 8 * 1024
 _TLS = b"\x16"
 """The first byte of a client that tries TLS."""
 

@@ -37,8 +37,7 @@ async def test_a_pull_appears_as_a_group_tells_its_retries_and_ends(tmp_path, mo
     where = str(tmp_path / "store")
     slow, often = map(Digest.of, IMAGE.layers)
     link = Throttle(500_000)
-    # Each attempt brings less than counts as progress.
-    monkeypatch.setattr("contentui.demo.registry._THROTTLED_PIECE", 8_192)
+    # Each attempt brings 8 KiB, which is less than counts as progress.
     link.cuts = {often: [200_000 + step * 8_192 for step in range(3)]}
     with Registry(link) as registry:
         name = registry.add(IMAGE, "acme/billing:1.4")
