@@ -148,4 +148,7 @@ def _password(args: Namespace) -> str:
             f"no password for {args.user}",
             advice="use $CONTENTUI_PASSWORD or --password-file",
         )
-    return getpass.getpass(f"password of {args.user}: ")
+    try:
+        return getpass.getpass(f"password of {args.user}: ")
+    except UnicodeDecodeError:
+        raise InvalidArgument("the password that was typed is not UTF-8") from None

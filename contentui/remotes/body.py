@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _SKIP = 1 << 20
 _ENCODED_PIECE = 64 * 1024
+_MAX_FRUITLESS = 1 << 20
+"""Encoded bytes that may decode to nothing."""
 _DECODED = ("gzip", "x-gzip", "deflate")
 """Content-Encodings that are undone (RFC 9110, 8.4.1)."""
 _ADVICE = "a proxy or mirror may alter the content: check them"
@@ -92,7 +94,15 @@ class _Decoded:
 
     def readinto(self, buffer: memoryview) -> int:
         """As `Response.readinto`. Raises Refused: the bytes are not of this encoding."""
+        fruitless = 0
         while not self._decoder.eof:
+            if fruitless > _MAX_FRUITLESS:
+                raise Refused(
+                    f"{visible(self._response.host)} sends content that decodes to nothing",
+                    host=self._response.host,
+                    status=self._response.status,
+                    advice=_ADVICE,
+                )
             data = self._decoder.unconsumed_tail
             if not data:
                 size = self._response.readinto(self._buffer)
@@ -103,6 +113,7 @@ class _Decoded:
                 piece = self._decoder.decompress(data, len(buffer))
             except zlib.error as error:
                 raise _not_encoded(self._response, self._encoding, error) from None
+            fruitless += len(data)
             if piece:
                 buffer[: len(piece)] = piece
                 return len(piece)

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import stat
 import time
@@ -92,7 +93,9 @@ def change_file(path: str, change: Callable[[dict[str, Any]], None]) -> None:
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _lock(directory, path)
+            _check_regular(target)
             _check_owner(target, directory)
+            _remove_unfinished(directory, os.path.basename(target))
             config = read_file(target) or {}
             change(config)
             data = json.dumps(config, indent="\t", allow_nan=False).encode() + b"\n"
@@ -123,6 +126,25 @@ def _make_folder(folder: str) -> None:
         os.mkdir(folder, 0o700)
 
 
+def _check_regular(target: str) -> None:
+    """A device such as /dev/null may be read as a file without credentials, but not replaced."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(target).st_mode):
+            raise FailedPrecondition(
+                f"{visible(target)} is not a regular file, and is not replaced by one",
+                advice="name another file with --authfile, or set REGISTRY_AUTH_FILE to one",
+            )
+
+
+def _remove_unfinished(directory: int, name: str) -> None:
+    """Remove what a killed process left beside the file: it may hold a password."""
+    unfinished = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}")
+    for found in os.listdir(directory):
+        if unfinished.fullmatch(found):
+            with suppress(OSError):
+                os.unlink(found, dir_fd=directory)
+
+
 def _check_owner(target: str, directory: int) -> None:
     """Whose file it is, or would be: root's file in a user's directory would lock the user out."""
     try:
@@ -141,7 +163,11 @@ def _lock(directory: int, path: str) -> None:
     while True:
         try:
             return fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
+            if error.errno in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
+                return None  # a network file system that locks no directories
+            if not isinstance(error, BlockingIOError):
+                raise
             if time.monotonic() > until_s:
                 raise Unavailable(
                     f"{visible(path)} can't be changed: another process holds the lock on its"

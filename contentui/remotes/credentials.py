@@ -272,7 +272,7 @@ def _has_key(path: str, host: str) -> bool:
 
 def _keys(host: str, repository: str) -> Iterator[str]:
     """The keys of a registry in the files, specific ones first: podman's may have repositories."""
-    host = DOCKER_HUB if host in _HUB_HOSTS else host
+    host = DOCKER_HUB if host in _HUB_HOSTS else host.lower()
     parts = repository.split("/") if repository else []
     for count in range(len(parts), 0, -1):
         yield "/".join((host, *parts[:count]))

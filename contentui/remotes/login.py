@@ -33,7 +33,8 @@ def parse_host(text: str) -> str:
     Raises:
         InvalidArgument: it is something else.
     """
-    name, _, path = re.sub(r"^https?://", "", text).partition("/")
+    name, _, path = re.sub(r"(?i)^https?://", "", text).partition("/")
+    name = name.lower()
     if path.strip("/") not in ("", "v1", "v2"):
         raise InvalidArgument(
             f"{visible(text, 200)} is more than a registry",
@@ -79,6 +80,15 @@ def try_credentials(host: str, credentials: Credentials, settings: Settings) -> 
             )
 
         response = ask()
+        if response.redirected and response.status == 401:  # whoever answers gets no password
+            response.close()
+            raise Refused(
+                f"{visible(host)} redirects to {visible(response.host)}, which asks for"
+                " credentials",
+                host=host,
+                status=401,
+                advice=f"they were not sent: log in to {visible(response.host)} if it is yours",
+            )
         challenged = response.status == 401
         if challenged:
             header = _answer(http, target, response, credentials, host)

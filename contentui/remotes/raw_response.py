@@ -17,6 +17,9 @@ _TLS_RECORD = 16 * 1024
 _FILL_S = 0.1
 
 
+_MAX_INTERIM = 100
+
+
 class _TooMuch(http.client.HTTPException):
     """The head or the trailer is too long."""
 
@@ -106,6 +109,17 @@ class RawResponse(http.client.HTTPResponse):
         deadline_s = time.monotonic() + (60.0 if wait_s is None else wait_s)
         self.source = _LimitedReader(raw, deadline_s, first)
         self.fp = _EagerReader(self.source)
+
+    def begin(self) -> None:
+        """Skip interim responses (RFC 9110, 15.2); the base class knows 100 alone."""
+        super().begin()
+        interim = 0
+        while 100 < self.status < 200 and self.status != 101:
+            interim += 1
+            if interim > _MAX_INTERIM:
+                raise _TooMuch("it sends one interim response after the other")
+            self.headers = None  # type: ignore[assignment]  # so that it begins again
+            super().begin()
 
     def readinto_some(self, buffer: memoryview) -> int:
         """The content that is there; 0 at its end. Raises OSError, ValueError, HTTPException."""

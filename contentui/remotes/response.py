@@ -38,6 +38,7 @@ _DRAINED = 16 * 1024
 """Unread bytes that take less time to read than a new connection takes to make."""
 _DRAIN_S = 0.5
 _MAX_ERROR_BODY = 64 * 1024
+_ERROR_BODY_S = 5.0
 _LIMIT = re.compile(r"(?i)quota|exceed|too large|out of space|storage limit|billing|suspended")
 _MISSING_ADVICE = {
     "NAME_UNKNOWN": "check the name of the repository",
@@ -158,14 +159,14 @@ class Response:
         return bytes(view[:filled])
 
     def read_start(self, limit: int) -> bytes:
-        """The first ``limit`` bytes of the body, or what came before it broke off.
+        """The first ``limit`` bytes of the body, or what came within a few seconds.
 
         Raises:
             RetryableError: nothing came.
         """
         view = memoryview(bytearray(limit))
-        filled = 0
-        while filled < limit:
+        filled, until_s = 0, time.monotonic() + _ERROR_BODY_S
+        while filled < limit and time.monotonic() < until_s:
             try:
                 size = self.readinto(view[filled:])
             except RetryableError:
@@ -198,7 +199,8 @@ class Response:
             if connection.sock is not None:
                 connection.sock.settimeout(_DRAIN_S)
             rest = memoryview(bytearray(_DRAINED))
-            while self._response.readinto_some(rest):
+            until_s = time.monotonic() + _DRAIN_S
+            while time.monotonic() < until_s and self._response.readinto_some(rest):
                 pass
 
     def __enter__(self) -> Self:

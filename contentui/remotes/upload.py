@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from contentui.content.errors import DataLoss, FailedPrecondition
-from contentui.oci.documents import MAX_MANIFEST_SIZE, parse_manifest
+from contentui.oci.documents import MAX_BLOB_SIZE, MAX_MANIFEST_SIZE, parse_manifest
 from contentui.oci.media_types import ACCEPTED
 from contentui.remotes.body import read_document
 from contentui.remotes.errors import Denied, Refused, RetryableError
@@ -136,6 +136,8 @@ class Uploads:
         match = _RANGE.fullmatch(response.headers.get("Range", "").strip())
         # 0-0 means one byte or none: starting at 0 is right in both cases.
         last = int(match[1]) if match else 0
+        if last >= MAX_BLOB_SIZE:
+            return False
         session.offset = last + 1 if last else 0
         session.url = self._location(response, session.url)
         return True

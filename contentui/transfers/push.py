@@ -78,6 +78,8 @@ class Push(ImageTransfer):
         self._blobs: dict[Digest, Child] = {}
         self._manifests: dict[Digest, tuple[bytes, str]] = {}
         """Manifests and indexes with their media types, children before parents."""
+        self._whole: dict[Digest, bool] = {}
+        """What is known of manifests: whether they are here with all their parts."""
         self._absent: list[Digest] = []
         """Attestations that are not in the store."""
 
@@ -153,10 +155,12 @@ class Push(ImageTransfer):
                 "invalid image: its indexes are nested too deeply, or it has too many manifests"
             )
         digest = child.descriptor.digest
+        if digest in self._manifests:
+            return
         data, manifest = read_manifest(self._store, digest, child.descriptor.media_type)
         for each in manifest.children:
             if each.may_have_children:
-                if is_whole(self._store, each):
+                if is_whole(self._store, each, self._whole):
                     self._walk(each, depth + 1)
                 elif is_attestation(each):
                     self._absent.append(each.descriptor.digest)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from contentui.content.errors import ContentError, InvalidArgument, NotFound
-from contentui.oci.documents import MAX_DEPTH, Child
+from contentui.content.errors import ContentError, FailedPrecondition, InvalidArgument, NotFound
+from contentui.oci.documents import MAX_DEPTH, MAX_MANIFESTS, Child
 from contentui.oci.platforms import Platform, match
 from contentui.oci.stored import read_document, read_manifest, size_of
 from contentui.text import visible
@@ -52,8 +52,11 @@ def choose_root(
     entries = [each for each in manifest.children if not is_attestation(each)]
     if wanted is not None:
         return _for_platform(store, entries, wanted)
-    here = [each for each in entries if is_whole(store, each)]
-    absent = [each for each in entries if each not in here]
+    known: dict[Digest, bool] = {}
+    here: list[Child] = []
+    absent: list[Child] = []
+    for each in entries:
+        (here if is_whole(store, each, known) else absent).append(each)
     if all(in_registry(each.descriptor.digest) for each in absent):
         return Choice(Child(root, "manifest"), is_index=True)
     if len(here) == 1:
@@ -96,7 +99,7 @@ def _for_platform(store: Store, entries: Sequence[Child], wanted: Platform) -> C
     if not found:
         raise NotFound(f"the image has no {wanted}", advice=f"it has {_names(entries) or 'none'}")
     chosen = min(found)[2]
-    if not is_whole(store, chosen):
+    if not is_whole(store, chosen, {}):
         raise NotFound(
             f"{_name(chosen)} of the image is not here with all its parts",
             advice=f"get it with 'contentui pull --platform {wanted}'",
@@ -132,17 +135,30 @@ def is_attestation(child: Child) -> bool:
     return child.platform is not None and child.platform.os == "unknown"
 
 
-def is_whole(store: Store, child: Child, depth: int = 0) -> bool:
-    """Whether a manifest and all that is distributed with it are in the store."""
+def is_whole(store: Store, child: Child, known: dict[Digest, bool], depth: int = 0) -> bool:
+    """Whether a manifest and all that is distributed with it are in the store.
+
+    ``known`` keeps the results, as an image may list a manifest any number of times.
+
+    Raises FailedPrecondition: it has more than `MAX_MANIFESTS` manifests.
+    """
     digest = child.descriptor.digest
     if not child.may_have_children:
         return child.is_nondistributable or child.data is not None or _has(store, digest)
-    if depth > MAX_DEPTH or not _has(store, digest):
-        return False
-    _, manifest = read_manifest(store, digest, child.descriptor.media_type)
-    return all(
-        is_whole(store, each, depth + 1) for each in manifest.children if not is_attestation(each)
-    )
+    if digest not in known:
+        if len(known) >= MAX_MANIFESTS:
+            raise FailedPrecondition(f"invalid image: it has more than {MAX_MANIFESTS} manifests")
+        known[digest] = False  # until it is looked into
+        known[digest] = (
+            depth <= MAX_DEPTH
+            and _has(store, digest)
+            and all(
+                is_whole(store, each, known, depth + 1)
+                for each in read_manifest(store, digest, child.descriptor.media_type)[1].children
+                if not is_attestation(each)
+            )
+        )
+    return known[digest]
 
 
 def _has(store: Store, digest: Digest) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 import tracemalloc
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -199,6 +200,52 @@ def test_a_small_body_that_grows_without_end_costs_little(
         assert tracemalloc.get_traced_memory()[1] < 64 * MIB
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("status", [102, 103])
+def test_interim_responses_are_skipped(status: int, pull: Pulled, registry: FaultyRegistry) -> None:
+    def early(link: Connection, request: Request, data: bytes) -> None:
+        link.send(b"HTTP/1.1 %d Wait\r\nLink: </x>\r\n\r\n" % status * 3)
+        link.head(200, f"Content-Length: {len(data)}")
+        link.send(data)
+
+    registry.faults[str(LAYER)] = [early]
+    pull.run()
+    pull.check()
+    assert "retrying" not in pull.shown()
+
+
+def test_encoded_content_that_is_nothing_ends(pull: Pulled, registry: FaultyRegistry) -> None:
+    def nothing(link: Connection, request: Request, data: bytes) -> None:
+        compressor = zlib.compressobj(wbits=31)
+        link.head(200, "Content-Encoding: gzip", "Content-Length: 999999999")
+        link.send(compressor.compress(b"") + compressor.flush(zlib.Z_FULL_FLUSH))
+        while not link.closed.is_set():
+            link.send(b"\x00\x00\x00\xff\xff" * 10_000)
+
+    registry.faults[str(LAYER)] = [nothing]
+    registry.for_ever = True
+    began = time.monotonic()
+    with pytest.raises(ContentError, match="decodes to nothing"):
+        pull.run()
+    assert time.monotonic() - began < 10
+
+
+def test_the_rest_of_an_unread_body_is_not_waited_for(
+    pull: Pulled, registry: FaultyRegistry
+) -> None:
+    def drip(link: Connection, request: Request, data: bytes) -> None:
+        link.head(404, "Content-Length: 16000")
+        for _ in range(400):
+            link.send(b"x")
+            if link.closed.wait(0.2):
+                return
+
+    registry.faults[str(LAYER)] = [drip]
+    began = time.monotonic()
+    with pytest.raises(ContentError, match="does not have"):
+        pull.run()
+    assert time.monotonic() - began < 12
 
 
 def test_a_head_that_takes_long(pull: Pulled, registry: FaultyRegistry) -> None:

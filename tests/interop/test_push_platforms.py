@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -164,6 +165,25 @@ def test_attestations_travel_along_and_are_not_required(
         assert code != 0
         assert "attestation" in err
         assert machine.push("v2", "--platform", "amd64") == 0
+
+
+def test_an_index_that_lists_one_thing_over_and_over(machine: Machine) -> None:
+    """Levels of 60 times the same would be 60 to the third manifests."""
+    nested = index_of("amd64")
+    documents = []
+    for _ in range(3):
+        each = {"mediaType": OCI_INDEX, "digest": Digest.of(nested), "size": len(nested)}
+        documents.append(nested)
+        made = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [each] * 60}
+        nested = json.dumps(made).encode()
+    with LocalStore(machine.root) as store:
+        for data in documents:
+            put_blob(store, data)
+    machine.have(nested, AMD)
+    began = time.monotonic()
+    assert machine.push("v1") == 0
+    assert time.monotonic() - began < 10
+    assert machine.tagged("v1") == Digest.of(nested)
 
 
 def test_a_destination_by_digest(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,10 @@ def _password(args: Namespace, username: str, host: str) -> str:
             raise FailedPrecondition(
                 f"no password for {visible(username)}", advice="use --password-stdin"
             )
-        password = getpass.getpass(f"password of {visible(username)} for {host}: ")
+        try:
+            password = getpass.getpass(f"password of {visible(username)} for {host}: ")
+        except UnicodeDecodeError:
+            raise InvalidArgument("the password that was typed is not UTF-8") from None
     if not password or "\0" in password:
         raise InvalidArgument("the password is empty, or has a NUL character")
     if len(password) > MAX_SECRET:

@@ -24,6 +24,8 @@ ME = Credentials("me", "hush")
         ("https://registry.example/", "registry.example"),
         ("http://registry.example:5000/v2/", "registry.example:5000"),
         ("localhost", "localhost"),
+        ("LocalHost:5000", "localhost:5000"),
+        ("HTTPS://registry.example", "registry.example"),
         ("[::1]:5000", "[::1]:5000"),
         ("docker.io", "docker.io"),
         ("index.docker.io", "docker.io"),
@@ -43,6 +45,17 @@ def test_what_is_no_host(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         parse_host(text)
     assert caught.value.advice
+
+
+def test_who_is_redirected_to_gets_no_password() -> None:
+    with Answering(basic) as other:
+        there = {"Location": f"{other.url}/v2/"}
+        with (
+            Answering(lambda _: Reply(307, headers=there)) as server,
+            pytest.raises(Refused, match="which asks for credentials"),
+        ):
+            try_credentials(server.host, ME, Settings())
+        assert not any("authorization" in each.headers for each in other.asked)
 
 
 def basic(asked: Asked) -> Reply:

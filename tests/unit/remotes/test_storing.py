@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import stat
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -200,6 +201,40 @@ def test_a_broken_entry_can_be_replaced_and_removed(home: Path) -> None:
     assert find_credentials("q.io") == ME
     write(file, {"auths": {"q.io": 5}})
     assert remove("q.io") == [Place(str(file), "q.io")]
+
+
+def test_a_device_is_not_replaced(home: Path) -> None:
+    """``REGISTRY_AUTH_FILE=/dev/null`` turns credentials off, also for root."""
+    node = home / "node"
+    try:
+        os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root can make a device")
+    with pytest.raises(FailedPrecondition, match="is not a regular file"):
+        store("q.io", Credentials("me", "pw"), str(node))
+    assert stat.S_ISCHR(node.stat().st_mode)
+
+
+def test_what_a_killed_login_left_is_removed(home: Path) -> None:
+    (home / ".docker").mkdir()
+    left = home / ".docker/.config.json.0123456789abcdef"
+    other = home / ".docker/.config.json.swp"
+    left.write_text("secret")
+    other.write_text("of an editor")
+    store("q.io", Credentials("me", "pw"))
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_a_helper_s_output_is_not_repeated(home: Path) -> None:
+    script = home / "bin/docker-credential-echo"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text("#!/bin/sh\ncat; cat >&2; exit 1\n")
+    script.chmod(0o755)
+    write(home / ".docker/config.json", {"credsStore": "echo"})
+    with pytest.raises(FailedPrecondition) as caught:
+        store("q.io", Credentials("me", "hush"))
+    assert "hush" not in f"{caught.value.message}{caught.value.advice}"
 
 
 def test_a_link_stays(home: Path) -> None:
