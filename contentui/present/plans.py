@@ -231,7 +231,7 @@ def _release_effect(step: Step, lease: Lease) -> str:
             parts.append(f"ingests with {human_size(ingests)}")
         text += (
             f" Nothing else keeps {' and '.join(parts)}: the daemon's next garbage collection"
-            f" deletes them{_snapshots(step)}."
+            f" deletes them{_snapshots(step)}, unless another namespace has them."
         )
     if lease.others:
         text += f" It also keeps {lease.others:,} snapshots or other things of unknown size."
