@@ -80,7 +80,7 @@ def try_credentials(host: str, credentials: Credentials, settings: Settings) -> 
             )
 
         response = ask()
-        if response.redirected and response.status == 401:  # whoever answers gets no password
+        if response.redirected and response.status == 401:  # no password for another host
             response.close()
             raise Refused(
                 f"{visible(host)} redirects to {visible(response.host)}, which asks for"

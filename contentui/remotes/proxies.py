@@ -77,7 +77,7 @@ def find_proxy(
     upper = f"{scheme.upper()}_PROXY"
     names = [upper, upper.lower()]
     if scheme == "http" and env.get("REQUEST_METHOD"):
-        del names[0]  # in a CGI program it is the header Proxy of whoever asks
+        del names[0]  # in a CGI program it is the request's header Proxy
     variable = next((name for name in names if env.get(name)), "")
     if not variable:
         return None
