@@ -11,6 +11,7 @@ from contentui.content.model import Holder, Liveness, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from contentui.content.model import Lease
     from contentui.content.store import Store
 
 
@@ -23,6 +24,30 @@ class IngestFacts(NamedTuple):
     """The writer, when ``liveness`` is HELD."""
     moving: bool
     """It changed between two checks."""
+
+
+def only_leased(
+    store: Store, leases: Sequence[Lease], going: Sequence[Lease]
+) -> list[list[Status]]:
+    """Of each of ``leases`` the ingests that no lease but the ``going`` ones keeps, each once.
+
+    A garbage collector removes them with the leases. May raise what listings of ``store`` raise.
+    """
+    role = store.roles.leasing
+    gone = {(lease.namespace, lease.id) for lease in going}
+    kept = {
+        (lease.namespace, ref)
+        for lease in (role.list_leases() if role else ())
+        if (lease.namespace, lease.id) not in gone
+        for ref in lease.ingests
+    }
+    statuses = {(status.namespace, status.ref): status for status in store.statuses()}
+    found: list[list[Status]] = []
+    for lease in leases:
+        keys = [(lease.namespace, ref) for ref in lease.ingests]
+        found.append([statuses[key] for key in keys if key in statuses and key not in kept])
+        kept.update(keys)
+    return found
 
 
 def ingest_facts(

@@ -59,6 +59,8 @@ class Step(NamedTuple):
     unreferenced: tuple[Info, ...] = ()
     """Blobs to which nothing refers any more once this plan has run, without the item itself.
     The garbage collector of a daemon removes them."""
+    ingests: tuple[Status, ...] = ()
+    """Ingests that only this lease keeps, which the garbage collector removes as well."""
     bound: str = ""
     """``at least`` or ``at most`` where ``unreferenced`` can't be known exactly."""
     concerns: frozenset[Concern] = frozenset()

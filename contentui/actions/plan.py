@@ -84,7 +84,7 @@ def plan_delete(
     steps: dict[Digest, Step] = {}
     if involved is not None:
         sizes = map(attrgetter("size"), chosen.values())
-        equal: tuple[object, ...] = (None, (), (), (), bound, frozenset(), "")
+        equal: tuple[object, ...] = (None, (), (), (), (), bound, frozenset(), "")
         constant = map(repeat, equal)
         alone = zip(repeat(Verb.DELETE), chosen.values(), sizes, *constant, strict=False)
         steps = dict(zip(chosen, map(Step._make, alone), strict=True))
@@ -205,6 +205,7 @@ def plan_release(
                 lost,
                 next((fact.holder for fact in facts if fact.holder is not None), None),
                 unreferenced=blobs,
+                ingests=tuple(fact.status for fact in facts),
                 bound=bound or ("at least" if lease.others else ""),
                 concerns=frozenset(concerns),
                 refusal=read_only_reason,

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from contentui.actions import plan
-from contentui.actions.facts import ingest_facts
+from contentui.actions.facts import ingest_facts, only_leased
 from contentui.actions.model import Verb
 
 if TYPE_CHECKING:
@@ -116,35 +116,17 @@ class Planner:
         if leases:
             self._refresh_index(None, math.inf)
         unreferenced = self._index.unreferenced_after((), leases)
-        ingests = self._only_kept_by(leases)
+        ingests = only_leased(store, leases, leases)
         return plan.plan_release(
             store.name,
-            [(lease, unreferenced.get(at, ()), ingests[at]) for at, lease in enumerate(leases)],
+            [
+                (lease, unreferenced.get(at, ()), self.facts(ingests[at], second_look_s=0))
+                for at, lease in enumerate(leases)
+            ],
             bound=self._bound(),
             read_only_reason=store.traits.read_only_reason,
             garbage_collected=store.traits.garbage_collected,
         )
-
-    def _only_kept_by(self, leases: Sequence[Lease]) -> list[list[IngestFacts]]:
-        """Of each lease the ingests that no other lease keeps, each once."""
-        role = self._store.roles.leasing
-        going = {(lease.namespace, lease.id) for lease in leases}
-        kept = {
-            (lease.namespace, ref)
-            for lease in (role.list_leases() if role else ())
-            if (lease.namespace, lease.id) not in going
-            for ref in lease.ingests
-        }
-        facts = {
-            (fact.status.namespace, fact.status.ref): fact
-            for fact in self.facts(self._store.statuses(), second_look_s=0)
-        }
-        found: list[list[IngestFacts]] = []
-        for lease in leases:
-            keys = [(lease.namespace, ref) for ref in lease.ingests]
-            found.append([facts[key] for key in keys if key in facts and key not in kept])
-            kept.update(keys)
-        return found
 
     def referrer_refresher(self) -> ReferrerRefresher:
         """Who needs a blob at the moment of its deletion, for `contentui.actions.run.run`."""

@@ -22,7 +22,7 @@ CONCERNS = {
     Concern.HOLDER_UNKNOWN: "possibly held by a live writer, which can't be seen from here",
     Concern.REFERENCED: "needed by something in this store",
     Concern.REFERRERS_UNKNOWN: "possibly needed: what needs it is not known",
-    Concern.COLLECTED: "all that keeps other blobs, which go with it",
+    Concern.COLLECTED: "all that keeps other content, which goes with it",
 }
 """Each concern as what follows "it is"."""
 

@@ -33,7 +33,12 @@ def target_to_json(step: Step) -> dict[str, Any]:
     if isinstance(target, Image):
         return {**_image_to_json(target), **_unreferenced_to_json(step.unreferenced)}
     if isinstance(target, Lease):
-        return {**_lease_to_json(target), **_unreferenced_to_json(step.unreferenced)}
+        going = {
+            "ingests": [text_value(status.ref) for status in step.ingests[:MAX_REFERRERS]],
+            "ingests_total": len(step.ingests),
+            "ingests_bytes": sum(status.offset for status in step.ingests),
+        }
+        return {**_lease_to_json(target), **_unreferenced_to_json(step.unreferenced), **going}
     if not isinstance(target, Status):
         before = {"size_bytes": target.size, "committed_at": rfc3339(target.committed_ns)}
         namespaces = [text_value(name) for name in target.namespaces[:MAX_REFERRERS]]

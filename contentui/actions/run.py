@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.actions import reasons
+from contentui.actions.facts import only_leased
 from contentui.actions.model import Concern, Outcome, Result, Verb
 from contentui.content.errors import Changed, ContentError, Locked, NotFound
 from contentui.content.helpers import find_lease, image_names, lock_holders
@@ -106,6 +107,9 @@ class _Run:
         self._unreferenced = unreferenced
         self._shown = {info.digest for step in plan.steps for info in step.unreferenced}
         """What the plan shows to go along."""
+        self._leases = [step.target for step in plan.steps if isinstance(step.target, Lease)]
+        self._ingests = {(each.namespace, each.ref): each for s in plan.steps for each in s.ingests}
+        """Ingests that the plan shows to go along with leases."""
         self._going = {step.target.digest for step in plan.steps if isinstance(step.target, Info)}
         """Blobs of the plan, less those whose deletion was skipped, was refused or failed."""
 
@@ -162,7 +166,7 @@ class _Run:
 
     def _act(self, step: Step) -> None:
         if isinstance(step.target, Lease):
-            self._release(step.target)
+            self._release(step, step.target)
         elif isinstance(step.target, Info):
             self._delete(step, step.target)
         elif isinstance(step.target, Image):
@@ -221,12 +225,24 @@ class _Run:
         self._check_unreferenced(shown)
         image_names(self._store).delete(shown.name, if_match=shown)
 
-    def _release(self, shown: Lease) -> None:
+    def _release(self, step: Step, shown: Lease) -> None:
         _skip_if(reasons.lease_changed(shown, find_lease(self._store, shown)))
         self._check_unreferenced(shown)
+        self._check_ingests(step, shown)
         role = self._store.roles.leasing
         if role is not None:
             role.delete_lease(shown)
+
+    def _check_ingests(self, step: Step, lease: Lease) -> None:
+        """Raise _Skip when other ingests would go with a lease than the plan shows, or changed."""
+        moving = bool(step.concerns & {Concern.LIVE_WRITER, Concern.MOVING})
+        (now,) = only_leased(self._store, [lease], self._leases)
+        for status in now:
+            before = self._ingests.get((status.namespace, status.ref))
+            if before is None:
+                raise _Skip(f"since it was shown it has become all that keeps {status.ref!a}")
+            if changed := reasons.ingest_changed(before, status, moving=moving):
+                raise _Skip(f"its ingest {status.ref!a} has changed: {changed}")
 
     def _check_unreferenced(self, shown: Info | Image | Lease) -> None:
         """Raise _Skip when the garbage collector would remove more than the plan shows."""

@@ -33,6 +33,19 @@ def add_destroying(parser: ArgumentParser, forced: str, *, selects: bool = True)
     parser.add_argument("--json", action="store_true", help="JSON lines (fields: docs/json.md)")
 
 
+def add_removing(parser: ArgumentParser, metavar: str, what: str) -> None:
+    """``--remove`` of a verb that lists otherwise, with ``--dry-run`` and ``--yes``."""
+    parser.add_argument(
+        "--remove", metavar=metavar, action="append", help=f"remove {what}; repeatable"
+    )
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="with --remove: print the plan and do nothing"
+    )
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="with --remove: don't ask, even if content goes"
+    )
+
+
 def check_choice(names: Sequence[object], selecting: bool, what: str) -> None:
     """Check that there are either arguments or a selection.
 

@@ -38,6 +38,10 @@ class ContentError(Exception):
         self.message = message
         self.advice = advice
 
+    def __str__(self) -> str:
+        """The message, also where one was completed by a caller that knows more."""
+        return self.message
+
 
 class InvalidArgument(ContentError):
     """The request makes no sense."""

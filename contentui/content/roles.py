@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
     from contentui.content.digest import Digest
     from contentui.content.model import (
@@ -108,10 +108,11 @@ class TransferLeases(Protocol):
     def begin_transfer(self, image: str) -> None:
         """What is written from now on belongs to this image."""
 
-    def end_transfer(self) -> None:
+    def end_transfer(self, blobs: Collection[Digest], refs: Collection[str]) -> None:
         """The image is complete: leases that dead processes left for it are removed.
 
-        Only those whose process is proven to be dead. Raises nothing: leases expire anyway.
+        Only those whose process is proven to be dead, and that keep nothing but these ``blobs``
+        and ingests of these ``refs``, all of which are committed. Raises nothing: leases expire.
         """
 
 

@@ -207,7 +207,15 @@ class Registry:
 
 
 def _read(source: io.BufferedIOBase) -> Request | None:
-    """The next request; None at the end. Raises OSError, ValueError."""
+    """The next request with its body; None at the end. Raises as `read_head`."""
+    request = read_head(source)
+    if request is None:
+        return None
+    return request._replace(body=source.read(int(request.headers.get("content-length", 0))))
+
+
+def read_head(source: io.BufferedIOBase) -> Request | None:
+    """The next request without its body; None at the end. Raises OSError, ValueError."""
     line = source.readline().decode().split()
     if not line:
         return None
@@ -215,5 +223,4 @@ def _read(source: io.BufferedIOBase) -> Request | None:
     while (header := source.readline().decode("latin-1").strip()) != "":
         name, _, value = header.partition(":")
         headers[name.lower()] = value.strip()
-    body = source.read(int(headers.get("content-length", 0)))
-    return Request(line[0], line[1], headers, body)
+    return Request(line[0], line[1], headers)

@@ -225,10 +225,10 @@ def _release_effect(step: Step, lease: Lease) -> str:
     if Concern.COLLECTED not in step.concerns:
         text += " Something else keeps all blobs and ingests of it."
     else:
-        ingests = step.lost_bytes - sum(info.size for info in step.unreferenced)
         parts = [_blobs(step.unreferenced)] if step.unreferenced else []
-        if ingests or not step.unreferenced:
-            parts.append(f"ingests with {human_size(ingests)}")
+        if step.ingests:
+            size = human_size(sum(status.offset for status in step.ingests))
+            parts.append(f"{count_text(Verb.ABORT, len(step.ingests))} ({size})")
         text += (
             f" Nothing else keeps {' and '.join(parts)}: the daemon's next garbage collection"
             f" deletes them{_snapshots(step)}, unless another namespace has them."
@@ -299,8 +299,14 @@ def group_facts(group: StepGroup, plan: Plan, now_ns: int) -> Iterator[Fact]:
         if concern is not Concern.LIVE_WRITER or group.holder is None:
             are = "it is" if len(group.steps) == 1 else "each is"
             yield Fact("concern", f"{are} {CONCERNS[concern]}", "warning")
-    names = [visible(step.name, 100) for step in group.steps[:_EXAMPLES]]
+    names = [_short_name(step) for step in group.steps[:_EXAMPLES]]
     yield Fact("such as", ", ".join(names), "muted")
+
+
+def _short_name(step: Step) -> str:
+    """A name that is enough for an example: digests are shortened."""
+    target = step.target
+    return target.digest.short() if isinstance(target, Info) else visible(step.name, 100)
 
 
 def plan_lines(plan: Plan, now_ns: int, *, summary: bool = False) -> list[Line]:

@@ -28,6 +28,20 @@ _random = random.SystemRandom()
 _T = TypeVar("_T")
 
 
+def check_part(size: int, left: int, host: str) -> None:
+    """Check a response that ended in order and brought ``size`` bytes; ``left`` are still missing.
+
+    A host may send content in parts, which the next request continues. Parts that are smaller
+    than `USEFUL` count as failures.
+
+    Raises:
+        RetryableError: it brought too little. ``host``: untrusted text.
+    """
+    if left and size < USEFUL:
+        reason = f"only {size} bytes at once"
+        raise RetryableError(f"{visible(host)} sent {reason}", host=host, reason=reason)
+
+
 class Stopped(Exception):
     """The transfer was stopped by its user; what arrived is kept."""
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from contentui.content.errors import DataLoss, FailedPrecondition
 from contentui.oci.documents import MAX_BLOB_SIZE, MAX_MANIFEST_SIZE, parse_manifest
-from contentui.oci.media_types import ACCEPTED
+from contentui.oci.media_types import ACCEPTED, is_index_type
 from contentui.remotes.body import read_document
 from contentui.remotes.errors import Denied, Refused, RetryableError
 from contentui.remotes.http import redirect_target
@@ -81,9 +81,10 @@ class Uploads:
         return self._has(f"/manifests/{quote(name, safe=':')}", digest)
 
     def manifest_at(self, name: str) -> Manifest | None:
-        """What a tag is there; None: nothing, or nothing that can be read as a manifest.
+        """What a tag is there; None: nothing, or no index and not valid as a manifest either.
 
         Raises:
+            FailedPrecondition: an index that is not valid.
             Denied, Refused, RetryableError: from the registry.
         """
         path = f"/manifests/{quote(name, safe=':')}"
@@ -99,6 +100,8 @@ class Uploads:
         try:
             return parse_manifest(data, media_type)
         except FailedPrecondition:
+            if is_index_type(media_type):
+                raise
             return None
 
     def start(self, digest: Digest, mount_from: str = "") -> Session | None:

@@ -10,7 +10,7 @@ from contentui.content.errors import AlreadyExists, FailedPrecondition, Locked, 
 from contentui.content.helpers import has_ingest
 from contentui.oci.stored import SMALL_BLOB, size_of
 from contentui.remotes.errors import Refused, RetryableError
-from contentui.remotes.retry import USEFUL, RetryBudget, Stopped, wait_to_retry
+from contentui.remotes.retry import RetryBudget, Stopped, check_part, wait_to_retry
 from contentui.text import human_size, visible
 from contentui.transfers.model import Part, Phase
 
@@ -168,8 +168,8 @@ class Fetch:
             began = offset()
             try:
                 self._receive_once(began, append)
-                if began + USEFUL > offset() < self._descriptor.size:
-                    raise self._short(offset() - began)
+                host = self._body.host if self._body else ""
+                check_part(offset() - began, self._descriptor.size - offset(), host)
             except Refused:
                 self._check_encoding()
                 raise
@@ -184,11 +184,6 @@ class Fetch:
         """Raises `_StillEncoded` if the body came encoded, and was taken as it came."""
         if self._body is not None and self._body.encoding and not self._decoded:
             raise _StillEncoded
-
-    def _short(self, size: int) -> RetryableError:
-        host = self._body.host if self._body else ""
-        reason = f"only {size} bytes at once"
-        return RetryableError(f"{visible(host)} sent {reason}", host=host, reason=reason)
 
     def _receive_once(self, offset: int, append: Callable[[memoryview], object]) -> None:
         self._body = None

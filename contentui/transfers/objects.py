@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from contentui.content.digest import new_hash
 from contentui.content.errors import DataLoss
 from contentui.remotes.errors import RetryableError
-from contentui.remotes.retry import USEFUL, RetryBudget
+from contentui.remotes.retry import RetryBudget, check_part
 from contentui.text import visible
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ def stream_object(
                     hasher.update(buffer[:size])
                     write(buffer[:size])
                     offset += size
-            if began + USEFUL > offset < descriptor.size:
-                raise RetryableError(
-                    f"{visible(body.host)} sent only {offset - began} bytes at once", host=body.host
-                )
+            check_part(offset - began, descriptor.size - offset, body.host)
         except RetryableError as error:
             budget.progressed(offset - began)
             pause_s = budget.pause_s(error)

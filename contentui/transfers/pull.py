@@ -110,7 +110,8 @@ class Pull(ImageTransfer):
             if self._images is not None:
                 self._images.put(str(self._registry.reference), root)
             if leases is not None:
-                leases.end_transfer()
+                refs = [part.ref for part in self._parts.values()]
+                leases.end_transfer({*self._manifests, *self._parts}, refs)
         return root
 
     def _walk(self, child: Child, depth: int) -> Descriptor:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 AT_ONCE = 3
 """Blobs that are uploaded at the same time."""
 _PIECE = 1 << 20
+_REPLACE_ADVICE = "push under another tag; --platform replaces the index all the same"
 _COMMIT_PAUSES_S = (0.1, 0.5, 2.0, 5.0, 10.0)
 """How long a registry that has not answered is given to commit, before content is sent again."""
 
@@ -125,14 +126,22 @@ class Push(ImageTransfer):
     def _check_platforms_there(self, choice: Choice) -> None:
         """Raises FailedPrecondition: the tag has an index, of which platforms would be lost."""
         reference = self._registry.reference
-        there = self._retry(partial(self._uploads.manifest_at, reference.object))
+        try:
+            there = self._retry(partial(self._uploads.manifest_at, reference.object))
+        except FailedPrecondition as error:
+            error.message = (
+                f"{visible(str(reference))} is an index there, and which platforms would be lost is"
+                f" unknown: {error.message}"
+            )
+            error.advice = _REPLACE_ADVICE
+            raise
         lost = lost_platforms(there, choice.platform) if there and there.is_index else []
         if lost:
             pushed = visible(str(choice.platform or "this manifest"), 100)
             raise FailedPrecondition(
                 f"{visible(str(reference))} is an index there: {pushed} in its place would lose"
                 f" {', '.join(lost[:8])}{f' and {len(lost) - 8} more' if len(lost) > 8 else ''}",
-                advice="push under another tag; --platform replaces the index all the same",
+                advice=_REPLACE_ADVICE,
             )
 
     def run_object(self) -> None:

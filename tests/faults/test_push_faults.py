@@ -12,6 +12,7 @@ from contentui.content.errors import ContentError
 from contentui.content.helpers import put_blob
 from contentui.content.model import Descriptor
 from contentui.demo.unpackable import MANIFEST, make_unpackable
+from contentui.oci.media_types import OCI_INDEX
 from contentui.oci.references import parse_reference
 from contentui.remotes import retry
 from contentui.remotes.errors import Denied
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 IMAGE = make_unpackable(7, [6 * MIB])
 LAYER = IMAGE.layers[0]
-TIMEOUTS = Timeouts(connect_s=2, head_s=1, answer_s=1, stall_s=2)
+TIMEOUTS = Timeouts(connect_s=10, head_s=10, answer_s=10, stall_s=10)
+IMPATIENT = TIMEOUTS._replace(answer_s=2)
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +64,14 @@ class Pushed:
     def report(self, transfer: Transfer) -> None:
         self.shown |= {transfer.message, *(part.message for part in transfer.parts)}
 
-    def run(self, chunk_size: int | None = None, credentials: Credentials | None = None) -> None:
+    def run(
+        self,
+        chunk_size: int | None = None,
+        credentials: Credentials | None = None,
+        timeouts: Timeouts = TIMEOUTS,
+    ) -> None:
         name = parse_reference(f"{self.registry.host}/r:v1")
-        settings = Settings(timeouts=TIMEOUTS, credentials=credentials)
+        settings = Settings(timeouts=timeouts, credentials=credentials)
         with Registry(name, settings) as remote:
             made = Push(self.store, remote, self.root, chunk_size=chunk_size, reports=[self.report])
             made.run()
@@ -293,12 +300,12 @@ def test_an_unanswered_commit_is_not_sent_again(pushing: Pushed, registry: Uploa
     """The registry takes longer than the time limit to commit a layer, and does so."""
 
     def late(peer: Peer, head: Head, registry: UploadRegistry) -> bool:
-        time.sleep(TIMEOUTS.answer_s + 0.2)
+        time.sleep(IMPATIENT.answer_s + 0.2)
         registry.commit(head)
         return True
 
     registry.faults["PUT"] = [late]
-    pushing.run()
+    pushing.run(timeouts=IMPATIENT)
     pushing.check()
     assert registry.received == sum(map(len, IMAGE.blobs.values()))
     assert any("has not answered" in text for text in pushing.shown)
@@ -313,6 +320,19 @@ def test_a_commit_that_was_lost_is_sent_again(pushing: Pushed, registry: UploadR
     registry.faults["PUT"] = [lose]
     pushing.run()
     pushing.check()
+
+
+def test_an_index_that_cannot_be_read_is_not_replaced_unasked(
+    pushing: Pushed, registry: UploadRegistry
+) -> None:
+    def unreadable(peer: Peer, head: Head, registry: UploadRegistry) -> bool:
+        peer.reply(200, f"Content-Type: {OCI_INDEX}", body=b'{"manifests": 5}')
+        return True
+
+    registry.faults["GET"] = [unreadable]
+    with pytest.raises(ContentError, match="which platforms would be lost is unknown"):
+        pushing.run()
+    assert set(registry.methods()) == {"GET"}
 
 
 def test_a_redirected_upload_keeps_its_method(pushing: Pushed, registry: UploadRegistry) -> None:

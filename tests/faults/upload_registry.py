@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
+from contentui.demo.registry import read_head
+
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable
@@ -135,12 +137,8 @@ class UploadRegistry:
 
 
 def _read_head(source: io.BufferedReader) -> Head | None:
-    line = source.readline().decode().split()
-    if not line:
+    request = read_head(source)
+    if request is None:
         return None
-    headers = {}
-    while (header := source.readline().decode("latin-1").strip()) != "":
-        name, _, value = header.partition(":")
-        headers[name.lower()] = value.strip()
-    parts = urlsplit(line[1])
-    return Head(line[0], parts.path, parse_qs(parts.query), headers)
+    parts = urlsplit(request.path)
+    return Head(request.method, parts.path, parse_qs(parts.query), request.headers)

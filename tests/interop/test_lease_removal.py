@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from contentui.actions.model import Outcome, Plan
     from contentui.content.model import Lease
     from contentui.content.store import Store
 
@@ -106,6 +107,51 @@ def test_a_lease_that_keeps_more_than_was_shown_stays(store: Store, source: str)
     assert only(store).id == lease.id
 
 
+def only_outcome(store: Store, plan: Plan) -> Outcome:
+    (outcome,) = run(store, plan, allow=frozenset(Concern))
+    return outcome
+
+
+def test_an_ingest_that_changed_since_it_was_shown_stays(store: Store, source: str) -> None:
+    leave(source, "grows", MIB)
+    plan = Planner(store).release([only(store)])
+    leave(source, "grows", MIB)  # resumed by another client, under a lease of its own
+    first = plan.steps[0].target
+    assert store.roles.leasing is not None
+    (second,) = [each for each in store.roles.leasing.list_leases() if each.id != first.id]
+    store.roles.leasing.delete_lease(second)
+    outcome = only_outcome(store, plan)
+    assert outcome.result is Result.SKIPPED
+    assert "its ingest 'grows' has changed: it received bytes" in outcome.reason
+    assert store.status("grows").offset == 2 * MIB
+
+
+def test_an_ingest_of_which_it_has_become_the_last_lease_stays(store: Store, source: str) -> None:
+    leave(source, "shared", MIB)
+    first = only(store)
+    leave(source, "shared", MIB)
+    plan = Planner(store).release([first])
+    assert plan.lost_bytes == 0
+    assert store.roles.leasing is not None
+    (second,) = [each for each in store.roles.leasing.list_leases() if each.id != first.id]
+    both = Planner(store).release([first, second])
+    assert both.lost_bytes == 2 * MIB  # once
+    store.roles.leasing.delete_lease(second)
+    outcome = only_outcome(store, plan)
+    assert outcome.result is Result.SKIPPED
+    assert "it has become all that keeps 'shared'" in outcome.reason
+
+
+def test_leases_that_share_an_ingest_go_together(store: Store, source: str) -> None:
+    leave(source, "together", MIB)
+    leave(source, "together", MIB)
+    assert store.roles.leasing is not None
+    plan = Planner(store).release(store.roles.leasing.list_leases())
+    outcomes = run(store, plan, allow=frozenset(Concern))
+    assert [outcome.result for outcome in outcomes] == [Result.DONE] * 2
+    assert store.roles.leasing.list_leases() == []
+
+
 def test_one_that_is_gone_is_named(node: Live, store: Store, source: str) -> None:
     leave(source, "left-3", MIB)
     plan = Planner(store).release([only(store)])
@@ -146,12 +192,13 @@ def test_the_verb(
     assert main([*remove, "--dry-run"]) == 0
     shown = capfd.readouterr().out
     assert "1.05 MB lost" in shown
-    assert "Nothing else keeps ingests with 1.05 MB" in shown
+    assert "Nothing else keeps 1 ingest (1.05 MB)" in shown
     assert main([*remove, "--yes"]) == Exit.FAILED  # without --force
     assert "--force" in capfd.readouterr().err
     assert main([*remove, "--force", "--yes", "--json"]) == 0
     (done,) = map(json.loads, capfd.readouterr().out.splitlines())
     assert (done["verb"], done["result"], done["lost_bytes"]) == ("release", "done", MIB)
+    assert (done["ingests_total"], done["ingests_bytes"]) == (1, MIB)
     assert main([*remove, "--force", "--yes"]) == Exit.NOT_FOUND
     capfd.readouterr()
     assert main(["--store", source, "journal", "--json"]) == 0

@@ -155,6 +155,27 @@ def test_the_lease_of_a_killed_pull_goes_with_the_next_one(
     assert leased(node) == []
 
 
+def test_the_lease_of_a_killed_pull_that_keeps_more_stays(
+    node: Live, store: Store, link: Throttle
+) -> None:
+    """The tag has moved since: what the killed pull has downloaded of the old image is kept."""
+    with Registry(link) as registry:
+        name = registry.add(IMAGE, "demo/app:v1")
+        start_and_kill(node, store, link, name)
+        (left,) = leased(node)
+        (before,) = [status for status in store.statuses() if str(LAYER) in status.ref]
+        registry.add(make_unpackable(77, [2 * MIB]), "demo/app:v1")
+        ours = Ours(store, name)
+        ours.end()
+        assert ours.error is None
+    assert left in leased(node)
+    store.close()
+    collect(node)
+    again = open_store(f"unix://{node.socket}?namespace=default")
+    assert again.status(before.ref).offset == before.offset
+    again.close()
+
+
 def test_leases_of_other_images_and_of_live_processes_stay(
     node: Live, store: Store, link: Throttle, name: str
 ) -> None:

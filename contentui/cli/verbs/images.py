@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, add_wide
+from contentui.cli.destroying import add_removing
 from contentui.cli.exits import Exit, exit_for
 from contentui.cli.output import print_error
 from contentui.content.errors import ContentError
@@ -36,18 +37,7 @@ EXAMPLES = """
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_format(parser, quiet="names only, one a line")
-    parser.add_argument(
-        "--remove", metavar="NAME", action="append", help="remove a name; repeatable"
-    )
-    parser.add_argument(
-        "-n", "--dry-run", action="store_true", help="with --remove: print the plan and do nothing"
-    )
-    parser.add_argument(
-        "-y",
-        "--yes",
-        action="store_true",
-        help="with --remove: don't ask, even if blobs go too",
-    )
+    add_removing(parser, "NAME", "a name")
     parser.set_defaults(force=False)
     add_wide(parser)
 

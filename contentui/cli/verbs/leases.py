@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from contentui.cli.arguments import add_format, add_wide
+from contentui.cli.destroying import add_removing
 from contentui.cli.exits import Exit
 from contentui.cli.output import print_error
 from contentui.content.errors import InvalidArgument
@@ -33,20 +34,12 @@ EXAMPLES = """
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_format(parser, quiet="ids only, one a line")
-    parser.add_argument(
-        "--remove", metavar="ID", action="append", help="delete a lease; repeatable"
-    )
-    parser.add_argument(
-        "-n", "--dry-run", action="store_true", help="with --remove: print the plan and do nothing"
-    )
+    add_removing(parser, "ID", "a lease")
     parser.add_argument(
         "-f",
         "--force",
         action="store_true",
         help="with --remove: also leases that a client may need, and what only they keep",
-    )
-    parser.add_argument(
-        "-y", "--yes", action="store_true", help="with --remove: don't ask, even if content goes"
     )
     add_wide(parser)
 

@@ -20,9 +20,12 @@ from contentui.protocol import names
 from contentui.stores.procfs import ProcessIdentity, is_proven_dead, process_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from contentui.content.digest import Digest
+    from contentui.content.model import Lease
     from contentui.stores.containerd.client import Client
+    from contentui.stores.containerd.leases import ContainerdLeases
 
 LIFE = timedelta(hours=24)
 _RENEW_S = 12 * 3600.0
@@ -44,8 +47,10 @@ class LeaseManager:
     after `LIFE`, which is as long as a daemon keeps an ingest without a lease.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, known: ContainerdLeases) -> None:
+        """``known``: the leases of the daemon."""
         self._client = client
+        self._known = known
         self._mutex = threading.Lock()
         self._leases: dict[str, tuple[str, float, int]] = {}
         self._needed: set[str] = set()
@@ -56,22 +61,26 @@ class LeaseManager:
         """Leases from now on name this image."""
         self._image = image[:_MAX_IMAGE]
 
-    def end_transfer(self) -> None:
-        """Remove the leases that dead processes left for the image, which is complete now."""
+    def end_transfer(self, blobs: Collection[Digest], refs: Collection[str]) -> None:
+        """Remove the leases that dead processes left for the image, which is complete now.
+
+        One of another platform, or of what the tag was before, keeps more and stays: the
+        collector would remove what such a pull has downloaded.
+        """
         image, self._image = self._image, ""
         with self._mutex:
             namespaces = list(self._leases)
         for namespace in namespaces:
             with suppress(ContentError):
-                self._remove_dead(namespace, image)
+                for lease in self._known.list_in(namespace):
+                    complete = set(lease.blobs) <= set(blobs) and set(lease.ingests) <= set(refs)
+                    if lease.labels.get(_IMAGE) == image and complete and not lease.others:
+                        self._delete_dead(lease)
 
-    def _remove_dead(self, namespace: str, image: str) -> None:
-        request = pb.ListRequest()
-        found = self._client.request(names.LEASES, "List", request, pb.ListResponse, namespace)
-        for lease in found.leases:
-            process = _process_of(lease.labels)
-            if lease.labels.get(_IMAGE) == image and process and is_proven_dead(process):
-                self._delete(lease.id, namespace)
+    def _delete_dead(self, lease: Lease) -> None:
+        process = _process_of(lease.labels)
+        if process is not None and is_proven_dead(process):
+            self._delete(lease.id, lease.namespace)
 
     def _delete(self, lease: str, namespace: str) -> None:
         with suppress(ContentError):  # it expires by itself

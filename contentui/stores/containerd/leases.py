@@ -41,7 +41,7 @@ class ContainerdLeases:
             Unimplemented: a server without Leases.
         """
         namespaces = self._client.namespaces.all()
-        found = [lease for namespace in namespaces for lease in self._listed(namespace)]
+        found = [lease for namespace in namespaces for lease in self.list_in(namespace)]
         return sorted(found, key=lambda lease: (lease.created_ns, lease.namespace, lease.id))
 
     def delete_lease(self, lease: Lease) -> None:
@@ -50,7 +50,8 @@ class ContainerdLeases:
         request = pb.DeleteRequest(id=lease.id).SerializeToString()
         self._client.call(names.LEASES, "Delete", request, lease.namespace)
 
-    def _listed(self, namespace: str) -> Iterator[Lease]:
+    def list_in(self, namespace: str) -> Iterator[Lease]:
+        """Those of one namespace. Raises as `list_leases`."""
         response = self._client.request(
             names.LEASES, "List", pb.ListRequest(), pb.ListResponse, namespace
         )

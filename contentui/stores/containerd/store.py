@@ -71,9 +71,9 @@ class ContainerdStore:
         self._lock_owners = LockOwners(self._client)
         self._blobs = Blobs(self._client)
         self._ingests = Ingests(self._client, self._lock_owners)
-        self._leases = LeaseManager(self._client)
-        self._images = ContainerdImages(self._client, self._check_writable)
         self._known_leases = ContainerdLeases(self._client, self._check_writable)
+        self._leases = LeaseManager(self._client, self._known_leases)
+        self._images = ContainerdImages(self._client, self._check_writable)
         self._mutex = threading.Lock()
         self._client.open()
 
